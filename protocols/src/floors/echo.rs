@@ -1,0 +1,48 @@
+//! The transport's floor: one server delivers each batch as it comes. No replication, no safety.
+
+use crate::io::{Config, Delivery, Input, Outbox, Protocol};
+use crate::wire::{Malformed, Nanos, NodeId, Slot};
+
+/// Node 0 delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
+#[derive(Debug)]
+pub struct Echo {
+    id: NodeId,
+    window: usize,
+    delivered: Slot,
+}
+
+impl Echo {
+    const SERVER: NodeId = NodeId(0);
+}
+
+impl Protocol for Echo {
+    fn new(config: &Config, _seed: u64) -> Self {
+        Self { id: config.id, window: config.window, delivered: Slot::ZERO }
+    }
+
+    fn step(&mut self, _now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
+        match input {
+            Input::Submit(body) if self.id == Self::SERVER => {
+                self.delivered += 1;
+                out.deliveries.push(Delivery { slot: self.delivered, body: body.clone() });
+                Ok(())
+            }
+            Input::Frame(frame) => Err(Malformed { kind: frame.head.kind, what: "echo nodes do not talk" }),
+            Input::Submit(_) | Input::Durable(_) | Input::Timeout | Input::Transfer(_) => Ok(()),
+        }
+    }
+
+    fn flush(&mut self, _now: Nanos, _out: &mut Outbox) {}
+
+    fn deadline(&self) -> Nanos {
+        Nanos::NEVER
+    }
+
+    fn room(&self) -> usize {
+        if self.id == Self::SERVER { self.window } else { 0 }
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        Some(Self::SERVER)
+    }
+}

@@ -1,0 +1,146 @@
+//! The contract between a protocol and whoever drives it.
+
+use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
+
+/// A distributed protocol as a state machine of one node.
+///
+/// The driver calls, in this order, once a turn: [`step`](Self::step) for everything that has
+/// arrived, then [`flush`](Self::flush) once. It sends `out.transmits`, makes `out.records` durable
+/// (and answers with [`Input::Durable`]), and hands `out.deliveries` to the state machine.
+///
+/// Two kinds of methods: `step` and `flush` change the state and fill the outbox; the getters say
+/// when to call again ([`deadline`](Self::deadline)), how much more the node can take
+/// ([`room`](Self::room)) and where clients should go ([`leader`](Self::leader)).
+pub trait Protocol: Sized {
+    /// A node with an empty log. `seed` is all the randomness that it will ever have.
+    fn new(config: &Config, seed: u64) -> Self;
+
+    /// Takes one input. Work that many inputs share is left for [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// [`Malformed`] for a frame that no correct peer sends; the state is as it was.
+    fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed>;
+
+    /// Emits what the steps since the last flush add up to: appends, one acknowledgement, one
+    /// commit, deliveries.
+    fn flush(&mut self, now: Nanos, out: &mut Outbox);
+
+    /// When to step [`Input::Timeout`] if nothing else comes: a getter, so there is nothing to
+    /// cancel. A new node's deadline has always passed. [`Nanos::NEVER`] for none.
+    fn deadline(&self) -> Nanos;
+
+    /// How many batches [`Input::Submit`] may bring now. Zero on a node that does not lead, and
+    /// when the window is full: that is the back-pressure on clients.
+    fn room(&self) -> usize;
+
+    /// Where clients should submit, as far as this node knows.
+    fn leader(&self) -> Option<NodeId>;
+}
+
+/// What a node is told when it is made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node.
+    pub id: NodeId,
+    /// All that vote, this node among them.
+    pub voters: PeerSet,
+    /// The consensus group that its heads carry.
+    pub group: u16,
+    /// Slots in flight: proposed and not yet committed, and per follower sent and not yet acknowledged.
+    pub window: usize,
+    /// The shortest election timeout. Each is drawn anew from `[election_timeout, 2 * election_timeout)`.
+    pub election_timeout: Nanos,
+    /// How often an idle leader says that it is there. Well below `election_timeout`.
+    pub heartbeat: Nanos,
+}
+
+impl Config {
+    /// A node of a cluster of ids `0..replicas`, with timeouts fit for one machine.
+    pub fn new(id: NodeId, replicas: usize) -> Self {
+        Self {
+            id,
+            voters: PeerSet::first(replicas),
+            group: 0,
+            window: 32,
+            election_timeout: Nanos(300_000_000),
+            heartbeat: Nanos(50_000_000),
+        }
+    }
+
+    /// Everyone that votes but this node.
+    pub fn peers(&self) -> PeerSet {
+        self.voters.without(self.id)
+    }
+}
+
+/// Something that happens to a node.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A peer's frame arrived.
+    Frame(&'a Frame),
+    /// A client's batch to order. Only while [`Protocol::room`] is above zero; without room it is dropped.
+    Submit(&'a Payload),
+    /// Every record up to and with this one is durable.
+    Durable(Lsn),
+    /// The deadline has passed.
+    Timeout,
+    /// An operator's wish: hand leadership to this node. A node that does not lead ignores it.
+    Transfer(NodeId),
+}
+
+/// What a node wants done. The driver empties it between turns and keeps its capacity.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To send, in order.
+    pub transmits: Vec<Transmit>,
+    /// To make durable, in order, each vouched for by [`Input::Durable`].
+    pub records: Vec<Record>,
+    /// For the state machine, in order.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Outbox {
+    /// Queues `head` and `body` for `to`, once for any number of recipients.
+    pub fn transmit(&mut self, to: Recipients, head: Head, body: Payload) {
+        self.transmits.push(Transmit { to, head: Head { body_len: body.len() as u32, ..head }, body });
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.transmits.clear();
+        self.records.clear();
+        self.deliveries.clear();
+    }
+}
+
+/// A frame to send.
+#[derive(Clone, Debug)]
+pub struct Transmit {
+    /// Who gets it.
+    pub to: Recipients,
+    /// Its head.
+    pub head: Head,
+    /// Its payload: the same handle for every recipient.
+    pub body: Payload,
+}
+
+/// A frame to make durable, as it stands on the wire.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its place in this node's journal: one more than the record before.
+    pub lsn: Lsn,
+    /// Its head.
+    pub head: Head,
+    /// Its payload.
+    pub body: Payload,
+}
+
+/// A slot in its final place. Ordered protocols deliver every slot once, in order, without gaps;
+/// a slot that the protocol filled itself (a no-op) has an empty body.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Which slot.
+    pub slot: Slot,
+    /// The client's batch, verbatim.
+    pub body: Payload,
+}

@@ -1,0 +1,64 @@
+//! Distributed protocols as state machines without I/O.
+//!
+//! A protocol knows no time, chance, socket, thread or file. `now` and a seed come in, an [`Outbox`]
+//! goes out, so the same code is *measured* on real transports and *checked* in a simulator.
+//!
+//! Three ideas carry everything here:
+//!
+//! 1. **A slot is a batch, and a batch is the client's bytes verbatim.** A protocol orders batches;
+//!    it never looks inside one, never re-encodes one, never copies one. A message is a fixed
+//!    [`Head`] and at most one shared [`Payload`].
+//! 2. **Step accumulates, flush emits.** The driver steps everything that has arrived and flushes
+//!    once: however much came, there is one acknowledgement and one commit advance.
+//! 3. **Durability is an input.** Records go out in a flush and are vouched for, later, by
+//!    [`Input::Durable`]. With no disk behind it, the driver answers at once: the code is the same.
+//!
+//! The contract is in [`io`], what travels in [`wire`]. [`log`], [`quorum`], [`window`] and [`prng`]
+//! are the mechanics that every protocol shares. [`raft`] is a protocol; [`floors`] are not: they
+//! are what a protocol's numbers are read against.
+//!
+//! # Driving one by hand
+//!
+//! ```
+//! use bytes::Bytes;
+//! use quorumbench_protocols::floors::Star;
+//! use quorumbench_protocols::{Config, Frame, Input, Nanos, NodeId, Outbox, Protocol};
+//!
+//! # fn main() -> Result<(), quorumbench_protocols::Malformed> {
+//! let now = Nanos::ZERO;
+//! let mut leader = Star::new(&Config::new(NodeId(0), 3), 1);
+//! let mut follower = Star::new(&Config::new(NodeId(1), 3), 2);
+//! let (mut out, mut theirs) = (Outbox::default(), Outbox::default());
+//!
+//! // A client's batch: one record for the leader's journal, one transmit for both followers.
+//! leader.step(now, Input::Submit(&Bytes::from_static(b"a batch").into()), &mut out)?;
+//! leader.flush(now, &mut out);
+//! let (record, propose) = (out.records.remove(0), out.transmits.remove(0));
+//!
+//! // The follower writes it down, and acknowledges when it is durable.
+//! follower.step(now, Input::Frame(&Frame { head: propose.head, body: propose.body }), &mut theirs)?;
+//! follower.step(now, Input::Durable(theirs.records[0].lsn), &mut theirs)?;
+//! follower.flush(now, &mut theirs);
+//! let acknowledgement = theirs.transmits.remove(0);
+//!
+//! // Leader and follower are two of three: the batch is delivered, verbatim.
+//! leader.step(now, Input::Durable(record.lsn), &mut out)?;
+//! leader.step(now, Input::Frame(&Frame { head: acknowledgement.head, body: acknowledgement.body }), &mut out)?;
+//! leader.flush(now, &mut out);
+//! assert_eq!(out.deliveries[0].body.pieces()[0], "a batch");
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod floors;
+pub mod io;
+pub mod log;
+pub mod prng;
+pub mod quorum;
+pub mod raft;
+pub mod window;
+pub mod wire;
+
+pub use io::{Config, Delivery, Input, Outbox, Protocol, Record, Transmit};
+pub use prng::Prng;
+pub use wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
