@@ -1,1 +1,214 @@
-//! x
+//! Moving frames between the nodes of a run, in batches.
+//!
+//! A transport sees heads and payloads and knows no protocol. The driver calls two methods a turn:
+//! [`Transport::send`] with everything to go out, which never blocks, and [`Transport::recv`], which
+//! waits until something is there or the deadline has come, and then takes *all* that has arrived.
+//! Between one pair of nodes frames arrive in the order sent, or, when a connection was lost or a
+//! peer was full, not at all: then they are counted as dropped.
+//!
+//! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
+//! frames out of them, [`gather`] and [`link`] line up what goes out. On these stand [`mem`] (rings
+//! between threads: the ceiling) and the transports over sockets.
+//!
+//! ```
+//! use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
+//! use quorumbench_transports::{mem, Clock, Options, Transport};
+//!
+//! let clock = Clock::start();
+//! let mut nodes = mem::mesh(2, clock, &Options::default());
+//! let (mut one, mut zero) = (nodes.remove(1), nodes.remove(0));
+//!
+//! let head = Head { kind: 1, from: NodeId(0), ..Head::default() };
+//! let mut out = vec![Transmit { to: Recipients::One(NodeId(1)), head, body: Payload::EMPTY }];
+//! zero.send(&mut out)?;
+//! assert!(out.is_empty(), "a transport takes all");
+//!
+//! let mut inbox: Vec<Frame> = Vec::new();
+//! one.recv(clock.now() + 1_000_000_000, &mut inbox)?;
+//! assert_eq!(inbox[0].head, head);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Instant;
+
+use quorumbench_protocols::{Frame, Nanos, NodeId, Transmit};
+
+pub mod framing;
+pub mod gather;
+pub mod hello;
+pub mod link;
+pub mod mem;
+pub mod pool;
+
+/// One node's way to the others.
+pub trait Transport {
+    /// Takes every transmit, in order. Never blocks: what a peer has no room for is dropped and
+    /// counted, as is what goes to a node that is not connected.
+    ///
+    /// # Errors
+    /// The machine's: the run ends with what is saved.
+    fn send(&mut self, transmits: &mut Vec<Transmit>) -> io::Result<()>;
+
+    /// Waits until a frame is there or `deadline` has come, then appends all that has arrived.
+    /// With a deadline that has passed it only looks. It may also return early with nothing.
+    ///
+    /// # Errors
+    /// The machine's: the run ends with what is saved. A lost connection is not an error here; it
+    /// is dialled again and counted.
+    fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()>;
+
+    /// What it has cost so far.
+    fn counters(&self) -> Counters;
+}
+
+/// What a transport has done since it was made. Differences over an interval are what counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// System calls.
+    pub syscalls: u64,
+    /// Frames handed to the network, once per recipient.
+    pub sent_frames: u64,
+    /// Bytes handed to the network, heads included. In `mem`, what they would be.
+    pub sent_bytes: u64,
+    /// Frames received.
+    pub received_frames: u64,
+    /// Bytes received, heads included.
+    pub received_bytes: u64,
+    /// Payload bytes copied in user space.
+    pub copied_bytes: u64,
+    /// Frames that a full or absent peer did not get.
+    pub dropped_frames: u64,
+    /// Connections lost after they were established.
+    pub lost_connections: u64,
+    /// Strangers turned away: no hello, a wrong one, or one of another run.
+    pub strangers: u64,
+    /// Connections dropped because of bytes that are no frame.
+    pub malformed: u64,
+}
+
+impl Counters {
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        self.zip(earlier, |now, then| now - then)
+    }
+
+    /// The sum of two nodes' counters.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+
+    fn zip(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            syscalls: f(self.syscalls, other.syscalls),
+            sent_frames: f(self.sent_frames, other.sent_frames),
+            sent_bytes: f(self.sent_bytes, other.sent_bytes),
+            received_frames: f(self.received_frames, other.received_frames),
+            received_bytes: f(self.received_bytes, other.received_bytes),
+            copied_bytes: f(self.copied_bytes, other.copied_bytes),
+            dropped_frames: f(self.dropped_frames, other.dropped_frames),
+            lost_connections: f(self.lost_connections, other.lost_connections),
+            strangers: f(self.strangers, other.strangers),
+            malformed: f(self.malformed, other.malformed),
+        }
+    }
+}
+
+/// What a node that talks over sockets must know to join a run.
+#[derive(Debug)]
+pub struct Mesh {
+    /// The run: a node of another one is a stranger.
+    pub run: u64,
+    /// This node.
+    pub id: NodeId,
+    /// What it is.
+    pub role: Role,
+    /// Where others connect to; bound already, so that its address is known to them.
+    pub listener: Option<TcpListener>,
+    /// Whom this node dials, again and again until they answer. One connection joins two nodes:
+    /// the higher id dials the lower, and clients dial every replica.
+    pub dial: Vec<(NodeId, SocketAddr)>,
+    /// The run's clock.
+    pub clock: Clock,
+    /// How.
+    pub options: Options,
+}
+
+/// What a node is in its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// Runs the protocol.
+    Replica = 0,
+    /// Generates load.
+    Client = 1,
+}
+
+/// How to wait for frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// Sleep in the kernel: cheap, and a wake-up away from the next frame.
+    #[default]
+    Block,
+    /// Look again and again: a core burnt, and no wake-up.
+    Spin,
+}
+
+/// A transport's knobs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How to wait.
+    pub wait: Wait,
+    /// The longest payload accepted; a longer one is malformed, and nothing is reserved for it.
+    pub max_body: usize,
+    /// Payloads below this are copied next to their heads: an entry of a gather list costs more than
+    /// copying a few hundred bytes.
+    pub gather_threshold: usize,
+    /// Writes of at least this many bytes go out by zero-copy send, where the transport has it.
+    pub zero_copy_threshold: Option<usize>,
+    /// What may wait for one peer before frames to it are dropped, in bytes.
+    pub link_bytes: usize,
+    /// Size of a receive chunk.
+    pub chunk_bytes: usize,
+    /// How many receive chunks there may be. An empty pool stops reading, and the kernel's flow
+    /// control does the rest.
+    pub chunks: usize,
+    /// TCP congestion control, per socket.
+    pub congestion: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            wait: Wait::Block,
+            max_body: 16 << 20,
+            gather_threshold: 512,
+            zero_copy_threshold: None,
+            link_bytes: 32 << 20,
+            chunk_bytes: 256 << 10,
+            chunks: 4096,
+            congestion: "cubic".into(),
+        }
+    }
+}
+
+/// The run's clock: nanoseconds since an epoch that all of its nodes share.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn start() -> Self {
+        Self { epoch: Instant::now() }
+    }
+
+    /// Nanoseconds since the start. Monotonic.
+    pub fn now(self) -> Nanos {
+        Nanos(self.epoch.elapsed().as_nanos() as u64)
+    }
+}

@@ -1,0 +1,225 @@
+//! From received bytes to frames: heads are copied out, payloads are sliced.
+
+use bytes::{Buf, Bytes, BytesMut};
+use quorumbench_protocols::{Frame, Head, Payload};
+use zerocopy::IntoBytes;
+
+/// Cuts one connection's bytes into frames.
+///
+/// Feed it a chunk whose unread bytes grow at the end: [`frames`](Self::frames) takes what is whole
+/// from the front and leaves the rest in place, so that only a frame at the end of a chunk is ever
+/// in two pieces. When the chunk is full, [`turn_over`](Self::turn_over) takes that rest.
+#[derive(Debug)]
+pub struct Framer {
+    max_body: usize,
+    /// A frame that began in an earlier chunk.
+    begun: Begun,
+}
+
+/// What is there of a frame whose end is not.
+#[derive(Debug)]
+enum Begun {
+    Nothing,
+    Head { bytes: [u8; Head::BYTES], filled: usize },
+    Body { head: Head, pieces: Vec<Bytes>, missing: usize },
+}
+
+/// A length that no frame has. The connection is beyond repair: nobody knows where the next frame starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// What the head claims.
+    pub body_len: usize,
+    /// What is allowed.
+    pub max_body: usize,
+}
+
+impl Framer {
+    /// A framer at the start of a connection.
+    pub fn new(max_body: usize) -> Self {
+        Self { max_body, begun: Begun::Nothing }
+    }
+
+    /// Appends the frames that are whole in `received` to `inbox`, and leaves the rest.
+    ///
+    /// # Errors
+    /// [`TooLong`] at the first head that claims more than `max_body`; the frames before it are in `inbox`.
+    pub fn frames(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
+        self.continue_begun(received, inbox)?;
+        if !matches!(self.begun, Begun::Nothing) {
+            return Ok(());
+        }
+        let (whole, outcome) = self.whole(received);
+        let mut run = received.split_to(whole).freeze();
+        while !run.is_empty() {
+            let head = read_head(&run);
+            run.advance(Head::BYTES);
+            inbox.push(Frame { head, body: body(&mut run, head.body_len as usize) });
+        }
+        outcome
+    }
+
+    /// The chunk is full: `rest`, a frame's beginning, goes on in the next one.
+    ///
+    /// # Errors
+    /// [`TooLong`] if its head says so.
+    pub fn turn_over(&mut self, mut rest: BytesMut) -> Result<(), TooLong> {
+        self.continue_begun(&mut rest, &mut Vec::new())?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.begun = if rest.len() < Head::BYTES {
+            let mut bytes = [0; Head::BYTES];
+            bytes[..rest.len()].copy_from_slice(&rest);
+            Begun::Head { bytes, filled: rest.len() }
+        } else {
+            let head = self.checked(read_head(&rest))?;
+            rest.advance(Head::BYTES);
+            let missing = head.body_len as usize - rest.len();
+            let pieces = if rest.is_empty() { Vec::new() } else { vec![rest.freeze()] };
+            Begun::Body { head, pieces, missing }
+        };
+        Ok(())
+    }
+
+    /// How many bytes at the front of `received` are whole frames.
+    fn whole(&self, received: &[u8]) -> (usize, Result<(), TooLong>) {
+        let mut at = 0;
+        while received.len() - at >= Head::BYTES {
+            let head = match self.checked(read_head(&received[at..])) {
+                Ok(head) => head,
+                Err(too_long) => return (at, Err(too_long)),
+            };
+            let frame = Head::BYTES + head.body_len as usize;
+            if received.len() - at < frame {
+                break;
+            }
+            at += frame;
+        }
+        (at, Ok(()))
+    }
+
+    /// Goes on with a frame that began in an earlier chunk, as far as `received` reaches.
+    fn continue_begun(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
+        if let Begun::Head { bytes, filled } = &mut self.begun {
+            let more = received.len().min(Head::BYTES - *filled);
+            bytes[*filled..*filled + more].copy_from_slice(&received[..more]);
+            *filled += more;
+            received.advance(more);
+            if *filled < Head::BYTES {
+                return Ok(());
+            }
+            let head = read_head(&bytes[..]);
+            let head = self.checked(head)?;
+            self.begun = Begun::Body { head, pieces: Vec::new(), missing: head.body_len as usize };
+        }
+        if let Begun::Body { head, pieces, missing } = &mut self.begun {
+            let more = received.len().min(*missing);
+            if more > 0 {
+                pieces.push(received.split_to(more).freeze());
+                *missing -= more;
+            }
+            if *missing == 0 {
+                let body = match pieces.len() {
+                    0 => Payload::EMPTY,
+                    1 => Payload::Whole(pieces.remove(0)),
+                    _ => Payload::Pieces(std::mem::take(pieces).into()),
+                };
+                inbox.push(Frame { head: *head, body });
+                self.begun = Begun::Nothing;
+            }
+        }
+        Ok(())
+    }
+
+    fn checked(&self, head: Head) -> Result<Head, TooLong> {
+        let body_len = head.body_len as usize;
+        if body_len > self.max_body { Err(TooLong { body_len, max_body: self.max_body }) } else { Ok(head) }
+    }
+}
+
+/// The head at the front of `bytes`, which holds at least one.
+fn read_head(bytes: &[u8]) -> Head {
+    let mut head = Head::default();
+    head.as_mut_bytes().copy_from_slice(&bytes[..Head::BYTES]);
+    head
+}
+
+fn body(run: &mut Bytes, len: usize) -> Payload {
+    if len == 0 { Payload::EMPTY } else { Payload::Whole(run.split_to(len)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorumbench_protocols::Prng;
+
+    fn encoded(lengths: &[usize]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (number, &len) in lengths.iter().enumerate() {
+            let head = Head { body_len: len as u32, words: [number as u64; 6], ..Head::default() };
+            bytes.extend_from_slice(head.as_bytes());
+            bytes.extend((0..len).map(|at| (at + number) as u8));
+        }
+        bytes
+    }
+
+    fn check(frames: &[Frame], lengths: &[usize]) {
+        assert_eq!(frames.len(), lengths.len());
+        for (number, (frame, &len)) in frames.iter().zip(lengths).enumerate() {
+            assert_eq!((frame.head.words[0], frame.body.len()), (number as u64, len));
+            let body: Vec<u8> = frame.body.pieces().iter().flatten().copied().collect();
+            assert!(body.iter().enumerate().all(|(at, &byte)| byte == (at + number) as u8));
+        }
+    }
+
+    #[test]
+    fn frames_in_one_chunk_are_whole_and_not_moved() {
+        let lengths = [0, 5, 100, 0, 64];
+        let mut received = BytesMut::from(&encoded(&lengths)[..]);
+        let chunk = received.as_ptr() as usize;
+        let mut inbox = Vec::new();
+        Framer::new(1000).frames(&mut received, &mut inbox).expect("well formed");
+        check(&inbox, &lengths);
+        let Payload::Whole(body) = &inbox[1].body else { panic!("whole") };
+        assert_eq!(body.as_ptr() as usize, chunk + 2 * Head::BYTES, "sliced in place");
+    }
+
+    /// Any cutting into reads, any cutting into chunks: the same frames.
+    #[test]
+    fn however_it_is_cut() {
+        let mut prng = Prng::new(7);
+        for _ in 0..500 {
+            let lengths: Vec<usize> = (0..prng.below(8)).map(|_| prng.below(300) as usize).collect();
+            let bytes = encoded(&lengths);
+            let (mut framer, mut inbox, mut at) = (Framer::new(300), Vec::new(), 0);
+            let mut chunk = BytesMut::new();
+            while at < bytes.len() {
+                let read = (1 + prng.below(200) as usize).min(bytes.len() - at);
+                chunk.extend_from_slice(&bytes[at..at + read]);
+                at += read;
+                framer.frames(&mut chunk, &mut inbox).expect("well formed");
+                if prng.below(3) == 0 {
+                    framer.turn_over(std::mem::take(&mut chunk)).expect("well formed");
+                }
+            }
+            check(&inbox, &lengths);
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_anything_is_reserved() {
+        let mut bytes = encoded(&[3]);
+        bytes.extend_from_slice(Head { body_len: u32::MAX, ..Head::default() }.as_bytes());
+        for cut in [bytes.len(), bytes.len() - 10] {
+            let (mut framer, mut inbox) = (Framer::new(100), Vec::new());
+            let mut first = BytesMut::from(&bytes[..cut]);
+            let mut outcome = framer.frames(&mut first, &mut inbox);
+            if outcome.is_ok() {
+                framer.turn_over(first).expect("only part of a head");
+                outcome = framer.frames(&mut BytesMut::from(&bytes[cut..]), &mut inbox);
+            }
+            assert_eq!(outcome, Err(TooLong { body_len: u32::MAX as usize, max_body: 100 }));
+            assert_eq!(inbox.len(), 1, "what came before is kept");
+        }
+    }
+}

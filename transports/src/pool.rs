@@ -1,0 +1,99 @@
+//! Chunks to receive into and to build in, used again when the last handle on them is gone.
+//!
+//! The pool keeps one handle on each chunk. A chunk is home when that handle is the only one left:
+//! nobody has to bring it back, from whichever thread its slices were dropped on.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+/// A bounded set of chunks of one size.
+///
+/// Pinning is the price of slicing without copies: a small frame holds its whole chunk. The bound
+/// is therefore a written sum of the owners (see [`crate::Options::chunks`]): rings, logs, links.
+#[derive(Debug)]
+pub struct Pool {
+    chunk_bytes: usize,
+    limit: usize,
+    made: usize,
+    /// A handle on each chunk that was given back; oldest first, because it is the likeliest to be home.
+    kept: VecDeque<BytesMut>,
+}
+
+/// How many of the oldest chunks `take` looks at before it makes a new one.
+const GLANCES: usize = 4;
+
+impl Pool {
+    /// An empty pool; chunks are made when they are first needed.
+    pub fn new(chunk_bytes: usize, limit: usize) -> Self {
+        Self { chunk_bytes, limit, made: 0, kept: VecDeque::new() }
+    }
+
+    /// An empty chunk with all of its capacity, or `None` when every chunk is in somebody's hands.
+    pub fn take(&mut self) -> Option<BytesMut> {
+        let glances = if self.made < self.limit { GLANCES } else { usize::MAX };
+        for _ in 0..self.kept.len().min(glances) {
+            let mut chunk = self.kept.pop_front()?;
+            if chunk.try_reclaim(self.chunk_bytes) {
+                return Some(chunk);
+            }
+            self.kept.push_back(chunk);
+        }
+        (self.made < self.limit).then(|| {
+            self.made += 1;
+            BytesMut::with_capacity(self.chunk_bytes)
+        })
+    }
+
+    /// Leaves a chunk with the pool. What was sliced from it may live on; what is in `chunk` itself
+    /// is dropped.
+    pub fn give(&mut self, mut chunk: BytesMut) {
+        chunk.clear();
+        self.kept.push_back(chunk);
+    }
+
+    /// How many chunks were made.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// How many chunks are home: nobody but the pool holds on to them.
+    pub fn home(&mut self) -> usize {
+        let chunk_bytes = self.chunk_bytes;
+        self.kept.iter_mut().filter_map(|chunk| chunk.try_reclaim(chunk_bytes).then_some(())).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_comes_home_with_its_last_slice() {
+        let mut pool = Pool::new(1024, 1);
+        let mut chunk = pool.take().expect("one chunk");
+        chunk.extend_from_slice(b"some bytes");
+        let address = chunk.as_ptr();
+        let slice = chunk.split_to(4).freeze();
+        pool.give(chunk);
+        assert_eq!((pool.home(), pool.take()), (0, None), "a slice is out");
+        std::thread::spawn(move || drop(slice)).join().expect("the other thread drops it");
+        let chunk = pool.take().expect("it is home");
+        assert_eq!((chunk.as_ptr(), chunk.capacity(), chunk.len()), (address, 1024, 0));
+        assert_eq!(pool.made(), 1);
+    }
+
+    #[test]
+    fn a_pinned_chunk_does_not_stop_the_others() {
+        let mut pool = Pool::new(64, 3);
+        let mut pinned = pool.take().expect("first");
+        pinned.extend_from_slice(b"x");
+        let _slice = pinned.split().freeze();
+        pool.give(pinned);
+        for _ in 0..10 {
+            let chunk = pool.take().expect("another");
+            pool.give(chunk);
+        }
+        assert_eq!(pool.made(), 2);
+    }
+}
