@@ -1,1 +1,9 @@
 //! The engine.
+pub mod batch;
+pub mod client;
+pub mod load;
+pub mod machine;
+pub mod measure;
+pub mod node;
+pub mod request;
+pub mod session;

@@ -1,0 +1,433 @@
+//! A client of the cluster, which stands for many users: it asks on schedule, batches, finds the
+//! leader, sends again what is not answered, and times everything.
+//!
+//! Like a [`crate::node::Node`] it is a state machine: time and frames come in, transmits go out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
+use quorumbench_transports::pool::Pool;
+
+use crate::batch::{BatchHead, Writer};
+use crate::load::{Arrivals, CommandStream};
+use crate::measure::{Recorder, Recording, Window};
+use crate::request::Request;
+
+/// A client. First it looks for the leader until it is [`ready`](Self::ready); from
+/// [`start`](Self::start) on it puts load on the cluster until the window ends and everything is
+/// answered, or given up.
+#[derive(Debug)]
+pub struct Client {
+    /// What has arrived since the last turn. A turn empties it.
+    pub inbox: Vec<Frame>,
+    transmits: Vec<Transmit>,
+    options: ClientOptions,
+    commands: CommandStream,
+    /// Whom it takes for the leader.
+    target: NodeId,
+    stage: Stage,
+    pool: Pool,
+    chunk: Option<BytesMut>,
+    /// Batches from the first unanswered one on, in order of sequence.
+    flights: VecDeque<Flight>,
+    /// The sequence of the first flight.
+    settled: u64,
+    /// Intended times of the open loop's commands in `flights`, in order.
+    intended: VecDeque<Nanos>,
+    /// The number, counted from the first command ever, of the first of `intended`.
+    intended_from: u64,
+    /// Open loop: due, and not sent yet.
+    due: VecDeque<Nanos>,
+    /// Commands in flight.
+    in_flight: usize,
+    /// No flight is to be sent again before this.
+    retry_at: Nanos,
+    /// The last turn that sent what was due. A command that was due by then, and goes out now, is late.
+    last_load: Nanos,
+}
+
+/// A client's settings.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Its node id.
+    pub id: NodeId,
+    /// Replicas have ids below this.
+    pub replicas: usize,
+    /// Most commands in a batch.
+    pub batch_commands: usize,
+    /// Most bytes in a batch.
+    pub batch_bytes: usize,
+    /// How long a command may wait for company.
+    pub linger: Duration,
+    /// When an unanswered batch is sent again.
+    pub resend: Duration,
+    /// Open loop: most commands in flight. What is due beyond that waits, and counts as late.
+    pub in_flight_limit: usize,
+}
+
+/// How a client paces itself.
+#[derive(Clone, Debug)]
+pub enum Pace {
+    /// So many commands always in flight.
+    Closed {
+        /// How many.
+        outstanding: usize,
+    },
+    /// On schedule, whatever comes back.
+    Open(Arrivals),
+}
+
+#[derive(Debug)]
+enum Stage {
+    Searching { answered: bool },
+    Loading { pace: Pace, recorder: Box<Recorder>, window: Window, give_up_at: Nanos },
+}
+
+/// A batch in flight, or answered and waiting for the ones before it.
+#[derive(Debug)]
+struct Flight {
+    body: Payload,
+    commands: u32,
+    answered: bool,
+    /// When it first went out.
+    sent: Nanos,
+    /// When it goes out again.
+    retry_at: Nanos,
+    redirects: u8,
+    /// The number of its first command.
+    first_command: u64,
+}
+
+/// How long a client that nobody can point to a leader waits before it asks again.
+const SEARCH_PAUSE_NS: u64 = 5_000_000;
+/// After so many redirects in a row a batch waits: replicas may point at each other.
+const MAX_REDIRECTS: u8 = 3;
+/// Chunks that batches are built in. Its owners: the flights, up to [`BatchHead::MAX_AHEAD`], and within
+/// one process the replicas' logs.
+const CHUNKS: usize = 4096;
+const CHUNK_BYTES: usize = 256 << 10;
+
+impl Client {
+    /// A client that has not found its cluster yet.
+    pub fn new(options: ClientOptions, commands: CommandStream) -> Self {
+        let chunk_bytes = CHUNK_BYTES.max(2 * options.batch_bytes);
+        Self {
+            inbox: Vec::new(),
+            transmits: Vec::new(),
+            commands,
+            target: NodeId(0),
+            stage: Stage::Searching { answered: false },
+            pool: Pool::new(chunk_bytes, CHUNKS),
+            chunk: None,
+            flights: VecDeque::new(),
+            settled: 0,
+            intended: VecDeque::new(),
+            intended_from: 0,
+            due: VecDeque::new(),
+            in_flight: 0,
+            retry_at: Nanos::NEVER,
+            last_load: Nanos::ZERO,
+            options,
+        }
+    }
+
+    /// Takes what has arrived, sends what is due.
+    pub fn turn(&mut self, now: Nanos) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        for frame in inbox.drain(..) {
+            self.on_frame(now, &frame);
+        }
+        self.inbox = inbox;
+        self.forget_settled();
+        match &self.stage {
+            Stage::Searching { answered: false } if self.flights.is_empty() => self.send_batch(now, 0),
+            Stage::Searching { .. } => {}
+            Stage::Loading { .. } => self.load(now),
+        }
+        if now >= self.retry_at {
+            self.resend(now);
+        }
+    }
+
+    /// When to take the next turn if nothing arrives.
+    pub fn deadline(&self) -> Nanos {
+        let due = match &self.stage {
+            Stage::Loading { pace: Pace::Open(arrivals), window, .. }
+                if self.room() > 0 && arrivals.next() < window.until =>
+            {
+                let lingering = self.due.front().map(|&first| first + self.options.linger.as_nanos() as u64);
+                lingering.unwrap_or(Nanos::NEVER).min(arrivals.next())
+            }
+            Stage::Searching { answered: false } if self.flights.is_empty() => Nanos::ZERO,
+            _ => Nanos::NEVER,
+        };
+        due.min(self.retry_at)
+    }
+
+    /// What the last turn wants sent. The transport empties it.
+    pub fn transmits(&mut self) -> &mut Vec<Transmit> {
+        &mut self.transmits
+    }
+
+    /// Whether the cluster has answered.
+    pub fn ready(&self) -> bool {
+        matches!(self.stage, Stage::Searching { answered: true })
+    }
+
+    /// Puts load on the cluster from now on. What is intended inside `window` is recorded; what is
+    /// not answered at `give_up_at` is given up.
+    pub fn start(&mut self, pace: Pace, window: Window, give_up_at: Nanos) {
+        self.stage = Stage::Loading { pace, recorder: Box::new(Recorder::new(window)), window, give_up_at };
+    }
+
+    /// Whether the window is over and nothing is owed.
+    pub fn finished(&self, now: Nanos) -> bool {
+        match &self.stage {
+            Stage::Searching { .. } => false,
+            Stage::Loading { window, give_up_at, pace, .. } => {
+                let owing = match pace {
+                    Pace::Closed { .. } => false,
+                    Pace::Open(arrivals) => arrivals.next() < window.until || !self.due.is_empty(),
+                };
+                now >= *give_up_at || now >= window.until && !owing && self.in_flight == 0
+            }
+        }
+    }
+
+    /// Ends the load and hands over what was recorded; `None` if it never started.
+    pub fn finish(mut self, now: Nanos) -> Option<Recording> {
+        let Stage::Loading { pace, mut recorder, window, .. } = self.stage else { return None };
+        for flight in self.flights.iter().filter(|flight| !flight.answered) {
+            each_intended(flight, &self.intended, self.intended_from, |intended, commands| {
+                recorder.gave_up(now, intended, flight.sent, commands);
+            });
+        }
+        // What was due in the window and never went out is owed all the same.
+        if let Pace::Open(mut arrivals) = pace {
+            let last = Nanos(window.until.0.saturating_sub(1)).min(now);
+            self.due.extend(std::iter::from_fn(|| arrivals.take_due(last)));
+        }
+        for intended in self.due {
+            recorder.gave_up(now, intended, now, 1);
+        }
+        Some(recorder.finish())
+    }
+
+    /// How many more commands may be in flight.
+    fn room(&self) -> usize {
+        let limit = match &self.stage {
+            Stage::Loading { pace: Pace::Closed { outstanding }, .. } => *outstanding,
+            _ => self.options.in_flight_limit,
+        };
+        let ahead = self.flights.len() as u64 >= BatchHead::MAX_AHEAD - 1;
+        if ahead { 0 } else { limit.saturating_sub(self.in_flight + self.due.len()) }
+    }
+
+    /// How long a batch may go unanswered. A client that searches is impatient: the cluster may only be starting.
+    fn patience_ns(&self) -> u64 {
+        match self.stage {
+            Stage::Searching { .. } => SEARCH_PAUSE_NS,
+            Stage::Loading { .. } => self.options.resend.as_nanos() as u64,
+        }
+    }
+
+    fn load(&mut self, now: Nanos) {
+        let Stage::Loading { pace, window, .. } = &mut self.stage else { return };
+        match pace {
+            Pace::Closed { .. } if now < window.until => {
+                while self.room() > 0 {
+                    let before = self.flights.len();
+                    self.send_batch(now, self.room().min(self.options.batch_commands));
+                    if self.flights.len() == before {
+                        break;
+                    }
+                }
+            }
+            Pace::Closed { .. } => {}
+            Pace::Open(_) => self.send_due(now),
+        }
+    }
+
+    /// Sends the open loop's commands whose time has come, each with its own intended time.
+    fn send_due(&mut self, now: Nanos) {
+        let room = self.room();
+        let Stage::Loading { pace: Pace::Open(arrivals), window, recorder, .. } = &mut self.stage else { return };
+        let last = now.min(Nanos(window.until.0 - 1));
+        for intended in std::iter::from_fn(|| arrivals.take_due(last)).take(room) {
+            if intended <= self.last_load {
+                recorder.late(intended, 1);
+            }
+            self.due.push_back(intended);
+        }
+        self.last_load = now;
+        let linger = self.options.linger.as_nanos() as u64;
+        while let Some(&first) = self.due.front() {
+            let full = self.due.len() >= self.options.batch_commands;
+            if !full && first + linger > now {
+                return;
+            }
+            let before = self.flights.len();
+            self.send_batch(now, self.due.len().min(self.options.batch_commands));
+            if self.flights.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Builds a batch of at most `commands` commands and sends it. Without a chunk to build it in,
+    /// nothing is sent, and the commands stay due.
+    fn send_batch(&mut self, now: Nanos, commands: usize) {
+        let Some(mut chunk) = self.chunk.take().or_else(|| self.pool.take()) else { return };
+        let sequence = self.settled + self.flights.len() as u64;
+        let head = BatchHead { client: self.options.id.0, sequence, settled: self.settled, commands: 0 };
+        let most = self.options.batch_bytes - BatchHead::PREFIX - self.commands.max_bytes();
+        let mut writer = Writer::new(&mut chunk, head);
+        while (writer.commands() as usize) < commands && writer.bytes() <= most {
+            writer.command(|chunk| self.commands.write(chunk));
+        }
+        let commands = writer.commands();
+        let body = Payload::from(writer.finish());
+        if chunk.capacity() < self.options.batch_bytes {
+            self.pool.give(chunk);
+        } else {
+            self.chunk = Some(chunk);
+        }
+        let first_command = self.intended_from + self.intended.len() as u64;
+        let open = self.due.len().min(commands as usize);
+        self.intended.extend(self.due.drain(..open));
+        self.in_flight += commands as usize;
+        let retry_at = now + self.patience_ns();
+        self.retry_at = self.retry_at.min(retry_at);
+        self.transmit(body.clone());
+        self.flights.push_back(Flight {
+            body,
+            commands,
+            answered: false,
+            sent: now,
+            retry_at,
+            redirects: 0,
+            first_command,
+        });
+        if let Stage::Loading { recorder, .. } = &mut self.stage {
+            recorder.sent(now, commands.into());
+        }
+    }
+
+    fn transmit(&mut self, body: Payload) {
+        let head = Head { body_len: body.len() as u32, ..Request::Submit.head(self.options.id) };
+        self.transmits.push(Transmit { to: Recipients::One(self.target), head, body });
+    }
+
+    fn on_frame(&mut self, now: Nanos, frame: &Frame) {
+        match Request::read(&frame.head) {
+            Some(Request::Applied { first, batches }) => {
+                let from = first.max(self.settled);
+                let to = first.saturating_add(batches).min(self.settled + self.flights.len() as u64);
+                (from..to).for_each(|sequence| self.on_applied(now, (sequence - self.settled) as usize));
+            }
+            Some(Request::Redirect { sequence, leader }) => self.on_redirect(now, frame.head.from, sequence, leader),
+            Some(Request::Busy { sequence }) => self.postpone(now, sequence),
+            Some(Request::Submit) | None => {}
+        }
+    }
+
+    fn on_applied(&mut self, now: Nanos, index: usize) {
+        let flight = &mut self.flights[index];
+        if std::mem::replace(&mut flight.answered, true) {
+            return;
+        }
+        self.in_flight -= flight.commands as usize;
+        match &mut self.stage {
+            Stage::Searching { answered } => *answered = true,
+            // Empty batches, with which it searched, were sent before there was a recorder.
+            Stage::Loading { .. } if flight.commands == 0 => {}
+            Stage::Loading { recorder, .. } => {
+                recorder.answered(now, flight.sent, flight.commands.into());
+                each_intended(flight, &self.intended, self.intended_from, |intended, commands| {
+                    recorder.took(now, intended, flight.sent, commands);
+                });
+            }
+        }
+    }
+
+    /// The replica does not lead. If it knows who does, off it goes; otherwise after a pause, to the next.
+    fn on_redirect(&mut self, now: Nanos, from: NodeId, sequence: u64, leader: Option<NodeId>) {
+        let known = leader.filter(|&leader| (leader.0 as usize) < self.options.replicas && leader != from);
+        self.target = known.unwrap_or(NodeId((from.0 + 1) % self.options.replicas as u32));
+        let Some(flight) = sequence.checked_sub(self.settled).and_then(|index| self.flights.get_mut(index as usize))
+        else {
+            return;
+        };
+        if flight.answered {
+            return;
+        }
+        flight.redirects = flight.redirects.saturating_add(1);
+        if known.is_some() && flight.redirects <= MAX_REDIRECTS {
+            let body = flight.body.clone();
+            self.transmit(body);
+        } else {
+            self.postpone(now, sequence);
+        }
+    }
+
+    fn postpone(&mut self, now: Nanos, sequence: u64) {
+        if let Some(flight) = sequence.checked_sub(self.settled).and_then(|index| self.flights.get_mut(index as usize))
+        {
+            flight.redirects = 0;
+            flight.retry_at = now + SEARCH_PAUSE_NS;
+            self.retry_at = self.retry_at.min(flight.retry_at);
+        }
+    }
+
+    /// Sends again what was not answered in time, to the next replica if a whole time-out has passed.
+    fn resend(&mut self, now: Nanos) {
+        let pause = self.patience_ns();
+        let timed_out = |flight: &&Flight| !flight.answered && now >= flight.retry_at;
+        if self.flights.iter().any(|flight| timed_out(&flight) && now >= flight.sent + pause) {
+            self.target = NodeId((self.target.0 + 1) % self.options.replicas as u32);
+        }
+        let mut again = Vec::new();
+        let mut next = Nanos::NEVER;
+        for flight in &mut self.flights {
+            if timed_out(&&*flight) {
+                flight.retry_at = now + pause;
+                again.push(flight.body.clone());
+            }
+            if !flight.answered {
+                next = next.min(flight.retry_at);
+            }
+        }
+        self.retry_at = next;
+        for body in again {
+            self.transmit(body);
+            if let Stage::Loading { recorder, .. } = &mut self.stage {
+                recorder.resent(now);
+            }
+        }
+    }
+
+    fn forget_settled(&mut self) {
+        while self.flights.front().is_some_and(|flight| flight.answered) {
+            self.flights.pop_front();
+            self.settled += 1;
+        }
+        let first = self.flights.front().map_or(u64::MAX, |flight| flight.first_command);
+        while self.intended_from < first && self.intended.pop_front().is_some() {
+            self.intended_from += 1;
+        }
+    }
+}
+
+/// Shows each of a flight's intended times with how many commands share it. In a closed loop a
+/// command is intended when it is sent.
+fn each_intended(flight: &Flight, intended: &VecDeque<Nanos>, from: u64, mut show: impl FnMut(Nanos, u64)) {
+    let first = (flight.first_command - from) as usize;
+    let last = first + flight.commands as usize;
+    if intended.len() < last {
+        show(flight.sent, flight.commands.into());
+    } else {
+        intended.range(first..last).for_each(|&intended| show(intended, 1));
+    }
+}

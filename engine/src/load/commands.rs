@@ -1,0 +1,159 @@
+//! What is asked for.
+
+use bytes::{BufMut, BytesMut};
+use quorumbench_protocols::Prng;
+use rand_distr::{Distribution, Zipf};
+
+use crate::machine::KvCommand;
+
+/// Which key a command touches.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys {
+    /// Each of so many alike.
+    Uniform(u64),
+    /// Key `k` of so many with a probability that falls as `k^-exponent`.
+    Zipf {
+        /// How many keys.
+        count: u64,
+        /// How steeply.
+        exponent: f64,
+    },
+}
+
+/// What the commands are made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Mix {
+    /// So many bytes that no machine looks at.
+    Opaque {
+        /// Bytes a command.
+        payload: usize,
+    },
+    /// Commands of a [`crate::machine::Kv`].
+    Kv {
+        /// Bytes a written value.
+        payload: usize,
+        /// The share of reads.
+        reads: f64,
+        /// Which keys.
+        keys: Keys,
+    },
+}
+
+/// A seeded stream of commands.
+#[derive(Debug)]
+pub struct CommandStream {
+    mix: Mix,
+    zipf: Option<Zipf<f64>>,
+    random: Random,
+}
+
+impl CommandStream {
+    /// The stream of `seed`.
+    ///
+    /// # Panics
+    /// If there are no keys, or the exponent is negative or no number.
+    pub fn new(mix: Mix, seed: u64) -> Self {
+        let zipf = match mix {
+            Mix::Kv { keys: Keys::Zipf { count, exponent }, .. } => {
+                Some(Zipf::new(count as f64, exponent).expect("a count above zero and an exponent from zero"))
+            }
+            _ => None,
+        };
+        Self { mix, zipf, random: Random(Prng::new(seed)) }
+    }
+
+    /// The most bytes that a command can have.
+    pub fn max_bytes(&self) -> usize {
+        match self.mix {
+            Mix::Opaque { payload } => payload,
+            Mix::Kv { payload, .. } => KvCommand::OVERHEAD + size_of::<u64>() + payload,
+        }
+    }
+
+    /// Appends the next command to `chunk`.
+    pub fn write(&mut self, chunk: &mut BytesMut) {
+        match self.mix {
+            Mix::Opaque { payload } => chunk.put_bytes(0x5a, payload),
+            Mix::Kv { payload, reads, .. } => {
+                let key = self.key().to_le_bytes();
+                if self.random.0.unit() < reads {
+                    KvCommand::Get(&key).write(chunk);
+                } else {
+                    KvCommand::write_put(chunk, &key, |chunk| chunk.put_bytes(0x5a, payload));
+                }
+            }
+        }
+    }
+
+    fn key(&mut self) -> u64 {
+        match (self.mix, &self.zipf) {
+            (_, Some(zipf)) => zipf.sample(&mut self.random) as u64 - 1,
+            (Mix::Kv { keys: Keys::Uniform(count), .. }, None) => self.random.0.below(count),
+            _ => 0,
+        }
+    }
+}
+
+/// Our generator, as the distributions want it.
+#[derive(Debug)]
+struct Random(Prng);
+
+impl rand::TryRng for Random {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok((self.0.next_u64() >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(self.0.next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.0.next_u64().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kv(keys: Keys, reads: f64) -> CommandStream {
+        CommandStream::new(Mix::Kv { payload: 10, reads, keys }, 3)
+    }
+
+    #[test]
+    fn zipf_prefers_the_first_keys_as_its_exponent_says() {
+        let mut commands = kv(Keys::Zipf { count: 1000, exponent: 1.0 }, 0.5);
+        let mut hits = [0_u32; 1000];
+        (0..200_000).for_each(|_| hits[commands.key() as usize] += 1);
+        let ratio = f64::from(hits[0]) / f64::from(hits[9]);
+        assert!((8.0..12.0).contains(&ratio), "the first key comes ten times as often as the tenth: {ratio}");
+    }
+
+    #[test]
+    fn the_share_of_reads_is_what_was_asked_for() {
+        let mut commands = kv(Keys::Uniform(100), 0.3);
+        let mut reads = 0;
+        for _ in 0..10_000 {
+            let mut chunk = BytesMut::new();
+            commands.write(&mut chunk);
+            assert!(chunk.len() <= commands.max_bytes());
+            reads += i32::from(matches!(KvCommand::read(&chunk), Some(KvCommand::Get(_))));
+        }
+        assert!((2_800..3_200).contains(&reads), "{reads}");
+    }
+
+    #[test]
+    fn the_same_seed_asks_for_the_same() {
+        let stream = || {
+            let (mut commands, mut chunk) = (kv(Keys::Uniform(1 << 40), 0.5), BytesMut::new());
+            (0..100).for_each(|_| commands.write(&mut chunk));
+            chunk
+        };
+        assert_eq!(stream(), stream());
+    }
+}

@@ -1,0 +1,167 @@
+//! A map from bytes to bytes: put, get, delete. Reads go through the log like everything else.
+
+use std::collections::HashMap;
+
+use bytes::{BufMut, BytesMut};
+
+use super::Machine;
+use crate::batch::{BatchHead, Commands};
+
+/// A map from bytes to bytes. It owns what it stores: a value of a few bytes must not pin the chunk
+/// that it came in.
+#[derive(Debug, Default)]
+pub struct Kv {
+    map: HashMap<Box<[u8]>, Box<[u8]>>,
+}
+
+/// One command of a [`Kv`]: an opcode, the key's length, the key, and for a put the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvCommand<'a> {
+    /// Reads a key.
+    Get(&'a [u8]),
+    /// Writes a key.
+    Put(&'a [u8], &'a [u8]),
+    /// Removes a key.
+    Delete(&'a [u8]),
+}
+
+impl<'a> KvCommand<'a> {
+    /// Bytes of a command besides key and value.
+    pub const OVERHEAD: usize = 3;
+    const GET: u8 = 0;
+    const PUT: u8 = 1;
+    const DELETE: u8 = 2;
+
+    /// Appends the command's bytes.
+    ///
+    /// # Panics
+    /// If the key is longer than 65,535 bytes.
+    pub fn write(self, chunk: &mut BytesMut) {
+        match self {
+            Self::Get(key) => write_op(chunk, Self::GET, key),
+            Self::Put(key, value) => Self::write_put(chunk, key, |chunk| chunk.put_slice(value)),
+            Self::Delete(key) => write_op(chunk, Self::DELETE, key),
+        }
+    }
+
+    /// Appends a put whose value `write_value` writes where it will stay.
+    ///
+    /// # Panics
+    /// If the key is longer than 65,535 bytes.
+    pub fn write_put(chunk: &mut BytesMut, key: &[u8], write_value: impl FnOnce(&mut BytesMut)) {
+        write_op(chunk, Self::PUT, key);
+        write_value(chunk);
+    }
+
+    /// Reads a command; `None` if `bytes` are none.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (&[op, low, high], rest) = bytes.split_first_chunk::<3>()?;
+        let (key, value) = rest.split_at_checked(u16::from_le_bytes([low, high]).into())?;
+        match op {
+            Self::GET if value.is_empty() => Some(Self::Get(key)),
+            Self::PUT => Some(Self::Put(key, value)),
+            Self::DELETE if value.is_empty() => Some(Self::Delete(key)),
+            _ => None,
+        }
+    }
+}
+
+fn write_op(chunk: &mut BytesMut, op: u8, key: &[u8]) {
+    chunk.put_u8(op);
+    chunk.put_u16_le(u16::try_from(key.len()).expect("a key is at most 65,535 bytes"));
+    chunk.put_slice(key);
+}
+
+/// One command's result: its status, the value's length, the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Status {
+    /// Done; for a get, the key was there.
+    Found = 0,
+    /// Done, and the key was not there.
+    Absent = 1,
+    /// No command of this machine: nothing was changed.
+    Refused = 2,
+}
+
+impl Machine for Kv {
+    fn apply(&mut self, _head: &BatchHead, mut commands: Commands<'_>, results: &mut BytesMut) {
+        while let Some(command) = commands.next_command() {
+            let (status, value) = match KvCommand::read(command) {
+                Some(KvCommand::Get(key)) => match self.map.get(key) {
+                    Some(value) => (Status::Found, &value[..]),
+                    None => (Status::Absent, &[][..]),
+                },
+                Some(KvCommand::Put(key, value)) => {
+                    if let Some(stored) = self.map.get_mut(key) {
+                        *stored = value.into();
+                    } else {
+                        self.map.insert(key.into(), value.into());
+                    }
+                    (Status::Found, &[][..])
+                }
+                Some(KvCommand::Delete(key)) => {
+                    (if self.map.remove(key).is_some() { Status::Found } else { Status::Absent }, &[][..])
+                }
+                None => (Status::Refused, &[][..]),
+            };
+            results.put_u8(status as u8);
+            results.put_u32_le(value.len() as u32);
+            results.put_slice(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Writer;
+    use quorumbench_protocols::Payload;
+
+    fn apply(kv: &mut Kv, commands: &[KvCommand<'_>]) -> Vec<(u8, Vec<u8>)> {
+        let mut chunk = BytesMut::new();
+        let mut writer = Writer::new(&mut chunk, BatchHead::default());
+        commands.iter().for_each(|command| writer.command(|chunk| command.write(chunk)));
+        let body = Payload::from(writer.finish());
+        let head = BatchHead::read(&body).expect("a batch");
+        let mut results = BytesMut::new();
+        kv.apply(&head, Commands::new(&head, &body), &mut results);
+        let mut parsed = Vec::new();
+        while !results.is_empty() {
+            let result = results.split_to(5);
+            let len = u32::from_le_bytes([result[1], result[2], result[3], result[4]]) as usize;
+            parsed.push((result[0], results.split_to(len).to_vec()));
+        }
+        parsed
+    }
+
+    #[test]
+    fn is_a_map() {
+        let mut kv = Kv::default();
+        let commands = [
+            KvCommand::Get(b"a"),
+            KvCommand::Put(b"a", b"1"),
+            KvCommand::Get(b"a"),
+            KvCommand::Put(b"a", b"22"),
+            KvCommand::Get(b"a"),
+            KvCommand::Delete(b"a"),
+            KvCommand::Delete(b"a"),
+            KvCommand::Get(b"a"),
+        ];
+        let results = apply(&mut kv, &commands);
+        let values: Vec<(u8, &[u8])> = results.iter().map(|(status, value)| (*status, &value[..])).collect();
+        assert_eq!(values, [(1, &b""[..]), (0, b""), (0, b"1"), (0, b""), (0, b"22"), (0, b""), (1, b""), (1, b"")]);
+    }
+
+    #[test]
+    fn commands_survive_their_bytes_and_noise_is_refused() {
+        for command in [KvCommand::Get(b"key"), KvCommand::Put(b"", b"value"), KvCommand::Delete(b"k")] {
+            let mut bytes = BytesMut::new();
+            command.write(&mut bytes);
+            assert_eq!(KvCommand::read(&bytes), Some(command));
+        }
+        for noise in [&b""[..], b"\0", b"\0\xff\xffx", b"\x09\0\0", b"\0\0\0value"] {
+            assert_eq!(KvCommand::read(noise), None);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What the replicated log is applied to.
+
+use bytes::BytesMut;
+
+use crate::batch::{BatchHead, Commands};
+
+mod kv;
+mod null;
+
+pub use kv::{Kv, KvCommand};
+pub use null::Null;
+
+/// A deterministic state machine: the same batches in the same order leave the same state.
+pub trait Machine: Default + Send + 'static {
+    /// Applies a batch's commands in order and appends what the client is to hear.
+    fn apply(&mut self, head: &BatchHead, commands: Commands<'_>, results: &mut BytesMut);
+}

@@ -1,0 +1,139 @@
+//! At most once: which of each client's batches have been applied, and what they were told.
+//!
+//! Every replica keeps the same sessions, because they are part of the state that the log builds
+//! (Ongaro's thesis, section 6.3): a resent batch that is already applied changes nothing, whoever
+//! leads by then, and its client is told again what it was told before.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::batch::BatchHead;
+
+/// The sessions of all clients.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    clients: BTreeMap<u32, Session>,
+}
+
+/// One client's batches, from the first that it may still ask about.
+#[derive(Debug, Default)]
+struct Session {
+    /// Everything below is settled: the client has its answers.
+    settled: u64,
+    /// One bit a batch from `settled` on, 64 in a word; the first word may begin below `settled`.
+    applied: VecDeque<u64>,
+    /// Results that are not empty, until they are settled.
+    results: BTreeMap<u64, Bytes>,
+}
+
+/// What a session knows of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Not applied.
+    New,
+    /// Applied, with these results.
+    Applied(Bytes),
+    /// Applied or given up, and its client knows: no answer is owed.
+    Settled,
+}
+
+impl Sessions {
+    /// What is known of the batch.
+    pub fn seen(&self, head: &BatchHead) -> Seen {
+        self.clients.get(&head.client).map_or(Seen::New, |session| session.seen(head.sequence))
+    }
+
+    /// Marks the batch as applied; whoever asks again is told `results`.
+    pub fn apply(&mut self, head: &BatchHead, results: Bytes) {
+        let session = self.clients.entry(head.client).or_default();
+        session.settle(head.settled);
+        session.mark(head.sequence);
+        if !results.is_empty() {
+            session.results.insert(head.sequence, results);
+        }
+    }
+}
+
+impl Session {
+    fn seen(&self, sequence: u64) -> Seen {
+        if sequence < self.settled {
+            return Seen::Settled;
+        }
+        let (word, bit) = self.place(sequence);
+        match self.applied.get(word) {
+            Some(bits) if bits & bit != 0 => Seen::Applied(self.results.get(&sequence).cloned().unwrap_or_default()),
+            _ => Seen::New,
+        }
+    }
+
+    fn mark(&mut self, sequence: u64) {
+        if sequence < self.settled {
+            return;
+        }
+        let (word, bit) = self.place(sequence);
+        if word >= self.applied.len() {
+            self.applied.resize(word + 1, 0);
+        }
+        self.applied[word] |= bit;
+    }
+
+    /// Forgets what lies below `settled`.
+    fn settle(&mut self, settled: u64) {
+        if settled <= self.settled {
+            return;
+        }
+        let words = (settled / 64 - self.settled / 64) as usize;
+        self.applied.drain(..words.min(self.applied.len()));
+        while self.results.first_key_value().is_some_and(|(&sequence, _)| sequence < settled) {
+            self.results.pop_first();
+        }
+        self.settled = settled;
+    }
+
+    fn place(&self, sequence: u64) -> (usize, u64) {
+        ((sequence / 64 - self.settled / 64) as usize, 1 << (sequence % 64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorumbench_protocols::Prng;
+    use std::collections::BTreeSet;
+
+    fn head(sequence: u64, settled: u64) -> BatchHead {
+        BatchHead { client: 1, commands: 1, sequence, settled }
+    }
+
+    #[test]
+    fn a_batch_is_new_once() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.seen(&head(5, 0)), Seen::New);
+        sessions.apply(&head(5, 0), Bytes::from_static(b"told"));
+        assert_eq!(sessions.seen(&head(5, 0)), Seen::Applied(Bytes::from_static(b"told")));
+        assert_eq!(sessions.seen(&head(4, 0)), Seen::New, "one that comes late is not lost");
+        assert_eq!(sessions.seen(&BatchHead { client: 2, ..head(5, 0) }), Seen::New, "clients share nothing");
+        sessions.apply(&head(6, 6), Bytes::new());
+        assert_eq!(sessions.seen(&head(5, 0)), Seen::Settled);
+    }
+
+    /// Against a plain set, over seeded random orders.
+    #[test]
+    fn agrees_with_a_set() {
+        for seed in 0..50 {
+            let mut prng = Prng::new(seed);
+            let (mut sessions, mut applied, mut settled) = (Sessions::default(), BTreeSet::new(), 0);
+            for _ in 0..2000 {
+                let sequence = settled + prng.below(300);
+                let expected = if applied.contains(&sequence) { Seen::Applied(Bytes::new()) } else { Seen::New };
+                assert_eq!(sessions.seen(&head(sequence, settled)), expected);
+                sessions.apply(&head(sequence, settled), Bytes::new());
+                applied.insert(sequence);
+                if prng.below(10) == 0 {
+                    settled += prng.below(100);
+                }
+            }
+        }
+    }
+}
