@@ -75,6 +75,13 @@ impl SlotLog {
         if slot == self.trimmed { Some(self.trimmed_stamp) } else { self.get(slot).map(|entry| entry.stamp) }
     }
 
+    /// The last slot up to `slot` whose stamp is at most `stamp`, or [`trimmed`](Self::trimmed) if
+    /// all that is kept is newer. Stamps never fall along a log, so this is a binary search.
+    pub fn last_at_most(&self, slot: Slot, stamp: u64) -> Slot {
+        let upto = slot.saturating_since(self.trimmed) as usize;
+        self.trimmed + self.entries.partition_point(|entry| entry.stamp <= stamp).min(upto) as u64
+    }
+
     /// The last slot written.
     pub fn last(&self) -> Slot {
         self.trimmed + self.entries.len() as u64
@@ -126,6 +133,18 @@ mod tests {
         log.trim_to(Slot(99));
         assert_eq!((log.last(), log.last_stamp(), log.bytes()), (Slot(4), 2, 0));
         assert_eq!(log.append(Entry { stamp: 5, noop: true, body: Payload::EMPTY }), Slot(5));
+    }
+
+    #[test]
+    fn finds_the_end_of_a_stamp() {
+        let mut log = log(&[1, 1, 3, 3, 4]);
+        assert_eq!(log.last_at_most(Slot(9), 3), Slot(4));
+        assert_eq!(log.last_at_most(Slot(3), 3), Slot(3));
+        assert_eq!(log.last_at_most(Slot(5), 2), Slot(2));
+        assert_eq!(log.last_at_most(Slot(5), 0), Slot(0));
+        log.trim_to(Slot(3));
+        assert_eq!(log.last_at_most(Slot(5), 1), Slot(3), "what was let go is common to all");
+        assert_eq!(log.last_at_most(Slot(1), 4), Slot(3));
     }
 
     #[test]

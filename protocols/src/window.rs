@@ -16,6 +16,12 @@ impl Window {
         Self { depth: depth as u64, acknowledged, next: acknowledged + 1 }
     }
 
+    /// Everything up to `acknowledged` is settled, and what stands between that and `next` is in
+    /// flight already, even if that is more than `depth`.
+    pub fn resume(depth: usize, acknowledged: Slot, next: Slot) -> Self {
+        Self { depth: depth as u64, acknowledged, next: next.max(acknowledged + 1) }
+    }
+
     /// Puts the next slot in flight and says which it is; `None` when the window is full.
     pub fn send(&mut self) -> Option<Slot> {
         (self.room() > 0).then(|| {
@@ -67,5 +73,13 @@ mod tests {
         assert_eq!(window.send(), Some(Slot(13)));
         window.acknowledge(Slot(20));
         assert_eq!((window.next(), window.in_flight()), (Slot(21), 0));
+    }
+
+    #[test]
+    fn resumes_with_more_in_flight_than_it_would_send() {
+        let mut window = Window::resume(2, Slot(10), Slot(14));
+        assert_eq!((window.in_flight(), window.send()), (3, None));
+        window.acknowledge(Slot(12));
+        assert_eq!(window.send(), Some(Slot(14)));
     }
 }

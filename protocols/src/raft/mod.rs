@@ -1,1 +1,278 @@
-//! Raft.
+//! Raft (Ongaro & Ousterhout, *In Search of an Understandable Consensus Algorithm*, USENIX ATC 2014;
+//! "paper" here; Ongaro, *Consensus: Bridging Theory and Practice*, Stanford 2014: "thesis").
+//!
+//! Built: elections with pre-vote and check-quorum, replication in a window, repair with hints,
+//! leadership transfer. A slot is a batch, so an append carries exactly one entry.
+//!
+//! Two rules hold everything together. *Nothing is promised before it is durable*: a vote and an
+//! acknowledgement wait for [`Input::Durable`], and a leader counts itself no sooner than others.
+//! *Nothing is assumed of a log's end*: a follower acknowledges and commits only what it saw match
+//! its leader's log in this very term.
+//!
+//! The roles are in `leader`, `follower` and `election`; what a node has in every role in `replica`,
+//! what is durable in `journal`, what a leader knows of each follower in `progress`.
+
+mod election;
+mod follower;
+mod journal;
+mod leader;
+pub mod message;
+mod progress;
+mod replica;
+
+use self::election::{Campaign, Stage};
+use self::follower::{Follower, contradicts};
+use self::leader::Leader;
+use self::message::{Append, Message, Probe};
+use self::replica::Replica;
+use crate::io::{Config, Input, Outbox, Protocol};
+use crate::log::SlotLog;
+use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
+
+/// A node of a Raft cluster.
+///
+/// Drive it as [`Protocol`] says. Submit to the node whose [`room`](Protocol::room) is above zero;
+/// [`leader`](Protocol::leader) is a hint where that is. The other getters are for tests, checkers
+/// and metrics: they change nothing, and nothing in the protocol's world reads them.
+#[derive(Debug)]
+pub struct Raft {
+    replica: Replica,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Follower(Follower),
+    Campaign(Campaign),
+    Leader(Leader),
+}
+
+/// What a node does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks whether a campaign could succeed.
+    PreCandidate,
+    /// Campaigns.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+impl Raft {
+    /// The latest term that this node knows of.
+    pub fn term(&self) -> u64 {
+        self.replica.term
+    }
+
+    /// The candidate that has this node's vote in this term.
+    pub fn voted_for(&self) -> Option<NodeId> {
+        self.replica.voted_for
+    }
+
+    /// What it does at the moment.
+    pub fn role(&self) -> Role {
+        match &self.state {
+            State::Follower(_) => Role::Follower,
+            State::Campaign(campaign) if campaign.stage == Stage::PreVote => Role::PreCandidate,
+            State::Campaign(_) => Role::Candidate,
+            State::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// Everything up to here is known to be committed.
+    pub fn committed(&self) -> Slot {
+        self.replica.committed
+    }
+
+    /// Everything up to here is durable on this node.
+    pub fn durable(&self) -> Slot {
+        self.replica.journal.slot()
+    }
+
+    /// What it has written down and not let go.
+    pub fn log(&self) -> &SlotLog {
+        &self.replica.log
+    }
+
+    fn on_frame(&mut self, now: Nanos, frame: &Frame, out: &mut Outbox) -> Result<(), Malformed> {
+        let from = frame.head.from;
+        let malformed = |what| Malformed { kind: frame.head.kind, what };
+        if frame.head.group != self.replica.group {
+            return Err(malformed("another group's"));
+        }
+        if !self.replica.peers.contains(from) {
+            return Err(malformed("not from a peer that votes"));
+        }
+        let message = Message::read(frame)?;
+        if message.is_request() && message.term() < self.replica.term {
+            self.answer_stale(from, out);
+            return Ok(());
+        }
+        match message {
+            Message::Append(append) => self.on_append(now, &append, frame, out).map_err(malformed)?,
+            Message::Probe(probe) => self.on_probe(now, from, &probe, out).map_err(malformed)?,
+            Message::Accept(accept) => {
+                if let Some(leader) = self.state.leads(accept.term == self.replica.term) {
+                    leader.on_accept(&self.replica, now, from, &accept).map_err(malformed)?;
+                }
+            }
+            Message::Reject(reject) => {
+                if let Some(leader) = self.state.leads(reject.term == self.replica.term) {
+                    leader.on_reject(&self.replica, now, from, &reject).map_err(malformed)?;
+                }
+            }
+            Message::PreVote(candidacy) => self.on_pre_vote(now, from, &candidacy, out),
+            Message::Vote(candidacy) => self.on_vote(now, from, &candidacy, out),
+            Message::PreGrant { term } => self.on_pre_grant(now, from, term, out),
+            Message::Grant { term } => self.on_grant(now, from, term, out),
+            Message::TimeoutNow { term } => self.on_timeout_now(now, from, term, out),
+            Message::Stale { term } => self.on_stale(now, term, out),
+        }
+        Ok(())
+    }
+
+    fn on_append(&mut self, now: Nanos, append: &Append, frame: &Frame, out: &mut Outbox) -> Result<(), &'static str> {
+        let settled = self.may_follow(append.term, frame.head.from)?;
+        if contradicts(&self.replica, settled, append.slot, append.entry_term)
+            || contradicts(&self.replica, settled, append.slot - 1, append.prev_term)
+        {
+            return Err("overwrites a settled slot");
+        }
+        let (follower, replica) = self.follow(now, append.term, frame.head.from, out);
+        follower.on_append(replica, append, frame, out);
+        Ok(())
+    }
+
+    fn on_probe(&mut self, now: Nanos, from: NodeId, probe: &Probe, out: &mut Outbox) -> Result<(), &'static str> {
+        let settled = self.may_follow(probe.term, from)?;
+        if contradicts(&self.replica, settled, probe.prev, probe.prev_term) {
+            return Err("contradicts a settled slot");
+        }
+        let (follower, replica) = self.follow(now, probe.term, from, out);
+        follower.on_probe(replica, probe);
+        Ok(())
+    }
+
+    /// Whether `from` can be the leader of `term` at all, and up to which slot its log is then known
+    /// to be this node's.
+    fn may_follow(&self, term: u64, from: NodeId) -> Result<Slot, &'static str> {
+        if term > self.replica.term {
+            return Ok(self.replica.committed);
+        }
+        match &self.state {
+            State::Leader(_) => Err("a second leader in this node's term"),
+            State::Follower(follower) if follower.leader.is_some_and(|leader| leader != from) => {
+                Err("a second leader in its term")
+            }
+            State::Follower(follower) => Ok(follower.matched()),
+            State::Campaign(_) => Ok(self.replica.committed),
+        }
+    }
+
+    /// Follows `from`, which leads `term`, and is heard from now.
+    fn follow(&mut self, now: Nanos, term: u64, from: NodeId, out: &mut Outbox) -> (&mut Follower, &mut Replica) {
+        let known = term == self.replica.term && matches!(&self.state, State::Follower(f) if f.leader.is_some());
+        if term > self.replica.term {
+            self.replica.enter_term(term, None, out);
+        }
+        if !known {
+            self.state = State::Follower(Follower::new(Some(from), now, self.replica.committed));
+        }
+        self.replica.rearm(now);
+        let State::Follower(follower) = &mut self.state else { unreachable!("it was made one just now") };
+        follower.heard_at = now;
+        (follower, &mut self.replica)
+    }
+
+    /// Follows nobody, in the term that was just entered. A follower's patience goes on where it
+    /// was: only a leader's word or a vote given restores it (paper, section 5.2).
+    fn become_follower(&mut self, now: Nanos) {
+        if self.role() == Role::Leader {
+            self.replica.rearm(now);
+        }
+        self.state = State::Follower(Follower::new(None, now, self.replica.committed));
+    }
+
+    /// A node of an older term asks for something. The answer is the term, so that it steps down or
+    /// catches up: ignored, a node with the newer log could wait for ever. It leaves even before the
+    /// term is durable here, because it only informs: votes and acknowledgements are what promises.
+    fn answer_stale(&self, to: NodeId, out: &mut Outbox) {
+        self.replica.send(Recipients::One(to), Message::Stale { term: self.replica.term }, out);
+    }
+
+    fn on_stale(&mut self, now: Nanos, term: u64, out: &mut Outbox) {
+        if term > self.replica.term {
+            self.replica.enter_term(term, None, out);
+            self.become_follower(now);
+        }
+    }
+
+    fn on_timeout(&mut self, now: Nanos) {
+        match &mut self.state {
+            State::Leader(leader) => {
+                if !leader.on_timeout(&self.replica, now) {
+                    self.become_follower(now);
+                }
+            }
+            State::Follower(_) | State::Campaign(_) if now < self.replica.election_at => {}
+            State::Follower(_) if self.replica.election_at == Nanos::ZERO => self.replica.rearm(now),
+            State::Follower(_) | State::Campaign(_) => self.pre_campaign(now),
+        }
+    }
+}
+
+impl State {
+    /// The leader in it, if `still`.
+    fn leads(&mut self, still: bool) -> Option<&mut Leader> {
+        if let Self::Leader(leader) = self { still.then_some(leader) } else { None }
+    }
+}
+
+impl Protocol for Raft {
+    fn new(config: &Config, seed: u64) -> Self {
+        Self {
+            replica: Replica::new(config, seed),
+            state: State::Follower(Follower::new(None, Nanos::ZERO, Slot::ZERO)),
+        }
+    }
+
+    fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
+        match (input, &mut self.state) {
+            (Input::Frame(frame), _) => return self.on_frame(now, frame, out),
+            (Input::Submit(body), State::Leader(leader)) => leader.on_submit(&mut self.replica, body, out),
+            (Input::Durable(lsn), _) => self.replica.journal.on_durable(lsn),
+            (Input::Timeout, _) => self.on_timeout(now),
+            (Input::Transfer(target), State::Leader(leader)) => leader.on_transfer(&self.replica, now, target),
+            (Input::Submit(_) | Input::Transfer(_), _) => {}
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, now: Nanos, out: &mut Outbox) {
+        self.flush_campaign(now, out);
+        match &mut self.state {
+            State::Follower(follower) => follower.flush(&self.replica, out),
+            State::Campaign(_) => {}
+            State::Leader(leader) => leader.flush(&mut self.replica, out),
+        }
+        self.replica.flush(out);
+    }
+
+    fn deadline(&self) -> Nanos {
+        if let State::Leader(leader) = &self.state { leader.deadline() } else { self.replica.election_at }
+    }
+
+    fn room(&self) -> usize {
+        if let State::Leader(leader) = &self.state { leader.room(&self.replica) } else { 0 }
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        match &self.state {
+            State::Follower(follower) => follower.leader,
+            State::Campaign(_) => None,
+            State::Leader(_) => Some(self.replica.id),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What is durable here: which of the node's own slots, and whether its term and vote are.
+
+use std::collections::VecDeque;
+
+use crate::io::{Outbox, Record};
+use crate::wire::{Head, Lsn, Payload, Slot};
+
+/// Numbers the records and learns, by [`Lsn`], how far they are safe.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// The last record emitted.
+    last: Lsn,
+    /// The last record vouched for.
+    durable: Lsn,
+    /// The last record of term and vote.
+    hard_state: Lsn,
+    /// Records of slots that still stand in the log and are not vouched for: ascending in both.
+    ///
+    /// A truncated slot leaves this queue at once. If the same slot is written again, in whatever
+    /// term, only its new record can make it durable: the old one's acknowledgement finds nothing.
+    unsynced: VecDeque<(Lsn, Slot)>,
+    /// Every slot of the log up to this one is durable.
+    slot: Slot,
+}
+
+impl Journal {
+    /// Records a slot; `head` and `body` as they stand on the wire.
+    pub(super) fn record_slot(&mut self, slot: Slot, head: Head, body: Payload, out: &mut Outbox) {
+        let lsn = self.record(head, body, out);
+        self.unsynced.push_back((lsn, slot));
+    }
+
+    /// Records term and vote, together: written in two steps, a crash between them could pair the
+    /// new term with the old vote.
+    pub(super) fn record_hard_state(&mut self, head: Head, out: &mut Outbox) {
+        self.hard_state = self.record(head, Payload::EMPTY, out);
+    }
+
+    fn record(&mut self, head: Head, body: Payload, out: &mut Outbox) -> Lsn {
+        self.last += 1;
+        out.records.push(Record { lsn: self.last, head, body });
+        self.last
+    }
+
+    /// The log forgets what follows `slot`.
+    pub(super) fn truncate_after(&mut self, slot: Slot) {
+        while self.unsynced.back().is_some_and(|&(_, unsynced)| unsynced > slot) {
+            self.unsynced.pop_back();
+        }
+        self.slot = self.slot.min(slot);
+    }
+
+    /// Everything up to and with `lsn` is durable.
+    pub(super) fn on_durable(&mut self, lsn: Lsn) {
+        self.durable = self.durable.max(lsn.min(self.last));
+        while let Some(&(lsn, slot)) = self.unsynced.front()
+            && lsn <= self.durable
+        {
+            self.slot = slot;
+            self.unsynced.pop_front();
+        }
+    }
+
+    /// Every slot of the log up to this one is durable.
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Whether the current term and vote would survive a crash.
+    pub(super) fn holds_hard_state(&self) -> bool {
+        self.hard_state <= self.durable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durability_of_a_truncated_slot_is_not_credited() {
+        let (mut journal, mut out) = (Journal::default(), Outbox::default());
+        let mut write = |journal: &mut Journal, slot| {
+            journal.record_slot(Slot(slot), Head::default(), Payload::EMPTY, &mut out);
+            out.records.last().map(|record| record.lsn).expect("a record")
+        };
+        let (first, second) = (write(&mut journal, 1), write(&mut journal, 2));
+        journal.truncate_after(Slot(1));
+        let again = write(&mut journal, 2);
+        journal.on_durable(first);
+        assert_eq!(journal.slot(), Slot(1));
+        journal.on_durable(second);
+        assert_eq!(journal.slot(), Slot(1), "that was the old slot 2");
+        journal.on_durable(again);
+        assert_eq!(journal.slot(), Slot(2));
+        journal.truncate_after(Slot(0));
+        assert_eq!(journal.slot(), Slot(0));
+        journal.on_durable(Lsn(u64::MAX));
+        assert_eq!(journal.slot(), Slot(0));
+    }
+}

@@ -1,0 +1,252 @@
+//! A leader: takes batches, streams them to its followers, commits what a majority holds.
+
+use super::message::{Accept, Append, Message, Probe, Reject};
+use super::progress::Progress;
+use super::replica::{Replica, later};
+use crate::io::Outbox;
+use crate::log::Entry;
+use crate::quorum;
+use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
+
+#[derive(Debug)]
+pub(super) struct Leader {
+    /// By node id; this node's own is not used.
+    progress: Vec<Progress>,
+    /// Who is sent a probe in the next flush.
+    due: PeerSet,
+    /// Counts the flushes that sent probes. An answer names its round, which is what a linearizable
+    /// read will wait for.
+    round: u64,
+    /// A match or the own journal moved since the commit was last counted.
+    moved: bool,
+    /// What the own journal had reached then.
+    counted: Slot,
+    heartbeat_at: Nanos,
+    /// Dies with the leadership: there is no flag that could be left behind.
+    transfer: Option<Transfer>,
+    /// Scratch for the majority's sort.
+    sorted: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    target: NodeId,
+    /// When it is given up and clients are served again.
+    until: Nanos,
+    /// The target was told since the last heartbeat.
+    told: bool,
+}
+
+impl Leader {
+    /// Opens the term with a no-op: nothing older can be committed before a slot of this term is
+    /// (paper, sections 5.4.2 and 8).
+    pub(super) fn new(replica: &mut Replica, now: Nanos, out: &mut Outbox) -> Self {
+        let last = replica.log.last();
+        let slots = replica.voters.iter().map(|id| id.0 as usize + 1).max().unwrap_or(0);
+        let leader = Self {
+            progress: (0..slots).map(|_| Progress::new(replica.window, last, now)).collect(),
+            due: PeerSet::EMPTY,
+            round: 0,
+            moved: true,
+            counted: Slot::ZERO,
+            heartbeat_at: later(now, replica.heartbeat),
+            transfer: None,
+            sorted: Vec::with_capacity(slots),
+        };
+        write(replica, true, &Payload::EMPTY, out);
+        leader
+    }
+
+    pub(super) fn on_submit(&self, replica: &mut Replica, body: &Payload, out: &mut Outbox) {
+        if self.room(replica) > 0 {
+            write(replica, false, body, out);
+        }
+    }
+
+    /// How many batches may come: what the window leaves. None while leadership is handed over,
+    /// or the target would never catch up (thesis, section 3.10).
+    pub(super) fn room(&self, replica: &Replica) -> usize {
+        let in_flight = replica.log.last().saturating_since(replica.committed);
+        if self.transfer.is_some() { 0 } else { (replica.window as u64).saturating_sub(in_flight) as usize }
+    }
+
+    pub(super) fn on_accept(
+        &mut self,
+        replica: &Replica,
+        now: Nanos,
+        from: NodeId,
+        accept: &Accept,
+    ) -> Result<(), &'static str> {
+        if accept.received > replica.log.last() {
+            return Err("acknowledges a slot never sent");
+        }
+        if accept.round > self.round {
+            return Err("answers a probe never sent");
+        }
+        let progress = &mut self.progress[from.0 as usize];
+        progress.heard_at = now;
+        progress.on_accept(accept, replica.window);
+        self.moved = true;
+        Ok(())
+    }
+
+    pub(super) fn on_reject(
+        &mut self,
+        replica: &Replica,
+        now: Nanos,
+        from: NodeId,
+        reject: &Reject,
+    ) -> Result<(), &'static str> {
+        if reject.prev > replica.log.last() {
+            return Err("refuses a slot never sent");
+        }
+        if reject.round > self.round {
+            return Err("answers a probe never sent");
+        }
+        let progress = &mut self.progress[from.0 as usize];
+        progress.heard_at = now;
+        if progress.on_reject(reject, &replica.log, self.round) {
+            self.due = self.due.with(from);
+        }
+        Ok(())
+    }
+
+    /// Hands leadership over (thesis, section 3.10). Asking for the same again changes nothing.
+    pub(super) fn on_transfer(&mut self, replica: &Replica, now: Nanos, target: NodeId) {
+        let under_way = self.transfer.is_some_and(|transfer| transfer.target == target);
+        if replica.peers.contains(target) && !under_way {
+            self.transfer = Some(Transfer { target, until: later(now, replica.election_timeout), told: false });
+        }
+    }
+
+    /// The heartbeat, and what is checked with it. Says whether the node still leads.
+    #[must_use]
+    pub(super) fn on_timeout(&mut self, replica: &Replica, now: Nanos) -> bool {
+        self.transfer.take_if(|transfer| now >= transfer.until);
+        if now < self.heartbeat_at {
+            return true;
+        }
+        self.heartbeat_at = later(now, replica.heartbeat);
+        self.due = replica.peers;
+        if let Some(transfer) = &mut self.transfer {
+            transfer.told = false;
+        }
+        self.hears_majority(replica, now)
+    }
+
+    /// A leader that hears no majority leads nobody: clients should look elsewhere (thesis, section
+    /// 6.2), and followers that hear it, but not each other, must not be held back by it.
+    fn hears_majority(&self, replica: &Replica, now: Nanos) -> bool {
+        let heard = |id: &NodeId| {
+            *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.election_timeout
+        };
+        quorum::is_majority(replica.voters.iter().filter(heard).collect(), replica.voters)
+    }
+
+    pub(super) fn deadline(&self) -> Nanos {
+        self.transfer.map_or(self.heartbeat_at, |transfer| transfer.until.min(self.heartbeat_at))
+    }
+
+    pub(super) fn flush(&mut self, replica: &mut Replica, out: &mut Outbox) {
+        self.advance_commit(replica);
+        self.replicate(replica, out);
+        self.probe(replica, out);
+        self.hand_over(replica, out);
+    }
+
+    /// Commits what a majority holds durably, this node among the others only as far as its own
+    /// journal is durable. Only a slot of this term is committed by counting; those before it come
+    /// along (paper, section 5.4.2, figure 8).
+    fn advance_commit(&mut self, replica: &mut Replica) {
+        let own = replica.journal.slot();
+        if !self.moved && own == self.counted {
+            return;
+        }
+        (self.moved, self.counted) = (false, own);
+        self.sorted.clear();
+        let matched = |id: NodeId| if id == replica.id { own } else { self.progress[id.0 as usize].matched() };
+        self.sorted.extend(replica.voters.iter().map(|id| matched(id).0));
+        let reached = Slot(quorum::reached_by_majority(&mut self.sorted));
+        if reached > replica.committed && replica.log.stamp(reached) == Some(replica.term) {
+            replica.committed = reached;
+        }
+        replica.may_trim(Slot(self.sorted[0]).min(replica.committed));
+    }
+
+    /// Sends each follower what it lacks, one transmit for all that lack the same next.
+    fn replicate(&mut self, replica: &Replica, out: &mut Outbox) {
+        let last = replica.log.last();
+        while let Some(slot) = replica.peers.iter().filter_map(|id| self.progress[id.0 as usize].next(last)).min() {
+            let mut to = PeerSet::EMPTY;
+            for id in replica.peers.iter() {
+                let progress = &mut self.progress[id.0 as usize];
+                if progress.next(last) == Some(slot) {
+                    progress.sent();
+                    to = to.with(id);
+                }
+            }
+            let (Some(entry), Some(prev_term)) = (replica.log.get(slot), replica.log.stamp(slot - 1)) else { continue };
+            let append = Append {
+                term: replica.term,
+                slot,
+                entry_term: entry.stamp,
+                prev_term,
+                commit: replica.committed,
+                trim: replica.trim(),
+                noop: entry.noop,
+            };
+            out.transmit(Recipients::Peers(to), replica.head(Message::Append(append)), entry.body.clone());
+        }
+    }
+
+    /// Asks those that are due where they stand, one transmit for all that are asked the same.
+    fn probe(&mut self, replica: &Replica, out: &mut Outbox) {
+        if self.due.is_empty() {
+            return;
+        }
+        self.round += 1;
+        while let Some(first) = self.due.iter().next() {
+            let prev = self.progress[first.0 as usize].probe_at();
+            let to: PeerSet = self.due.iter().filter(|id| self.progress[id.0 as usize].probe_at() == prev).collect();
+            self.due = to.iter().fold(self.due, PeerSet::without);
+            let Some(prev_term) = replica.log.stamp(prev) else { continue };
+            let probe = Probe {
+                term: replica.term,
+                prev,
+                prev_term,
+                commit: replica.committed,
+                trim: replica.trim(),
+                round: self.round,
+            };
+            replica.send(Recipients::Peers(to), Message::Probe(probe), out);
+        }
+    }
+
+    /// Tells the target to campaign once it has everything, and again with each heartbeat.
+    fn hand_over(&mut self, replica: &Replica, out: &mut Outbox) {
+        if let Some(transfer) = &mut self.transfer
+            && !transfer.told
+            && self.progress[transfer.target.0 as usize].matched() == replica.log.last()
+        {
+            transfer.told = true;
+            replica.send(Recipients::One(transfer.target), Message::TimeoutNow { term: replica.term }, out);
+        }
+    }
+}
+
+/// The record goes out now and the append in the same turn's flush: the leader's disk works
+/// while its followers' do (thesis, section 10.2.1).
+fn write(replica: &mut Replica, noop: bool, body: &Payload, out: &mut Outbox) {
+    let append = Append {
+        term: replica.term,
+        slot: replica.log.last() + 1,
+        entry_term: replica.term,
+        prev_term: replica.log.last_stamp(),
+        commit: replica.committed,
+        trim: replica.trim(),
+        noop,
+    };
+    let mut head = replica.head(Message::Append(append));
+    head.body_len = body.len() as u32;
+    replica.write(Entry { stamp: replica.term, noop, body: body.clone() }, head, out);
+}

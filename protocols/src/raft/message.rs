@@ -1,0 +1,366 @@
+//! What Raft's nodes say to each other, and how it lies in a head's six words.
+
+use std::fmt;
+
+use crate::wire::{Frame, Head, Malformed, Slot};
+
+/// A message of Raft, read from a frame. The batch of an [`Append`] stays in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// `AppendEntries` with its one entry: a slot, which is a batch.
+    Append(Append),
+    /// `AppendEntries` without entries: a heartbeat, and the question whether the logs match.
+    Probe(Probe),
+    /// A follower's logs match, up to somewhere.
+    Accept(Accept),
+    /// A follower's log does not match where the leader thought that it would.
+    Reject(Reject),
+    /// Would you vote for me? Asked without raising any term.
+    PreVote(Candidacy),
+    /// Vote for me.
+    Vote(Candidacy),
+    /// I would vote for you in this term.
+    PreGrant {
+        /// The term that the candidate proposed.
+        term: u64,
+    },
+    /// You have my vote in this term.
+    Grant {
+        /// The term of the vote.
+        term: u64,
+    },
+    /// Leadership is handed to you: campaign at once.
+    TimeoutNow {
+        /// The term of the leader that resigns.
+        term: u64,
+    },
+    /// Your request is of a term that is over.
+    Stale {
+        /// The term that goes on.
+        term: u64,
+    },
+}
+
+/// One slot from the leader. The slot before it is `slot - 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The leader's term.
+    pub term: u64,
+    /// The slot to write.
+    pub slot: Slot,
+    /// The term in which the slot was first written.
+    pub entry_term: u64,
+    /// The term of the slot before it.
+    pub prev_term: u64,
+    /// The leader's commit.
+    pub commit: Slot,
+    /// Every voter holds everything up to here, durably and committed.
+    pub trim: Slot,
+    /// Whether the slot opens a term, and holds no client's batch.
+    pub noop: bool,
+}
+
+/// The leader is there, and asks whether the follower's log reaches `prev` and matches there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The leader's term.
+    pub term: u64,
+    /// The last slot sent to this follower.
+    pub prev: Slot,
+    /// The term of that slot.
+    pub prev_term: u64,
+    /// The leader's commit.
+    pub commit: Slot,
+    /// Every voter holds everything up to here, durably and committed.
+    pub trim: Slot,
+    /// Counts the leader's rounds of probes, so that an answer names its question.
+    pub round: u64,
+}
+
+/// The one acknowledgement of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// The leader's term.
+    pub term: u64,
+    /// Matches the leader's log up to here, and is durable.
+    pub durable: Slot,
+    /// Matches the leader's log up to here.
+    pub received: Slot,
+    /// The latest round of probes that matched.
+    pub round: u64,
+}
+
+/// The logs do not match at `prev`; they may at `hint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The leader's term.
+    pub term: u64,
+    /// The slot that did not match.
+    pub prev: Slot,
+    /// The last slot of the follower that may match.
+    pub hint: Slot,
+    /// The term of `hint` in the follower's log.
+    pub hint_term: u64,
+    /// The first slot of that term in the follower's log.
+    pub hint_first: Slot,
+    /// The round of the probe, or 0 for an append.
+    pub round: u64,
+}
+
+/// Why a candidate should win: the end of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidacy {
+    /// The term that the candidate wants to lead.
+    pub term: u64,
+    /// The last slot of its log.
+    pub last: Slot,
+    /// The term of that slot.
+    pub last_term: u64,
+    /// Whether the leader itself asked for this election, so that nobody need protect it.
+    pub transfer: bool,
+}
+
+/// The kind of a record of term and vote. `words`: the term; the node voted for, or [`NO_VOTE`].
+pub const HARD_STATE: u8 = 11;
+/// In a record of term and vote: no vote was given in that term.
+pub const NO_VOTE: u64 = u64::MAX;
+
+const APPEND: u8 = 1;
+const PROBE: u8 = 2;
+const ACCEPT: u8 = 3;
+const REJECT: u8 = 4;
+const PRE_VOTE: u8 = 5;
+const PRE_GRANT: u8 = 6;
+const VOTE: u8 = 7;
+const GRANT: u8 = 8;
+const TIMEOUT_NOW: u8 = 9;
+const STALE: u8 = 10;
+
+/// On an append: the slot is a no-op.
+const NOOP: u8 = 1;
+/// On a vote: the leader asked for it.
+const TRANSFER: u8 = 1;
+
+/// Terms, slots and rounds stay below this. No cluster lives to count so far, so a larger number is
+/// a broken peer's, and no sum of two can overflow.
+const LIMIT: u64 = 1 << 62;
+
+impl Message {
+    /// Reads a frame, and checks all that can be checked without knowing the receiver's state.
+    ///
+    /// # Errors
+    /// If no correct node in any state sends such a frame.
+    pub fn read(frame: &Frame) -> Result<Self, Malformed> {
+        let head = &frame.head;
+        let message = Self::of_words(head).ok_or(Malformed { kind: head.kind, what: "not a message of Raft" })?;
+        message.check(frame).map_err(|what| Malformed { kind: head.kind, what })?;
+        Ok(message)
+    }
+
+    fn of_words(head: &Head) -> Option<Self> {
+        let words = head.words;
+        let (term, flag, slot) = (words[0], head.flags & 1 != 0, |at: usize| Slot(words[at]));
+        let candidacy = Candidacy { term, last: slot(1), last_term: words[2], transfer: flag };
+        Some(match head.kind {
+            APPEND => Self::Append(Append {
+                term,
+                slot: slot(1),
+                entry_term: words[2],
+                prev_term: words[3],
+                commit: slot(4),
+                trim: slot(5),
+                noop: flag,
+            }),
+            PROBE => Self::Probe(Probe {
+                term,
+                prev: slot(1),
+                prev_term: words[2],
+                commit: slot(3),
+                trim: slot(4),
+                round: words[5],
+            }),
+            ACCEPT => Self::Accept(Accept { term, durable: slot(1), received: slot(2), round: words[3] }),
+            REJECT => Self::Reject(Reject {
+                term,
+                prev: slot(1),
+                hint: slot(2),
+                hint_term: words[3],
+                hint_first: slot(4),
+                round: words[5],
+            }),
+            PRE_VOTE => Self::PreVote(candidacy),
+            PRE_GRANT => Self::PreGrant { term },
+            VOTE => Self::Vote(candidacy),
+            GRANT => Self::Grant { term },
+            TIMEOUT_NOW => Self::TimeoutNow { term },
+            STALE => Self::Stale { term },
+            _ => return None,
+        })
+    }
+
+    fn check(&self, frame: &Frame) -> Result<(), &'static str> {
+        let head = &frame.head;
+        let flags = u8::from(matches!(head.kind, APPEND | VOTE));
+        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
+        reject(head.words.iter().any(|&word| word >= LIMIT), "a number beyond reach")?;
+        reject(head.words[0] == 0, "no term is zero")?;
+        reject(head.flags & !flags != 0, "unknown flags")?;
+        reject(head.body_len as usize != frame.body.len(), "the body is not as long as the head says")?;
+        reject(head.kind != APPEND && head.body_len > 0, "a body where none belongs")?;
+        match *self {
+            Self::Append(append) => {
+                reject(append.slot == Slot::ZERO, "slot zero cannot be written")?;
+                reject(append.entry_term == 0, "only slot zero is of term zero")?;
+                reject(append.noop && head.body_len > 0, "a no-op with a body")?;
+                reject(append.entry_term > append.term, "a slot of a later term than its leader's")?;
+                reject(append.prev_term > append.entry_term, "terms fall along the log")?;
+                reject((append.slot == Slot(1)) != (append.prev_term == 0), "only slot zero is of term zero")
+            }
+            Self::Probe(probe) => {
+                reject(probe.prev_term > probe.term, "a slot of a later term than its leader's")?;
+                reject((probe.prev == Slot::ZERO) != (probe.prev_term == 0), "only slot zero is of term zero")
+            }
+            Self::Accept(accept) => reject(accept.durable > accept.received, "durable before it was received"),
+            Self::Reject(refusal) => {
+                reject(refusal.hint >= refusal.prev, "a hint past what was refused")?;
+                reject(refusal.hint_first > refusal.hint, "a term that starts after its slot")
+            }
+            Self::PreVote(candidacy) | Self::Vote(candidacy) => {
+                reject(candidacy.last_term >= candidacy.term, "a log of the term it campaigns for")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The head that says it; group, sender and body's length are the caller's to fill in.
+    pub fn head(&self) -> Head {
+        let (kind, flag, words) = match *self {
+            Self::Append(a) => (APPEND, a.noop, [a.term, a.slot.0, a.entry_term, a.prev_term, a.commit.0, a.trim.0]),
+            Self::Probe(p) => (PROBE, false, [p.term, p.prev.0, p.prev_term, p.commit.0, p.trim.0, p.round]),
+            Self::Accept(a) => (ACCEPT, false, [a.term, a.durable.0, a.received.0, a.round, 0, 0]),
+            Self::Reject(r) => (REJECT, false, [r.term, r.prev.0, r.hint.0, r.hint_term, r.hint_first.0, r.round]),
+            Self::PreVote(c) => (PRE_VOTE, false, [c.term, c.last.0, c.last_term, 0, 0, 0]),
+            Self::PreGrant { term } => (PRE_GRANT, false, [term, 0, 0, 0, 0, 0]),
+            Self::Vote(c) => (VOTE, c.transfer, [c.term, c.last.0, c.last_term, 0, 0, 0]),
+            Self::Grant { term } => (GRANT, false, [term, 0, 0, 0, 0, 0]),
+            Self::TimeoutNow { term } => (TIMEOUT_NOW, false, [term, 0, 0, 0, 0, 0]),
+            Self::Stale { term } => (STALE, false, [term, 0, 0, 0, 0, 0]),
+        };
+        const { assert!(NOOP == 1 && TRANSFER == 1) }
+        Head { kind, flags: u8::from(flag), words, ..Head::default() }
+    }
+
+    /// The term that it speaks of.
+    pub fn term(&self) -> u64 {
+        match *self {
+            Self::Append(Append { term, .. })
+            | Self::Probe(Probe { term, .. })
+            | Self::Accept(Accept { term, .. })
+            | Self::Reject(Reject { term, .. })
+            | Self::PreVote(Candidacy { term, .. })
+            | Self::Vote(Candidacy { term, .. })
+            | Self::PreGrant { term }
+            | Self::Grant { term }
+            | Self::TimeoutNow { term }
+            | Self::Stale { term } => term,
+        }
+    }
+
+    /// Whether it is a request, which a node in a later term answers with that term.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::Append(_) | Self::Probe(_) | Self::PreVote(_) | Self::Vote(_))
+    }
+}
+
+/// One line, for traces and scripts.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Append(a) => {
+                write!(
+                    f,
+                    "Append term={} slot={}@{} prev={}@{}",
+                    a.term,
+                    a.slot,
+                    a.entry_term,
+                    a.slot - 1,
+                    a.prev_term
+                )?;
+                write!(f, " commit={} trim={}{}", a.commit, a.trim, if a.noop { " noop" } else { "" })
+            }
+            Self::Probe(p) => {
+                write!(f, "Probe term={} prev={}@{} commit={}", p.term, p.prev, p.prev_term, p.commit)?;
+                write!(f, " trim={} round={}", p.trim, p.round)
+            }
+            Self::Accept(a) => {
+                write!(f, "Accept term={} durable={} received={} round={}", a.term, a.durable, a.received, a.round)
+            }
+            Self::Reject(r) => {
+                write!(f, "Reject term={} prev={} hint={}@{}", r.term, r.prev, r.hint, r.hint_term)?;
+                write!(f, " from={} round={}", r.hint_first, r.round)
+            }
+            Self::PreVote(c) => write!(f, "PreVote term={} last={}@{}", c.term, c.last, c.last_term),
+            Self::Vote(c) => {
+                let transfer = if c.transfer { " transfer" } else { "" };
+                write!(f, "Vote term={} last={}@{}{transfer}", c.term, c.last, c.last_term)
+            }
+            Self::PreGrant { term } => write!(f, "PreGrant term={term}"),
+            Self::Grant { term } => write!(f, "Grant term={term}"),
+            Self::TimeoutNow { term } => write!(f, "TimeoutNow term={term}"),
+            Self::Stale { term } => write!(f, "Stale term={term}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Payload;
+
+    fn read(head: Head) -> Result<Message, Malformed> {
+        Message::read(&Frame { head, body: Payload::EMPTY })
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (term, slot) = (7, Slot(5));
+        let candidacy = Candidacy { term, last: slot, last_term: 6, transfer: false };
+        for message in [
+            Message::Append(Append {
+                term,
+                slot,
+                entry_term: 6,
+                prev_term: 4,
+                commit: Slot(3),
+                trim: Slot(2),
+                noop: true,
+            }),
+            Message::Probe(Probe { term, prev: slot, prev_term: 6, commit: Slot(4), trim: Slot(3), round: 9 }),
+            Message::Accept(Accept { term, durable: Slot(4), received: slot, round: 8 }),
+            Message::Reject(Reject { term, prev: slot, hint: Slot(4), hint_term: 3, hint_first: Slot(2), round: 1 }),
+            Message::PreVote(candidacy),
+            Message::Vote(Candidacy { transfer: true, ..candidacy }),
+            Message::PreGrant { term },
+            Message::Grant { term },
+            Message::TimeoutNow { term },
+            Message::Stale { term },
+        ] {
+            assert_eq!(read(message.head()), Ok(message));
+            assert_eq!(message.term(), 7);
+        }
+    }
+
+    #[test]
+    fn a_record_is_not_a_message() {
+        assert!(read(Head { kind: HARD_STATE, words: [1; 6], ..Head::default() }).is_err());
+    }
+
+    #[test]
+    fn no_number_overflows() {
+        for at in 0..6 {
+            let mut head = Message::Stale { term: 1 }.head();
+            head.words[at] = u64::MAX;
+            assert_eq!(read(head).unwrap_err().what, "a number beyond reach");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a leader knows of one follower: how far it matches, and what is on its way there.
+
+use super::message::{Accept, Reject};
+use crate::log::SlotLog;
+use crate::window::Window;
+use crate::wire::{Nanos, Slot};
+
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// The follower's log matches up to here, durably. It never goes back.
+    matched: Slot,
+    flow: Flow,
+    /// Replicating: what was sent and is not durable there.
+    window: Window,
+    /// When it last answered in this term.
+    pub(super) heard_at: Nanos,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// Where the logs part is not known. One question is on its way, repeated with each heartbeat
+    /// (frames get lost), and nothing else is sent.
+    Probe {
+        /// The slot asked about.
+        at: Slot,
+        /// The first round that asked. Answers to older questions say nothing of this one.
+        since: u64,
+    },
+    /// The logs match: slots stream, up to a window of them unacknowledged.
+    Replicate,
+}
+
+impl Progress {
+    /// The follower of a new leader whose log ends at `last`. Nothing is known, and the most likely
+    /// is assumed: that it has all. The no-op that opens the term tells, without a round trip spent
+    /// on asking.
+    pub(super) fn new(depth: usize, last: Slot, now: Nanos) -> Self {
+        Self { matched: Slot::ZERO, flow: Flow::Replicate, window: Window::new(depth, last), heard_at: now }
+    }
+
+    /// The slot to send next, if one may go.
+    pub(super) fn next(&self, last: Slot) -> Option<Slot> {
+        let next = self.window.next();
+        (self.flow == Flow::Replicate && next <= last && self.window.room() > 0).then_some(next)
+    }
+
+    /// That slot is on its way.
+    pub(super) fn sent(&mut self) {
+        self.window.send();
+    }
+
+    /// The slot that a probe asks about: while replicating the last one sent, so that a follower
+    /// which lost the end of the stream finds out from the next heartbeat.
+    pub(super) fn probe_at(&self) -> Slot {
+        match self.flow {
+            Flow::Probe { at, .. } => at.max(self.matched),
+            Flow::Replicate => self.window.next() - 1,
+        }
+    }
+
+    pub(super) fn matched(&self) -> Slot {
+        self.matched
+    }
+
+    /// The follower's log matches. An answer to the probe, or to a later one, starts the stream.
+    pub(super) fn on_accept(&mut self, accept: &Accept, depth: usize) {
+        self.matched = self.matched.max(accept.durable);
+        self.window.acknowledge(self.matched);
+        if let Flow::Probe { since, .. } = self.flow
+            && accept.round >= since
+        {
+            self.flow = Flow::Replicate;
+            self.window = Window::resume(depth, self.matched, accept.received + 1);
+        }
+    }
+
+    /// The follower's log does not match at `reject.prev`. Says whether to probe at once: not if the
+    /// question would be the same again, which is then left to the next heartbeat.
+    pub(super) fn on_reject(&mut self, reject: &Reject, log: &SlotLog, round: u64) -> bool {
+        let outdated = match self.flow {
+            Flow::Probe { at, since } => reject.round < since || reject.prev != at,
+            Flow::Replicate => reject.prev >= self.window.next(),
+        };
+        if outdated || reject.prev <= self.matched {
+            return false;
+        }
+        let at = common(log, reject).max(log.trimmed()).max(self.matched);
+        let since = round + 1;
+        std::mem::replace(&mut self.flow, Flow::Probe { at, since }) == Flow::Replicate || at < reject.prev
+    }
+}
+
+/// The last slot at which the logs may agree (paper, section 5.3, refined). The leader's slots after
+/// it are of later terms than the follower's at the hint. If the leader has none of the hint's term,
+/// the follower's whole run of that term is wrong. So one round trip skips all of a term's slots,
+/// on whichever side they are.
+fn common(log: &SlotLog, reject: &Reject) -> Slot {
+    let at = log.last_at_most(reject.hint, reject.hint_term);
+    if log.stamp(at) == Some(reject.hint_term) { at } else { at.min(Slot(reject.hint_first.saturating_since(Slot(1)))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Entry;
+    use crate::wire::Payload;
+
+    fn log(stamps: &[u64]) -> SlotLog {
+        let mut log = SlotLog::default();
+        for &stamp in stamps {
+            log.append(Entry { stamp, noop: false, body: Payload::EMPTY });
+        }
+        log
+    }
+
+    fn reject(prev: u64, hint: u64, hint_term: u64, hint_first: u64, round: u64) -> Reject {
+        Reject { term: 9, prev: Slot(prev), hint: Slot(hint), hint_term, hint_first: Slot(hint_first), round }
+    }
+
+    #[test]
+    fn hints_skip_whole_terms() {
+        let log = log(&[1, 1, 1, 4, 4, 5, 5, 6]);
+        assert_eq!(common(&log, &reject(8, 6, 4, 4, 1)), Slot(5), "the leader's last slot of the hint's term");
+        assert_eq!(common(&log, &reject(8, 7, 3, 4, 1)), Slot(3), "term 3 is unknown: all of it goes");
+        assert_eq!(common(&log, &reject(8, 7, 2, 2, 1)), Slot(1), "even where it began inside a term of the leader's");
+        assert_eq!(common(&log, &reject(8, 0, 0, 0, 1)), Slot(0));
+    }
+
+    #[test]
+    fn only_the_answer_to_the_probe_starts_the_stream() {
+        let log = log(&[1; 8]);
+        let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
+        assert!(progress.on_reject(&reject(8, 5, 1, 1, 0), &log, 6));
+        assert_eq!((progress.probe_at(), progress.next(Slot(8))), (Slot(5), None));
+        let accept =
+            |durable, received, round| Accept { term: 9, durable: Slot(durable), received: Slot(received), round };
+        progress.on_accept(&accept(3, 3, 6), 4);
+        assert_eq!(progress.next(Slot(8)), None, "an answer from before");
+        progress.on_accept(&accept(3, 5, 7), 4);
+        assert_eq!((progress.next(Slot(8)), progress.matched()), (Some(Slot(6)), Slot(3)));
+    }
+
+    #[test]
+    fn a_match_never_goes_back() {
+        let log = log(&[1; 8]);
+        let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
+        progress.on_accept(&Accept { term: 9, durable: Slot(6), received: Slot(6), round: 0 }, 4);
+        progress.on_accept(&Accept { term: 9, durable: Slot(4), received: Slot(4), round: 0 }, 4);
+        assert_eq!(progress.matched(), Slot(6));
+        assert!(!progress.on_reject(&reject(5, 4, 1, 1, 0), &log, 0), "older than what is known");
+        assert!(progress.on_reject(&reject(8, 2, 1, 1, 0), &log, 0));
+        assert_eq!(progress.probe_at(), Slot(6));
+    }
+
+    #[test]
+    fn the_same_question_waits_for_the_heartbeat() {
+        let mut log = log(&[1; 8]);
+        log.trim_to(Slot(6));
+        let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
+        assert!(progress.on_reject(&reject(8, 0, 0, 0, 0), &log, 0));
+        assert_eq!(progress.probe_at(), Slot(6));
+        assert!(!progress.on_reject(&reject(6, 0, 0, 0, 1), &log, 1), "what it lacks was let go: nothing helps");
+    }
+}

@@ -1,0 +1,21 @@
+//! Behaviour as commented scripts: read them in `tests/data`.
+
+mod support;
+
+use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::raft::Raft;
+
+#[test]
+fn raft() {
+    support::script::run_all::<Raft>("raft");
+}
+
+#[test]
+fn star() {
+    support::script::run_all::<Star>("floors/star");
+}
+
+#[test]
+fn echo() {
+    support::script::run_all::<Echo>("floors/echo");
+}

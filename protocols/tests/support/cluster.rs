@@ -1,0 +1,302 @@
+//! A cluster whose time, network and disks move only when the test says so.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::raft::message::Message;
+use quorumbench_protocols::raft::{Raft, Role};
+use quorumbench_protocols::{
+    Config, Delivery, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot,
+};
+
+/// A protocol that can tell a reader what it says and where it stands.
+pub trait Subject: Protocol {
+    fn describe(frame: &Frame) -> String;
+    fn standing(&self) -> String;
+    fn summary(&self) -> String;
+}
+
+impl Subject for Raft {
+    fn describe(frame: &Frame) -> String {
+        Message::read(frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+
+    fn standing(&self) -> String {
+        let role = match self.role() {
+            Role::Follower => "follower",
+            Role::PreCandidate => "pre-candidate",
+            Role::Candidate => "candidate",
+            Role::Leader => "leader",
+        };
+        format!("{role} of term {}", self.term())
+    }
+
+    fn summary(&self) -> String {
+        let log = self.log();
+        let mut text = format!("{}, committed {}, log {}", self.standing(), self.committed(), log.trimmed());
+        for slot in log.trimmed().0 + 1..=log.last().0 {
+            let entry = log.get(Slot(slot)).expect("between trimmed and last");
+            let body = if entry.noop { "-".into() } else { read(&entry.body) };
+            write!(text, " | {slot}@{} {body}", entry.stamp).expect("a String takes all");
+        }
+        text
+    }
+}
+
+impl Subject for Star {
+    fn describe(frame: &Frame) -> String {
+        let [slot, commit, ..] = frame.head.words;
+        match frame.head.kind {
+            1 => format!("Propose slot={slot} commit={commit}"),
+            2 => format!("Acknowledge slot={slot}"),
+            _ => format!("Commit commit={commit}"),
+        }
+    }
+
+    fn standing(&self) -> String {
+        "star".into()
+    }
+
+    fn summary(&self) -> String {
+        format!("room {}", self.room())
+    }
+}
+
+impl Subject for Echo {
+    fn describe(frame: &Frame) -> String {
+        format!("{:?}", frame.head)
+    }
+
+    fn standing(&self) -> String {
+        "echo".into()
+    }
+
+    fn summary(&self) -> String {
+        format!("room {}", self.room())
+    }
+}
+
+/// An input that owns what it brings.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Frame(Frame),
+    Submit(Payload),
+    Durable(Lsn),
+    Timeout,
+    Transfer(NodeId),
+}
+
+impl Event {
+    pub fn input(&self) -> Input<'_> {
+        match self {
+            Self::Frame(frame) => Input::Frame(frame),
+            Self::Submit(body) => Input::Submit(body),
+            Self::Durable(lsn) => Input::Durable(*lsn),
+            Self::Timeout => Input::Timeout,
+            Self::Transfer(target) => Input::Transfer(*target),
+        }
+    }
+}
+
+pub struct Node<P> {
+    pub protocol: P,
+    pub delivered: Vec<Delivery>,
+    pub records: Vec<Record>,
+    pub malformed: Vec<Malformed>,
+    out: Outbox,
+}
+
+pub struct Cluster<P> {
+    pub now: Nanos,
+    pub nodes: Vec<Node<P>>,
+    pub links: BTreeMap<(NodeId, NodeId), VecDeque<Frame>>,
+    /// With slow disks a record becomes durable when the test says so, else at once.
+    pub slow_disks: bool,
+    pub trace: String,
+    /// The side of the partition that a node is on.
+    sides: Vec<usize>,
+}
+
+impl<P: Subject> Cluster<P> {
+    pub fn new(replicas: usize) -> Self {
+        Self::with(replicas, |_| {})
+    }
+
+    pub fn with(replicas: usize, change: impl Fn(&mut Config)) -> Self {
+        let node = |id: u32| {
+            let mut config = Config::new(NodeId(id), replicas);
+            change(&mut config);
+            Node {
+                protocol: P::new(&config, u64::from(id)),
+                delivered: Vec::new(),
+                records: Vec::new(),
+                malformed: Vec::new(),
+                out: Outbox::default(),
+            }
+        };
+        let mut cluster = Self {
+            now: Nanos(1_000_000_000),
+            nodes: (0..replicas as u32).map(node).collect(),
+            links: BTreeMap::new(),
+            slow_disks: false,
+            trace: String::new(),
+            sides: vec![0; replicas],
+        };
+        for id in cluster.ids() {
+            cluster.turn(id, &[Event::Timeout]);
+        }
+        cluster.trace.clear();
+        cluster
+    }
+
+    pub fn ids(&self) -> Vec<NodeId> {
+        (0..self.nodes.len() as u32).map(NodeId).collect()
+    }
+
+    pub fn node(&self, id: u32) -> &P {
+        &self.nodes[id as usize].protocol
+    }
+
+    pub fn delivered(&self, id: u32) -> Vec<String> {
+        self.nodes[id as usize].delivered.iter().map(|delivery| read(&delivery.body)).collect()
+    }
+
+    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.trace, "{line}").expect("a String takes all");
+    }
+
+    /// One turn of a node, and with fast disks the turns that durability brings.
+    pub fn turn(&mut self, id: NodeId, events: &[Event]) {
+        let mut next = events.to_vec();
+        while !next.is_empty() {
+            self.one_turn(id, &next);
+            let durable = self.nodes[id.0 as usize].records.last().map(|record| Event::Durable(record.lsn));
+            next.clear();
+            if !self.slow_disks {
+                next.extend(durable);
+                self.nodes[id.0 as usize].records.clear();
+            }
+        }
+    }
+
+    fn one_turn(&mut self, id: NodeId, events: &[Event]) {
+        let now = self.now;
+        let node = &mut self.nodes[id.0 as usize];
+        let before = node.protocol.standing();
+        let mut errors = Vec::new();
+        for event in events {
+            errors.extend(node.protocol.step(now, event.input(), &mut node.out).err());
+        }
+        node.protocol.flush(now, &mut node.out);
+        let out = std::mem::take(&mut node.out);
+        node.records.extend(out.records);
+        node.malformed.extend(errors.iter());
+        let after = node.protocol.standing();
+        for error in errors {
+            self.say(format_args!("{id}: {error}"));
+        }
+        if before != after {
+            self.say(format_args!("{id} is {after}"));
+        }
+        for transmit in out.transmits {
+            let frame = Frame { head: transmit.head, body: transmit.body };
+            let to: Vec<_> = transmit.to.iter().collect();
+            let names: Vec<_> = to.iter().map(ToString::to_string).collect();
+            let body = if frame.body.is_empty() { String::new() } else { format!(" {}", read(&frame.body)) };
+            self.say(format_args!("{id} -> {}: {}{body}", names.join(","), P::describe(&frame)));
+            for to in to {
+                if self.is_connected(id, to) {
+                    self.links.entry((id, to)).or_default().push_back(frame.clone());
+                }
+            }
+        }
+        for delivery in out.deliveries {
+            let body = if delivery.body.is_empty() { "-".into() } else { read(&delivery.body) };
+            self.say(format_args!("{id} delivers {} {body}", delivery.slot));
+            self.nodes[id.0 as usize].delivered.push(delivery);
+        }
+    }
+
+    /// Waits for a node's deadline, and tells it that it passed. The others sleep on.
+    pub fn timeout(&mut self, id: u32) {
+        self.now = self.now.max(self.node(id).deadline());
+        self.turn(NodeId(id), &[Event::Timeout]);
+    }
+
+    pub fn submit(&mut self, id: u32, bodies: &[&str]) {
+        let events: Vec<_> = bodies.iter().map(|body| Event::Submit(Bytes::from((*body).to_owned()).into())).collect();
+        self.turn(NodeId(id), &events);
+    }
+
+    /// Everything that a slow disk holds back becomes durable.
+    pub fn sync(&mut self, id: u32) {
+        let records = std::mem::take(&mut self.nodes[id as usize].records);
+        if let Some(record) = records.last() {
+            self.turn(NodeId(id), &[Event::Durable(record.lsn)]);
+        }
+    }
+
+    /// What is on the links that `filter` picks arrives: per node all at once, in one turn.
+    pub fn deliver(&mut self, filter: impl Fn(NodeId, NodeId) -> bool) -> usize {
+        let mut inboxes: BTreeMap<NodeId, Vec<Event>> = BTreeMap::new();
+        for (&(from, to), link) in &mut self.links {
+            if filter(from, to) && !link.is_empty() {
+                inboxes.entry(to).or_default().extend(link.drain(..).map(Event::Frame));
+            }
+        }
+        let count = inboxes.values().map(Vec::len).sum();
+        for (to, events) in inboxes {
+            self.turn(to, &events);
+        }
+        count
+    }
+
+    /// Rounds of deliveries until nothing is on its way; says how many.
+    pub fn settle(&mut self) -> usize {
+        (0..100).find(|_| self.deliver(|_, _| true) == 0).expect("the cluster never comes to rest")
+    }
+
+    /// Loses the last `count` frames of the links that `filter` picks.
+    pub fn lose(&mut self, count: usize, filter: impl Fn(NodeId, NodeId) -> bool) {
+        let mut lines = Vec::new();
+        for (&(from, to), link) in &mut self.links {
+            if filter(from, to) {
+                let keep = link.len().saturating_sub(count);
+                lines.extend(link.drain(keep..).map(|frame| format!("{from} -x {to}: {}", P::describe(&frame))));
+            }
+        }
+        for line in lines {
+            self.say(format_args!("{line}"));
+        }
+    }
+
+    /// Splits the cluster; what is on its way between the parts is lost. Nodes not named are alone together.
+    pub fn split(&mut self, parts: &[&[u32]]) {
+        for (node, side) in self.sides.iter_mut().enumerate() {
+            *side = parts.iter().position(|part| part.contains(&(node as u32))).unwrap_or(parts.len());
+        }
+        let sides = self.sides.clone();
+        self.links.retain(|(from, to), _| sides[from.0 as usize] == sides[to.0 as usize]);
+    }
+
+    pub fn heal(&mut self) {
+        self.sides.fill(0);
+    }
+
+    fn is_connected(&self, a: NodeId, b: NodeId) -> bool {
+        self.sides.get(a.0 as usize) == self.sides.get(b.0 as usize)
+    }
+
+    /// Elects `id`, by its timeout, and lets the dust settle.
+    pub fn elect(&mut self, id: u32) {
+        self.timeout(id);
+        self.settle();
+    }
+}
+
+/// A batch as text.
+pub fn read(body: &Payload) -> String {
+    body.pieces().iter().map(|piece| String::from_utf8_lossy(piece)).collect()
+}
