@@ -1,4 +1,5 @@
 //! The engine.
+
 pub mod batch;
 pub mod client;
 pub mod load;
@@ -7,3 +8,4 @@ pub mod measure;
 pub mod node;
 pub mod request;
 pub mod session;
+pub mod spec;

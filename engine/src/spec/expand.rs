@@ -1,0 +1,128 @@
+//! The cross product of all lists, and what no combination may be.
+
+use super::keys::{self, Applies, Draft, Key, TABLE};
+use super::names::MachineName;
+use super::parse;
+use super::point::{Batch, Point};
+use super::units::{duration_text, size_text};
+use super::value::Value;
+
+/// Most points that an experiment may have: beyond it, a list is a slip.
+pub(super) const MOST_POINTS: usize = 10_000;
+
+/// More than [`MOST_POINTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+/// All combinations of the settings (parallel to the table), later keys varying fastest.
+///
+/// A key that does not apply to a combination makes no points of its own, so no point comes twice.
+pub(super) fn expand(settings: &[Vec<Value>]) -> Result<Vec<Draft>, TooMany> {
+    let mut drafts = vec![Draft::blank()];
+    for (&key, values) in TABLE.iter().zip(settings) {
+        let default = parse::default(key);
+        let branches = drafts.into_iter().flat_map(|draft| branch(draft, key, values, default.as_ref()));
+        drafts = branches.take(MOST_POINTS + 1).collect();
+        if drafts.len() > MOST_POINTS {
+            return Err(TooMany);
+        }
+    }
+    Ok(drafts)
+}
+
+/// The draft with each value of the key, or with the default where the key does not apply.
+fn branch<'a>(
+    draft: Draft,
+    key: &'static Key,
+    values: &'a [Value],
+    default: Option<&'a Value>,
+) -> impl Iterator<Item = Draft> {
+    let applies = key.applies.to(&draft.point);
+    let values = if applies { values } else { default.map_or(values, std::slice::from_ref) };
+    values.iter().map(move |value| {
+        let mut draft = draft.clone();
+        key.apply(&mut draft, value);
+        if key.axis && applies {
+            draft.point.add_coordinate(key, value.clone());
+        }
+        draft
+    })
+}
+
+/// Two settings that exclude each other.
+#[derive(Clone, Debug)]
+pub(super) struct Conflict {
+    /// The keys, the one to point at first.
+    pub(super) keys: [&'static Key; 2],
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+/// What no point may be.
+pub(super) fn conflict(point: &Point) -> Option<Conflict> {
+    payload_fits(point).or_else(|| heartbeat_in_time(point)).or_else(|| ports_exist(point))
+}
+
+fn payload_fits(point: &Point) -> Option<Conflict> {
+    let (payload, bytes) = (point.load.payload, point.batch.bytes);
+    let needed = Batch::HEADER_BYTES + Batch::PREFIX_BYTES + payload;
+    (needed > bytes).then(|| Conflict {
+        keys: [&keys::PAYLOAD, &keys::BYTES],
+        message: format!(
+            "{} {} does not fit into {} {}: a batch of one has {} bytes of header and {} of length besides",
+            keys::PAYLOAD,
+            size_text(payload as u64),
+            keys::BYTES,
+            size_text(bytes as u64),
+            Batch::HEADER_BYTES,
+            Batch::PREFIX_BYTES,
+        ),
+        help: format!("it needs {} of at least \"{}\"", keys::BYTES, size_text(needed as u64)),
+    })
+}
+
+fn heartbeat_in_time(point: &Point) -> Option<Conflict> {
+    let (heartbeat, timeout) = (point.cluster.heartbeat, point.cluster.election_timeout);
+    (heartbeat * 2 >= timeout).then(|| Conflict {
+        keys: [&keys::HEARTBEAT, &keys::ELECTION_TIMEOUT],
+        message: format!(
+            "{} {} is not below half of {} {}",
+            keys::HEARTBEAT,
+            duration_text(heartbeat),
+            keys::ELECTION_TIMEOUT,
+            duration_text(timeout)
+        ),
+        help: "else one late heartbeat deposes a healthy leader".into(),
+    })
+}
+
+fn ports_exist(point: &Point) -> Option<Conflict> {
+    let (base, replicas) = (usize::from(point.cluster.base_port), point.cluster.replicas);
+    (base > 0 && base + replicas > MOST_PORTS).then(|| Conflict {
+        keys: [&keys::BASE_PORT, &keys::REPLICAS],
+        message: format!(
+            "{} {base} and {} {replicas} add up to {}, beyond the last port, {MOST_PORTS}",
+            keys::BASE_PORT,
+            keys::REPLICAS,
+            base + replicas,
+        ),
+        help: format!("{} can be at most {}", keys::BASE_PORT, MOST_PORTS - replicas),
+    })
+}
+
+/// What no experiment may be, as no single point shows it: reads that no point makes.
+pub(super) fn idle_reads(settings: &[Vec<Value>]) -> Option<Conflict> {
+    let of = |key: &Key| &settings[keys::position(key)];
+    debug_assert_eq!(keys::READS.applies, Applies::Kv);
+    let machines = of(&keys::MACHINE);
+    let kv = MachineName::Kv.name();
+    let idle = of(&keys::READS).iter().any(|reads| reads.number() > 0.0) && !machines.contains(&Value::Choice(kv));
+    idle.then(|| Conflict {
+        keys: [&keys::READS, &keys::MACHINE],
+        message: format!("{} above 0 with {} {}, which has nothing to read", keys::READS, keys::MACHINE, machines[0]),
+        help: format!("set {} to \"{kv}\"", keys::MACHINE),
+    })
+}
+
+/// The highest port.
+const MOST_PORTS: usize = 65535;

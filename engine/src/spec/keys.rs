@@ -1,0 +1,275 @@
+//! The table of keys: each one's name, kind, range, default, meaning and place in a [`Point`], once.
+//!
+//! A new key is a new row, and a field for it. Parsing, defaults, errors, coordinates, the written-out config and
+//! the documentation all read the table, in its order.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::names::{ArrivalName, MachineName, ProtocolName, TransportName, Wait};
+use super::point::{Arrival, Point, Run};
+use super::value::{Kind, Value};
+
+/// A key of the config.
+#[derive(Debug)]
+pub struct Key {
+    /// The table that it is in; empty for the top of the file.
+    pub section: &'static str,
+    /// Its name in there, which no other section has.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: Kind,
+    /// Its value when there is none, without quotes; `None` for a key that must be given.
+    pub default: Option<&'static str>,
+    /// True if it may be a list, and so an axis of the experiment.
+    pub axis: bool,
+    /// Where it means something.
+    pub applies: Applies,
+    /// What it is, in one line.
+    pub doc: &'static str,
+    /// Puts a value where the engine reads it.
+    apply: fn(&mut Draft, &Value),
+}
+
+impl Key {
+    /// Its name with its section: `batch.commands`.
+    pub fn full(&self) -> String {
+        if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
+    }
+
+    pub(super) fn apply(&self, draft: &mut Draft, value: &Value) {
+        (self.apply)(draft, value);
+    }
+
+    const fn axis(self) -> Self {
+        Self { axis: true, ..self }
+    }
+
+    const fn when(self, applies: Applies) -> Self {
+        Self { applies, ..self }
+    }
+
+    const fn required(self) -> Self {
+        Self { default: None, ..self }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.full())
+    }
+}
+
+/// Where a key means something. Elsewhere its values make no points, and its default holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// Everywhere.
+    Always,
+    /// With an open loop.
+    OpenLoop,
+    /// With a closed loop.
+    ClosedLoop,
+    /// With the key-value machine.
+    Kv,
+    /// With a transport on sockets.
+    Sockets,
+    /// With the transport on `io_uring`.
+    Uring,
+}
+
+impl Applies {
+    /// True at this point, whose earlier keys are set.
+    pub(super) fn to(self, point: &Point) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OpenLoop => point.load.arrival.is_open(),
+            Self::ClosedLoop => !point.load.arrival.is_open(),
+            Self::Kv => point.cluster.machine == MachineName::Kv,
+            Self::Sockets => point.cluster.transport.has_sockets(),
+            Self::Uring => point.cluster.transport == TransportName::Uring,
+        }
+    }
+}
+
+/// What the keys are applied to, one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) name: String,
+    pub(super) run: Run,
+    pub(super) point: Point,
+}
+
+impl Draft {
+    pub(super) fn blank() -> Self {
+        Self { name: String::new(), run: Run::blank(), point: Point::blank() }
+    }
+}
+
+/// A row; `axis`, `when` and `required` say what is not usual about it.
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+    apply: fn(&mut Draft, &Value),
+) -> Key {
+    Key { section: "", name, kind, default: Some(default), axis: false, applies: Applies::Always, doc, apply }
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Count { min, max }
+}
+
+const fn duration(min: Duration, max: Duration) -> Kind {
+    Kind::Duration { min, max }
+}
+
+const fn size(min: u64, max: u64) -> Kind {
+    Kind::Size { min, max }
+}
+
+/// Most bytes of a batch. Far above any that pays, and far below what would exhaust memory a window at a time.
+const BATCH_BYTES: u64 = 64 << 20;
+
+/// Most commands in flight: each has a slot of memory in its client.
+const IN_FLIGHT: u64 = 1 << 24;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Declares each key and collects them in `TABLE`.
+macro_rules! table {
+    ($($section:literal { $($id:ident = $key:expr;)+ })+) => {
+        $($(pub(super) static $id: Key = Key { section: $section, ..$key };)+)+
+        /// All keys, section by section. Points vary over them in this order.
+        pub(super) static TABLE: &[&Key] = &[$($(&$id),+),+];
+    };
+}
+
+// A key whose `when` looks at another one comes after it.
+table! {
+    "" {
+        NAME = key("name", Kind::Label { max: 64 }, "",
+            "the experiment's name, part of its results' folder", |to, value| to.name = value.text()).required();
+    }
+    "cluster" {
+        PROTOCOL = key("protocol", Kind::Choice(ProtocolName::CHOICES), "raft",
+            "what orders the batches",
+            |to, value| to.point.cluster.protocol = value.choice(ProtocolName::named)).axis();
+        REPLICAS = key("replicas", count(1, 63), "3",
+            "replicas of each batch",
+            |to, value| to.point.cluster.replicas = value.count()).axis();
+        TRANSPORT = key("transport", Kind::Choice(TransportName::CHOICES), "uring",
+            "what moves frames between nodes",
+            |to, value| to.point.cluster.transport = value.choice(TransportName::named)).axis();
+        MACHINE = key("machine", Kind::Choice(MachineName::CHOICES), "null",
+            "what delivered commands are applied to",
+            |to, value| to.point.cluster.machine = value.choice(MachineName::named)).axis();
+        WAIT = key("wait", Kind::Choice(Wait::CHOICES), "block",
+            "how a node waits for input",
+            |to, value| to.point.cluster.wait = value.choice(Wait::named)).axis();
+        BIND = key("bind", Kind::Address, "127.0.0.1",
+            "the address that replicas listen on",
+            |to, value| to.point.cluster.bind = value.address()).when(Applies::Sockets);
+        BASE_PORT = key("base_port", count(0, 65535), "0",
+            "replica i listens on base_port + i; 0 for ports of the system's choice",
+            |to, value| to.point.cluster.base_port = value.count() as u16).when(Applies::Sockets);
+        ELECTION_TIMEOUT = key("election_timeout", duration(Duration::from_millis(1), HOUR), "300ms",
+            "the shortest silence after which a follower stands for election",
+            |to, value| to.point.cluster.election_timeout = value.duration()).axis();
+        HEARTBEAT = key("heartbeat", duration(Duration::from_micros(100), HOUR), "50ms",
+            "how often an idle leader says that it is there; below half of election_timeout",
+            |to, value| to.point.cluster.heartbeat = value.duration()).axis();
+    }
+    "batch" {
+        COMMANDS = key("commands", count(1, 65536), "64",
+            "most commands in a slot",
+            |to, value| to.point.batch.commands = value.count()).axis();
+        BYTES = key("bytes", size(1, BATCH_BYTES), "64KiB",
+            "most bytes in a slot",
+            |to, value| to.point.batch.bytes = value.size()).axis();
+        LINGER = key("linger", duration(Duration::ZERO, Duration::from_secs(1)), "0us",
+            "how long a batch may wait for company",
+            |to, value| to.point.batch.linger = value.duration()).axis();
+        WINDOW = key("window", count(1, 65536), "32",
+            "slots in flight: the pipeline's depth",
+            |to, value| to.point.batch.window = value.count()).axis();
+    }
+    "load" {
+        ARRIVAL = key("arrival", Kind::Choice(ArrivalName::CHOICES), "poisson",
+            "when clients send",
+            |to, value| to.point.load.arrival = Arrival::unset(value.choice(ArrivalName::named))).axis();
+        RATE = key("rate", Kind::Number { min: 0.001, max: 1e9 }, "10_000",
+            "commands a second that are offered",
+            |to, value| to.point.load.arrival.set_rate(value.number())).axis().when(Applies::OpenLoop);
+        OUTSTANDING = key("outstanding", count(1, IN_FLIGHT), "1024",
+            "commands in flight, over all clients",
+            |to, value| to.point.load.arrival.set_outstanding(value.count())).axis().when(Applies::ClosedLoop);
+        CLIENTS = key("clients", count(1, 64), "1",
+            "client threads",
+            |to, value| to.point.load.clients = value.count()).axis();
+        PAYLOAD = key("payload", size(0, BATCH_BYTES), "16B",
+            "bytes of one command's value",
+            |to, value| to.point.load.payload = value.size()).axis();
+        READS = key("reads", Kind::Number { min: 0.0, max: 1.0 }, "0.0",
+            "the share of commands that read",
+            |to, value| to.point.load.reads = value.number()).axis().when(Applies::Kv);
+        KEYS = key("keys", Kind::Keys, "uniform:1e6",
+            "which keys commands touch",
+            |to, value| to.point.load.keys = value.keys()).axis().when(Applies::Kv);
+        RESEND = key("resend", duration(Duration::from_millis(1), HOUR), "1s",
+            "after how long without an answer a client resends",
+            |to, value| to.point.load.resend = value.duration()).axis();
+        IN_FLIGHT_LIMIT = key("in_flight_limit", count(1, IN_FLIGHT), "65536",
+            "most commands in flight; those due beyond it are sent late, and counted",
+            |to, value| to.point.load.in_flight_limit = value.count()).axis().when(Applies::OpenLoop);
+    }
+    "run" {
+        WARMUP = key("warmup", duration(Duration::ZERO, DAY), "1s",
+            "load before the measurement", |to, value| to.run.warmup = value.duration());
+        DURATION = key("duration", duration(Duration::from_millis(1), DAY), "5s",
+            "the measurement", |to, value| to.run.duration = value.duration());
+        REPETITIONS = key("repetitions", count(1, 1000), "1",
+            "runs of each point, each on a fresh cluster", |to, value| to.run.repetitions = value.count());
+        SEED = key("seed", count(0, i64::MAX as u64), "1",
+            "all randomness follows from it", |to, value| to.run.seed = value.count() as u64);
+    }
+    "transport" {
+        CONGESTION = key("congestion", Kind::Label { max: 15 }, "cubic",
+            "the congestion control of TCP sockets",
+            |to, value| to.point.transport_options.congestion = value.text()).when(Applies::Sockets);
+        ZERO_COPY_THRESHOLD = key("zero_copy_threshold", Kind::SizeOrOff { min: 1, max: BATCH_BYTES }, "off",
+            "frames from this size on are sent with SEND_ZC",
+            |to, value| to.point.transport_options.zero_copy_threshold = value.size_or_off())
+            .axis().when(Applies::Uring);
+        GATHER_THRESHOLD = key("gather_threshold", size(0, BATCH_BYTES), "512B",
+            "payloads below this size are copied next to their heads",
+            |to, value| to.point.transport_options.gather_threshold = value.size()).axis().when(Applies::Sockets);
+    }
+}
+
+/// The sections, in the table's order.
+pub(super) fn sections() -> Vec<&'static str> {
+    let mut sections: Vec<_> = TABLE.iter().map(|key| key.section).filter(|section| !section.is_empty()).collect();
+    sections.dedup();
+    sections
+}
+
+/// Where this key is in the table.
+pub(super) fn position(key: &Key) -> usize {
+    TABLE.iter().position(|each| each.name == key.name).expect("keys are made by the table")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_parts_are_unique() {
+        for (index, key) in TABLE.iter().enumerate() {
+            assert_eq!(position(key), index, "coordinates and overrides go by {}", key.name);
+            assert!(!key.doc.is_empty() && !key.doc.ends_with('.'), "{key}");
+        }
+        assert_eq!(sections(), ["cluster", "batch", "load", "run", "transport"], "each in one piece");
+    }
+}

@@ -1,0 +1,127 @@
+//! The names that a config chooses between, each with a line that says what it is for.
+
+use std::fmt;
+
+/// A name that a key takes, and what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// As written in a config.
+    pub name: &'static str,
+    /// One line for a list of choices.
+    pub purpose: &'static str,
+}
+
+/// Declares an enum whose variants have a name and a purpose: name, purpose and order exist once.
+macro_rules! names {
+    ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal: $purpose:literal,)+ }) => {
+        $(#[$doc])*
+        // A purpose is for terminals too: no backticks.
+        #[allow(clippy::doc_markdown)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type {
+            $(#[doc = $purpose] $variant,)+
+        }
+
+        impl $type {
+            /// All of them, in the order in which they are listed.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The same, as a key's choices.
+            pub(super) const CHOICES: &'static [Choice] = &[$(Choice { name: $name, purpose: $purpose }),+];
+
+            /// As written in a config.
+            pub const fn name(self) -> &'static str {
+                Self::CHOICES[self as usize].name
+            }
+
+            /// What it is for, in one line.
+            pub const fn purpose(self) -> &'static str {
+                Self::CHOICES[self as usize].purpose
+            }
+
+            /// The one of this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|each| each.name() == name)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+names! {
+    /// What orders the batches.
+    ProtocolName {
+        Raft = "raft": "consensus: Raft, a leader replicates each batch to a majority",
+        Echo = "echo": "floor: one server answers each batch, no replication",
+        Star = "star": "floor: a fixed leader and one round trip to a majority, no faults survived",
+    }
+}
+
+impl ProtocolName {
+    /// True for what is no protocol, but what protocols are read against.
+    pub const fn is_floor(self) -> bool {
+        matches!(self, Self::Echo | Self::Star)
+    }
+}
+
+names! {
+    /// What moves frames between nodes.
+    TransportName {
+        Uring = "uring": "TCP on io_uring: batched submissions, received in place",
+        Mem = "mem": "rings between threads of one process: the ceiling",
+        TokioTcp = "tokio-tcp": "TCP on tokio: what most would write, and the portable fallback",
+    }
+}
+
+impl TransportName {
+    /// True for what goes through the kernel's sockets.
+    pub const fn has_sockets(self) -> bool {
+        matches!(self, Self::Uring | Self::TokioTcp)
+    }
+}
+
+names! {
+    /// What delivered commands are applied to.
+    MachineName {
+        Null = "null": "drops every command: ordering alone is measured",
+        Kv = "kv": "a map from keys to values, with reads and writes",
+    }
+}
+
+names! {
+    /// How a node waits for input.
+    Wait {
+        Block = "block": "sleeps in the kernel until something arrives",
+        Spin = "spin": "polls without end: lower latency for a whole core",
+    }
+}
+
+names! {
+    /// When clients send: the kind of an [`Arrival`](super::Arrival).
+    ArrivalName {
+        Poisson = "poisson": "open loop, exponential gaps: independent users",
+        Constant = "constant": "open loop, equal gaps",
+        Closed = "closed": "closed loop, a fixed number in flight: finds peak throughput, hides queueing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        for &protocol in ProtocolName::ALL {
+            assert_eq!(ProtocolName::named(protocol.name()), Some(protocol));
+            assert_eq!(protocol.is_floor(), protocol.purpose().starts_with("floor: "));
+        }
+        assert_eq!(TransportName::named("tokio-tcp"), Some(TransportName::TokioTcp));
+        assert_eq!(MachineName::named("Null"), None, "names are exact");
+        assert_eq!(format!("{:>6}|{:<6}", Wait::Spin, Wait::Block), "  spin|block ");
+    }
+}

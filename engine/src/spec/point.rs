@@ -1,0 +1,236 @@
+//! One point of an experiment: every setting of one run, typed.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use super::distribution::Keys;
+use super::keys::Key;
+use super::names::{ArrivalName, MachineName, ProtocolName, TransportName, Wait};
+use super::value::Value;
+
+/// One combination of the values that a config lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Who runs, and on what.
+    pub cluster: Cluster,
+    /// How commands become slots.
+    pub batch: Batch,
+    /// What clients do.
+    pub load: Load,
+    /// How the transport is tuned.
+    pub transport_options: TransportOptions,
+    /// The value of each axis that applies here, in the table's order.
+    coordinates: Vec<(&'static str, Value)>,
+}
+
+impl Point {
+    /// The full coordinates, varied or not, by the last part of each key, as a config would have them in their
+    /// shortest form: `"64B"`, `64`, `"poisson"`. What does not apply here (the rate of a closed loop) is absent.
+    pub fn axes(&self) -> Map<String, Json> {
+        self.coordinates.iter().map(|(name, value)| ((*name).to_owned(), value.to_json())).collect()
+    }
+
+    /// This point's value of an axis, if it applies.
+    pub fn coordinate(&self, axis: &Key) -> Option<&Value> {
+        self.coordinates.iter().find(|(name, _)| *name == axis.name).map(|(_, value)| value)
+    }
+
+    pub(super) fn add_coordinate(&mut self, axis: &Key, value: Value) {
+        self.coordinates.push((axis.name, value));
+    }
+
+    /// A point before any key is applied. Every key is, so none of this is seen.
+    pub(super) fn blank() -> Self {
+        Self {
+            cluster: Cluster {
+                protocol: ProtocolName::ALL[0],
+                replicas: 0,
+                transport: TransportName::ALL[0],
+                machine: MachineName::ALL[0],
+                wait: Wait::ALL[0],
+                bind: Ipv4Addr::UNSPECIFIED.into(),
+                base_port: 0,
+                election_timeout: Duration::ZERO,
+                heartbeat: Duration::ZERO,
+            },
+            batch: Batch { commands: 0, bytes: 0, linger: Duration::ZERO, window: 0 },
+            load: Load {
+                arrival: Arrival::Closed { outstanding: 0 },
+                clients: 0,
+                payload: 0,
+                reads: 0.0,
+                keys: Keys::Uniform { count: 0 },
+                resend: Duration::ZERO,
+                in_flight_limit: 0,
+            },
+            transport_options: TransportOptions {
+                congestion: String::new(),
+                zero_copy_threshold: None,
+                gather_threshold: 0,
+            },
+            coordinates: Vec::new(),
+        }
+    }
+}
+
+/// `[cluster]`: who runs, and on what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// What orders the batches.
+    pub protocol: ProtocolName,
+    /// How many replicas.
+    pub replicas: usize,
+    /// What moves frames between them.
+    pub transport: TransportName,
+    /// What delivered commands are applied to.
+    pub machine: MachineName,
+    /// How they wait for input.
+    pub wait: Wait,
+    /// Where they listen.
+    pub bind: IpAddr,
+    /// Replica `i` listens on `base_port + i`; 0 for ports of the system's choice.
+    pub base_port: u16,
+    /// The shortest election timeout.
+    pub election_timeout: Duration,
+    /// How often an idle leader says that it is there.
+    pub heartbeat: Duration,
+}
+
+/// `[batch]`: how commands become slots.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Most commands in a slot.
+    pub commands: usize,
+    /// Most bytes in a slot, header included.
+    pub bytes: usize,
+    /// How long a batch may wait for company.
+    pub linger: Duration,
+    /// Most slots in flight.
+    pub window: usize,
+}
+
+impl Batch {
+    /// Bytes of a batch before its first command.
+    pub const HEADER_BYTES: usize = 32;
+
+    /// Bytes before each command's value: its length.
+    pub const PREFIX_BYTES: usize = 4;
+}
+
+/// `[load]`: what clients do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// When commands are sent.
+    pub arrival: Arrival,
+    /// Client threads.
+    pub clients: usize,
+    /// Bytes of one command's value.
+    pub payload: usize,
+    /// The share of reads, 0 to 1.
+    pub reads: f64,
+    /// Which keys are touched.
+    pub keys: Keys,
+    /// After how long without an answer a client resends.
+    pub resend: Duration,
+    /// Open loop: most commands in flight. What is due beyond is late, not absent.
+    pub in_flight_limit: usize,
+}
+
+/// When commands are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrival {
+    /// Open loop, exponential gaps.
+    Poisson {
+        /// Commands a second.
+        rate: f64,
+    },
+    /// Open loop, equal gaps.
+    Constant {
+        /// Commands a second.
+        rate: f64,
+    },
+    /// Closed loop.
+    Closed {
+        /// Commands in flight, over all clients.
+        outstanding: usize,
+    },
+}
+
+impl Arrival {
+    /// Its name in a config.
+    pub const fn name(self) -> ArrivalName {
+        match self {
+            Self::Poisson { .. } => ArrivalName::Poisson,
+            Self::Constant { .. } => ArrivalName::Constant,
+            Self::Closed { .. } => ArrivalName::Closed,
+        }
+    }
+
+    /// True if commands are sent on a schedule, whether or not earlier ones were answered.
+    pub const fn is_open(self) -> bool {
+        !matches!(self, Self::Closed { .. })
+    }
+
+    /// Commands a second that are offered: none are by a closed loop.
+    pub const fn rate(self) -> Option<f64> {
+        match self {
+            Self::Poisson { rate } | Self::Constant { rate } => Some(rate),
+            Self::Closed { .. } => None,
+        }
+    }
+
+    /// The arrival of this name, before its rate or number outstanding is known.
+    pub(super) const fn unset(name: ArrivalName) -> Self {
+        match name {
+            ArrivalName::Poisson => Self::Poisson { rate: 0.0 },
+            ArrivalName::Constant => Self::Constant { rate: 0.0 },
+            ArrivalName::Closed => Self::Closed { outstanding: 0 },
+        }
+    }
+
+    /// A closed loop has no rate, and stays as it is.
+    pub(super) const fn set_rate(&mut self, to: f64) {
+        if let Self::Poisson { rate } | Self::Constant { rate } = self {
+            *rate = to;
+        }
+    }
+
+    /// An open loop has no fixed number outstanding, and stays as it is.
+    pub(super) const fn set_outstanding(&mut self, to: usize) {
+        if let Self::Closed { outstanding } = self {
+            *outstanding = to;
+        }
+    }
+}
+
+/// `[transport]`: how the transport is tuned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransportOptions {
+    /// The congestion control of TCP sockets.
+    pub congestion: String,
+    /// Bytes of a frame from which it is sent without a copy in the kernel; `None` for never.
+    pub zero_copy_threshold: Option<usize>,
+    /// Bytes of a payload below which it is copied next to its head.
+    pub gather_threshold: usize,
+}
+
+/// `[run]`: how long, how often, and with which randomness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What goes before the measurement.
+    pub warmup: Duration,
+    /// The measurement.
+    pub duration: Duration,
+    /// How often each point is run, on a fresh cluster each time.
+    pub repetitions: usize,
+    /// All randomness follows from it.
+    pub seed: u64,
+}
+
+impl Run {
+    pub(super) const fn blank() -> Self {
+        Self { warmup: Duration::ZERO, duration: Duration::ZERO, repetitions: 0, seed: 0 }
+    }
+}

@@ -1,0 +1,326 @@
+//! What a key may hold: its kind, how a written value is read, and how it is written back.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use toml::de::DeValue;
+
+use super::distribution::Keys;
+use super::error::{Complaint, brief, nearest};
+use super::keys::Key;
+use super::names::Choice;
+use super::units::{self, BadAmount, Unit, duration_text, size_text};
+
+/// What a key's values are. Shown as the end of "must be ...".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A word that can be part of a folder's name.
+    Label {
+        /// Most characters.
+        max: usize,
+    },
+    /// One of a few names.
+    Choice(&'static [Choice]),
+    /// A whole number in an inclusive range.
+    Count {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A number in an inclusive range.
+    Number {
+        /// The least.
+        min: f64,
+        /// The most.
+        max: f64,
+    },
+    /// A duration in an inclusive range, with a unit.
+    Duration {
+        /// The least.
+        min: Duration,
+        /// The most.
+        max: Duration,
+    },
+    /// A size in an inclusive range, with a unit.
+    Size {
+        /// The least, in bytes.
+        min: u64,
+        /// The most, in bytes.
+        max: u64,
+    },
+    /// The same, or `off`.
+    SizeOrOff {
+        /// The least, in bytes.
+        min: u64,
+        /// The most, in bytes.
+        max: u64,
+    },
+    /// An IP address.
+    Address,
+    /// A distribution of keys.
+    Keys,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes = |min, max| format!("from {} to {}", size_text(min), size_text(max));
+        match *self {
+            Self::Label { max } => write!(f, "1 to {max} letters, digits, `-`, `_` or `.`"),
+            Self::Choice(choices) => {
+                let names: Vec<_> = choices.iter().map(|choice| choice.name).collect();
+                write!(f, "one of {}", names.join(", "))
+            }
+            Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Number { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Duration { min, max } => {
+                write!(f, "a duration from {} to {}", duration_text(min), duration_text(max))
+            }
+            Self::Size { min, max } => write!(f, "a size {}", sizes(min, max)),
+            Self::SizeOrOff { min, max } => write!(f, "`off` or a size {}", sizes(min, max)),
+            Self::Address => write!(f, "an IP address such as 127.0.0.1"),
+            Self::Keys => write!(f, "`uniform:KEYS` or `zipf:KEYS:EXPONENT`"),
+        }
+    }
+}
+
+/// A value that its key allows. Equal values are equal however they were written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Of [`Kind::Label`].
+    Label(String),
+    /// Of [`Kind::Choice`].
+    Choice(&'static str),
+    /// Of [`Kind::Count`].
+    Count(u64),
+    /// Of [`Kind::Number`].
+    Number(f64),
+    /// Of [`Kind::Duration`].
+    Duration(Duration),
+    /// Of [`Kind::Size`], in bytes.
+    Size(u64),
+    /// Of [`Kind::SizeOrOff`].
+    Off,
+    /// Of [`Kind::Address`].
+    Address(IpAddr),
+    /// Of [`Kind::Keys`].
+    Keys(Keys),
+}
+
+/// The text that a config has between the quotes.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(text) => f.write_str(text),
+            Self::Choice(name) => f.write_str(name),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Duration(duration) => f.write_str(&duration_text(*duration)),
+            Self::Size(bytes) => f.write_str(&size_text(*bytes)),
+            Self::Off => f.write_str(OFF),
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Keys(keys) => write!(f, "{keys}"),
+        }
+    }
+}
+
+impl Value {
+    /// As JSON: numbers as numbers, whole ones without a point, all else as its text.
+    pub fn to_json(&self) -> Json {
+        match *self {
+            Self::Count(count) => count.into(),
+            Self::Number(number) if number.fract() == 0.0 && number.abs() < EXACT => (number as i64).into(),
+            Self::Number(number) => number.into(),
+            _ => self.to_string().into(),
+        }
+    }
+
+    /// As TOML. No text needs an escape: none of the kinds allows a quote, a backslash or a control character.
+    pub fn to_toml(&self) -> String {
+        match self {
+            Self::Count(_) | Self::Number(_) => self.to_string(),
+            _ => format!("\"{self}\""),
+        }
+    }
+
+    /// Reads a written value of `key`. The complaint goes on after the key.
+    pub(super) fn read(written: &DeValue<'_>, key: &Key) -> Result<Self, Complaint> {
+        let kind = key.kind;
+        let refused = || Complaint::new(format!("must be {kind}, not {}", described(written)));
+        let value = match (kind, written) {
+            (Kind::Label { max }, DeValue::String(text)) => label(text, max),
+            (Kind::Choice(choices), DeValue::String(text)) => {
+                return chosen(text, choices).ok_or_else(|| {
+                    let names = choices.iter().map(|choice| choice.name);
+                    let help = nearest(text, names).map(|name| format!("did you mean `{name}`?"));
+                    Complaint { help, ..refused() }
+                });
+            }
+            (Kind::Count { min, max }, DeValue::Integer(integer)) => {
+                let count = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+                count.filter(|count| (min..=max).contains(count)).map(Self::Count)
+            }
+            (Kind::Number { min, max }, DeValue::Integer(_) | DeValue::Float(_)) => {
+                // Adding zero turns -0 into 0: they are equal and should look it.
+                number(written).filter(|number| (min..=max).contains(number)).map(|number| Self::Number(number + 0.0))
+            }
+            (Kind::SizeOrOff { .. }, DeValue::String(text)) if text == OFF => Some(Self::Off),
+            (Kind::Duration { .. }, _) => return amount(written, units::DURATIONS, key).map(Self::duration_of_ns),
+            (Kind::Size { .. } | Kind::SizeOrOff { .. }, _) => {
+                return amount(written, units::SIZES, key).map(Self::Size);
+            }
+            (Kind::Address, DeValue::String(text)) => text.parse().ok().map(Self::Address),
+            (Kind::Keys, DeValue::String(text)) => {
+                return Keys::parse(text).map(Self::Keys).map_err(|problem| {
+                    Complaint::new(format!("cannot be {}: {problem}", described(written)))
+                        .help(format!("it must be {kind}"))
+                });
+            }
+            _ => None,
+        };
+        value.ok_or_else(refused)
+    }
+
+    fn duration_of_ns(ns: u64) -> Self {
+        Self::Duration(Duration::from_nanos(ns))
+    }
+}
+
+/// What the table's rows read. A value of another kind is the table's mistake, not the user's.
+impl Value {
+    pub(super) fn text(&self) -> String {
+        let Self::Label(text) = self else { unreachable!("{self:?} is no label") };
+        text.clone()
+    }
+
+    pub(super) fn choice<T>(&self, named: impl Fn(&str) -> Option<T>) -> T {
+        let Self::Choice(name) = self else { unreachable!("{self:?} is no choice") };
+        named(name).expect("a key's choices are its enum's")
+    }
+
+    pub(super) fn count(&self) -> usize {
+        let Self::Count(count) = self else { unreachable!("{self:?} is no count") };
+        *count as usize
+    }
+
+    pub(super) fn number(&self) -> f64 {
+        let Self::Number(number) = self else { unreachable!("{self:?} is no number") };
+        *number
+    }
+
+    pub(super) fn duration(&self) -> Duration {
+        let Self::Duration(duration) = self else { unreachable!("{self:?} is no duration") };
+        *duration
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size_or_off().expect("a size is never off")
+    }
+
+    pub(super) fn size_or_off(&self) -> Option<usize> {
+        match self {
+            Self::Size(bytes) => Some(*bytes as usize),
+            Self::Off => None,
+            _ => unreachable!("{self:?} is no size"),
+        }
+    }
+
+    pub(super) fn address(&self) -> IpAddr {
+        let Self::Address(address) = self else { unreachable!("{self:?} is no address") };
+        *address
+    }
+
+    pub(super) fn keys(&self) -> Keys {
+        let Self::Keys(keys) = self else { unreachable!("{self:?} is no distribution of keys") };
+        *keys
+    }
+}
+
+/// A written value, for a message.
+pub(super) fn described(written: &DeValue<'_>) -> String {
+    match written {
+        DeValue::String(text) => format!("{:?}", brief(text)),
+        DeValue::Integer(integer) => brief(&integer.to_string()),
+        DeValue::Float(float) => brief(float.as_str()),
+        DeValue::Boolean(boolean) => boolean.to_string(),
+        DeValue::Datetime(_) => "a date".into(),
+        DeValue::Array(_) => "a list".into(),
+        DeValue::Table(_) => "a table".into(),
+    }
+}
+
+fn label(text: &str, max: usize) -> Option<Value> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    ((1..=max).contains(&text.len()) && text.chars().all(fits)).then(|| Value::Label(text.into()))
+}
+
+fn chosen(text: &str, choices: &[Choice]) -> Option<Value> {
+    choices.iter().find(|choice| choice.name == text).map(|choice| Value::Choice(choice.name))
+}
+
+fn number(written: &DeValue<'_>) -> Option<f64> {
+    match written {
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
+        DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n as f64),
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        _ => None,
+    }
+}
+
+/// An amount with a unit, in base units.
+fn amount(written: &DeValue<'_>, units: &[Unit], key: &Key) -> Result<u64, Complaint> {
+    let kind = key.kind;
+    let found = described(written);
+    let refused = || Complaint::new(format!("must be {kind}, not {found}"));
+    let no_unit = || {
+        let complaint = Complaint::new(format!("needs a unit, and {found} has none"));
+        complaint.help(format!("for example `{} = \"{}\"`", key.name, example(written, key)))
+    };
+    let text = match written {
+        DeValue::String(text) => text,
+        DeValue::Integer(_) | DeValue::Float(_) => return Err(no_unit()),
+        _ => return Err(refused()),
+    };
+    let amount = units::parse(text, units).map_err(|bad| match bad {
+        BadAmount::NoUnit => no_unit(),
+        BadAmount::UnknownUnit(unit) => unknown_unit(unit, units),
+        BadAmount::TooFine => {
+            Complaint::new(format!("cannot be {found}: that is no whole number of {}", units::names(units)[0]))
+        }
+        BadAmount::NoNumber | BadAmount::TooLarge => refused(),
+    })?;
+    let range = match kind {
+        Kind::Duration { min, max } => min.as_nanos()..=max.as_nanos(),
+        Kind::Size { min, max } | Kind::SizeOrOff { min, max } => min.into()..=max.into(),
+        _ => unreachable!("{kind:?} has no unit"),
+    };
+    if range.contains(&amount.into()) { Ok(amount) } else { Err(refused()) }
+}
+
+/// The bare number, a duration with the unit of the key's default and a size as bytes, if the key allows it; else the
+/// default.
+fn example(written: &DeValue<'_>, key: &Key) -> String {
+    let default = key.default.unwrap_or_default();
+    let unit = if let Kind::Duration { .. } = key.kind { units::unit_of(default) } else { "B" };
+    let number = described(written);
+    let example = format!("{}{unit}", number.trim_matches('"'));
+    let fits = Value::read(&DeValue::String(example.into()), key);
+    fits.map_or_else(|_| default.to_owned(), |value| value.to_string())
+}
+
+fn unknown_unit(unit: &str, units: &[Unit]) -> Complaint {
+    let names = units::names(units);
+    let complaint = Complaint::new(format!("has an unknown unit `{}`", brief(unit)));
+    match nearest(unit, names.iter().copied()) {
+        Some(name) => complaint.help(format!("did you mean `{name}`?")),
+        None => complaint.help(format!("units are {}", names.join(", "))),
+    }
+}
+
+/// How a [`Kind::SizeOrOff`] is switched off.
+const OFF: &str = "off";
+
+/// Whole numbers below this are exact as `f64`, and in what reads JSON.
+const EXACT: f64 = 9_007_199_254_740_992.0;

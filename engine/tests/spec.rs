@@ -1,0 +1,281 @@
+//! The config layer from outside: expansions, round trips, bundled configs, and no panic whatever the text.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use quorumbench::spec::{Arrival, Keys, MachineName, Point, ProtocolName, Spec, TransportName, Wait, question};
+use quorumbench_protocols::Prng;
+
+fn spec(text: &str, overrides: &[&str]) -> Spec {
+    let overrides: Vec<_> = overrides.iter().map(|each| (*each).to_owned()).collect();
+    Spec::parse(text, "test.toml", &overrides).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The points' values of these axes, comma-separated; what does not apply is empty.
+fn rows(points: &[Point], axes: &[&str]) -> Vec<String> {
+    let cell = |point: &Point, axis: &str| match point.axes().get(axis) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    };
+    points.iter().map(|point| axes.iter().map(|axis| cell(point, axis)).collect::<Vec<_>>().join(",")).collect()
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let spec = spec("name = 'x'", &[]);
+    let [point] = &spec.points()[..] else { panic!("one point") };
+    let cluster = &point.cluster;
+    assert_eq!((cluster.protocol, cluster.replicas), (ProtocolName::Raft, 3));
+    assert_eq!((cluster.transport, cluster.machine), (TransportName::Uring, MachineName::Null));
+    assert_eq!((cluster.wait, cluster.bind.to_string().as_str(), cluster.base_port), (Wait::Block, "127.0.0.1", 0));
+    assert_eq!((cluster.election_timeout.as_millis(), cluster.heartbeat.as_millis()), (300, 50));
+    let batch = &point.batch;
+    assert_eq!((batch.commands, batch.bytes, batch.linger, batch.window), (64, 65536, Duration::ZERO, 32));
+    let load = &point.load;
+    assert_eq!(load.arrival, Arrival::Poisson { rate: 10_000.0 });
+    assert_eq!((load.clients, load.payload, load.in_flight_limit), (1, 16, 65536));
+    assert_eq!((load.keys, load.resend), (Keys::Uniform { count: 1_000_000 }, Duration::from_secs(1)));
+    let transport = &point.transport_options;
+    assert_eq!((transport.congestion.as_str(), transport.gather_threshold), ("cubic", 512));
+    assert_eq!(transport.zero_copy_threshold, None);
+    let run = spec.run();
+    assert_eq!((run.warmup.as_secs(), run.duration.as_secs(), run.repetitions, run.seed), (1, 5, 1, 1));
+    assert_eq!(spec.varied(), [""; 0]);
+}
+
+#[test]
+fn later_keys_vary_fastest_and_lists_keep_their_order() {
+    let text = "name = 'x'\n[batch]\ncommands = [64, 1]\n[cluster]\nreplicas = [5, 3]\nprotocol = ['star', 'raft']";
+    let points = spec(text, &[]).points();
+    assert_eq!(
+        rows(&points, &["protocol", "replicas", "commands"]),
+        ["star,5,64", "star,5,1", "star,3,64", "star,3,1", "raft,5,64", "raft,5,1", "raft,3,64", "raft,3,1"],
+    );
+}
+
+#[test]
+fn what_does_not_apply_makes_no_points() {
+    let text =
+        "name = 'x'\n[load]\narrival = ['poisson', 'closed', 'constant']\nrate = [1, 2]\noutstanding = [8, 9, 10]";
+    let loops = spec(text, &[]);
+    assert_eq!(
+        rows(&loops.points(), &["arrival", "rate", "outstanding"]),
+        ["poisson,1,", "poisson,2,", "closed,,8", "closed,,9", "closed,,10", "constant,1,", "constant,2,"],
+    );
+    assert_eq!(loops.varied(), ["arrival", "rate", "outstanding"]);
+    assert_eq!(spec(text, &["arrival=closed"]).varied(), ["outstanding"], "no point has a rate");
+
+    let overrides = ["machine=[null,kv]", "reads=[0,0.5]", "transport=[mem,uring]", "zero_copy_threshold=[off,16KiB]"];
+    let points = spec("name = 'x'", &overrides).points();
+    assert_eq!(
+        rows(&points, &["transport", "machine", "reads", "zero_copy_threshold"]),
+        [
+            "mem,null,,",
+            "mem,kv,0,",
+            "mem,kv,0.5,",
+            "uring,null,,off",
+            "uring,null,,16KiB",
+            "uring,kv,0,off",
+            "uring,kv,0,16KiB",
+            "uring,kv,0.5,off",
+            "uring,kv,0.5,16KiB",
+        ],
+    );
+    assert!(points.iter().filter(|point| point.cluster.machine == MachineName::Null).all(|p| p.load.reads == 0.0));
+}
+
+/// Draws lists for some axes and checks what holds for every expansion.
+#[test]
+fn expansions_are_products_without_duplicates() {
+    let lists: &[(&str, &[&str])] = &[
+        ("protocol", &["raft", "echo", "star"]),
+        ("replicas", &["1", "3", "5", "7"]),
+        ("transport", &["mem", "tokio-tcp"]),
+        ("commands", &["1", "64", "256"]),
+        ("linger", &["0us", "50us", "1.5ms"]),
+        ("rate", &["0.5", "1e3", "50_000"]),
+        ("payload", &["0B", "64B", "1KiB"]),
+    ];
+    let mut prng = Prng::new(7);
+    for _ in 0..100 {
+        let mut expected = 1;
+        let mut overrides = Vec::new();
+        for (key, values) in lists {
+            let count = 1 + prng.below(values.len() as u64) as usize;
+            expected *= count;
+            overrides.push(format!("{key}=[{}]", values[..count].join(",")));
+        }
+        let spec = Spec::parse("name = 'x'", "x", &overrides).expect("a valid spec");
+        let points = spec.points();
+        let distinct: HashSet<_> =
+            points.iter().map(|point| serde_json::Value::from(point.axes()).to_string()).collect();
+        assert_eq!((points.len(), distinct.len()), (expected, expected), "{overrides:?}");
+        assert_eq!(Spec::parse(&spec.to_toml(), "x", &[]), Ok(spec), "{overrides:?}");
+    }
+}
+
+#[test]
+fn coordinates_are_full_and_in_their_shortest_form() {
+    let point = &spec("name = 'x'", &["payload=0.0625KiB", "rate=5e4", "linger=1500us", "clients=0x10"]).points()[0];
+    let expected = serde_json::json!({
+        "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block",
+        "election_timeout": "300ms", "heartbeat": "50ms",
+        "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,
+        "arrival": "poisson", "rate": 50000, "clients": 16, "payload": "64B", "resend": "1s", "in_flight_limit": 65536,
+        "zero_copy_threshold": "off", "gather_threshold": "512B",
+    });
+    assert_eq!(serde_json::Value::from(point.axes()), expected);
+    let axes = Spec::keys().iter().filter(|key| key.axis && point.coordinate(key).is_some());
+    assert_eq!(axes.count(), point.axes().len());
+}
+
+#[test]
+fn resolved_has_every_key_and_to_toml_reads_back() {
+    let text = "name = 'all'\n[cluster]\nmachine = 'kv'\nbind = '::1'\nbase_port = 9000\n[batch]\nlinger = ['0s', '50µs']
+        [load]\nreads = [0.25, 1]\nkeys = ['zipf:1_000_000:0.99', 'uniform:1500']\n[transport]\nzero_copy_threshold = '16KiB'";
+    let spec = spec(text, &["run.seed=9223372036854775807"]);
+    let resolved = spec.resolved();
+    for key in Spec::keys() {
+        let table = if key.section.is_empty() { &resolved } else { &resolved[key.section] };
+        assert!(table.get(key.name).is_some(), "{key}");
+    }
+    assert_eq!(resolved["batch"]["linger"], serde_json::json!(["0s", "50us"]));
+    assert_eq!(resolved["load"]["reads"], serde_json::json!([0.25, 1]));
+    assert_eq!(resolved["run"]["seed"], i64::MAX);
+    let written = spec.to_toml();
+    assert!(written.contains("keys = [\"zipf:1e6:0.99\", \"uniform:1500\"]\n"), "{written}");
+    assert_eq!(Spec::parse(&written, "written.toml", &[]), Ok(spec));
+}
+
+#[test]
+fn overrides_take_toml_and_bare_words() {
+    let overrides = [
+        "batch.commands=[1, 64]",
+        "cluster.protocol=raft",
+        "transport=[ mem , 'uring' ]",
+        "load.payload = 64B",
+        "name=from-the-command-line",
+        "rate=1",
+        "load.rate=[1_000, 5e4]",
+    ];
+    // Quotes within a list make it TOML, so the bare `mem` there is an error; without them it is a word.
+    let error = Spec::parse("", "x.toml", &overrides.map(String::from)).expect_err("half-quoted");
+    assert_eq!((error.file.as_str(), error.line), ("--set transport=[ mem , 'uring' ]", 1));
+
+    let mut overrides = overrides;
+    overrides[2] = "transport=[ mem , uring, ]";
+    let spec = spec("", &overrides);
+    assert_eq!(spec.name(), "from-the-command-line");
+    assert_eq!(spec.varied(), ["transport", "commands", "rate"], "the last override of a key wins");
+    assert_eq!(spec.points()[0].load.payload, 64);
+}
+
+fn bundled() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench-configs");
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).expect("bench-configs").map(|entry| entry.expect("it").path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn bundled_configs_are_valid_and_ask_a_question() {
+    let mut counts = Vec::new();
+    for path in bundled() {
+        let spec = Spec::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let stem = path.file_stem().expect("a name").to_str().expect("ASCII").to_owned();
+        assert_eq!(spec.name(), stem, "a config is named like its file");
+        let text = fs::read_to_string(&path).expect("just read");
+        assert!(question(&text).is_some_and(|question| question.contains('?')), "{stem} asks nothing");
+        let each = spec.run().warmup + spec.run().duration;
+        counts.push((
+            stem,
+            spec.points().len(),
+            (each * (spec.points().len() * spec.run().repetitions) as u32).as_millis(),
+        ));
+    }
+    let expected = [
+        ("batch-sweep", 15, 52_500),
+        ("cluster-size", 9, 31_500),
+        ("payload-sweep", 18, 63_000),
+        ("peak", 6, 63_000),
+        ("quickstart", 9, 31_500),
+        ("smoke", 9, 3_600),
+        ("transports", 27, 94_500),
+        ("window-sweep", 21, 73_500),
+    ];
+    assert_eq!(counts, expected.map(|(name, points, ms)| (name.to_owned(), points, ms)));
+}
+
+/// Seeded edits of valid configs: whatever comes of it, it is a spec or an error that can be shown.
+#[test]
+fn no_text_makes_it_panic() {
+    const SCRAPS: &[&str] = &[
+        "[",
+        "]",
+        "\"",
+        "'",
+        "=",
+        ",",
+        "\n",
+        "#",
+        ".",
+        "-",
+        "1e999",
+        "nan",
+        "inf",
+        "-1",
+        "é",
+        "\u{0}",
+        "\u{feff}",
+        "{}",
+        "[[",
+        "99999999999999999999999",
+        "[cluster]",
+        "rate",
+        "\"1.5us\"",
+        "\"\"\"",
+        "1979-05-27",
+        "[1, 1]",
+        "true",
+        "uniform:",
+        "zipf:1e9:",
+        "0x",
+        "\r\n",
+        "\t",
+        "_",
+        "e",
+    ];
+    let configs: Vec<_> = bundled().iter().map(|path| fs::read_to_string(path).expect("readable")).collect();
+    let mut prng = Prng::new(20_240_607);
+    let (mut valid, mut invalid) = (0, 0);
+    for round in 0..6_000 {
+        let mut chars: Vec<char> = configs[round % configs.len()].chars().collect();
+        for _ in 0..=prng.below(4) {
+            let start = prng.below(chars.len() as u64 + 1) as usize;
+            let end = (start + prng.below(8) as usize).min(chars.len());
+            let scrap = SCRAPS[prng.below(SCRAPS.len() as u64) as usize];
+            let scrap = if prng.below(3) == 0 { "" } else { scrap };
+            chars.splice(start..end, scrap.chars());
+        }
+        let text: String = chars.into_iter().collect();
+        let line = text.lines().nth(prng.below(20) as usize).unwrap_or_default().to_owned();
+        for overrides in [vec![], vec![line]] {
+            match Spec::parse(&text, "fuzz.toml", &overrides) {
+                Ok(spec) => {
+                    valid += 1;
+                    assert!(!spec.points().is_empty());
+                }
+                Err(error) => {
+                    invalid += 1;
+                    assert!(error.line >= 1 && error.column >= 1);
+                    assert!(error.to_string().len() < 4000, "{error}");
+                }
+            }
+        }
+    }
+    assert!(valid > 500 && invalid > 500, "{valid} valid and {invalid} invalid: both are exercised");
+}
