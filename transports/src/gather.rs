@@ -38,6 +38,12 @@ impl Gather {
         copied
     }
 
+    /// Adds a head that is nobody's frame: what opens a connection.
+    pub fn open(&mut self, head: &Head) {
+        self.staged.extend_from_slice(head.as_bytes());
+        self.bytes += Head::BYTES;
+    }
+
     /// The contiguous runs in order, after the first `skip` bytes.
     pub fn runs(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
         let mut from = 0;

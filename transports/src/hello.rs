@@ -1,6 +1,7 @@
 //! The first frame on every connection, in both directions: who is there, and of which run.
 
 use quorumbench_protocols::{Head, NodeId};
+use zerocopy::IntoBytes;
 
 use crate::{Mesh, Role};
 
@@ -36,5 +37,51 @@ impl Hello {
         };
         let ours = (head.kind, head.body_len, magic, version, theirs) == (KIND, 0, MAGIC, VERSION, run);
         ours.then_some(Self { id: head.from, role })
+    }
+}
+
+/// The bytes of a connection's first head, as they come in. A stranger is worth no receive chunk.
+#[derive(Debug, Default)]
+pub struct Greeting {
+    head: Head,
+    filled: usize,
+}
+
+impl Greeting {
+    /// How many bytes are still to come.
+    pub fn missing(&self) -> usize {
+        Head::BYTES - self.filled
+    }
+
+    /// Takes what belongs to the head from the front of `received`, and says how much that was.
+    pub fn take(&mut self, received: &[u8]) -> usize {
+        let taken = received.len().min(self.missing());
+        self.head.as_mut_bytes()[self.filled..self.filled + taken].copy_from_slice(&received[..taken]);
+        self.filled += taken;
+        taken
+    }
+
+    /// The head, when it is whole.
+    pub fn head(&self) -> Option<&Head> {
+        (self.missing() == 0).then_some(&self.head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_ends_where_its_head_does() {
+        let head = Head { kind: KIND, words: [1, 2, 3, 4, 5, 6], ..Head::default() };
+        let mut bytes = head.as_bytes().to_vec();
+        bytes.extend_from_slice(b"more");
+        for cut in 0..Head::BYTES {
+            let mut greeting = Greeting::default();
+            assert_eq!(greeting.take(&bytes[..cut]), cut);
+            assert_eq!(greeting.head(), None);
+            assert_eq!(greeting.take(&bytes[cut..]), Head::BYTES - cut);
+            assert_eq!(greeting.head(), Some(&head));
+        }
     }
 }

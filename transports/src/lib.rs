@@ -7,8 +7,9 @@
 //! peer was full, not at all: then they are counted as dropped.
 //!
 //! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
-//! frames out of them, [`gather`] and [`link`] line up what goes out. On these stand [`mem`] (rings
-//! between threads: the ceiling) and the transports over sockets.
+//! frames out of them, [`gather`] and [`link`] line up what goes out; [`hello`], [`peers`], [`dial`] and
+//! [`socket`] say who talks to whom. On these stand [`mem`] (rings between threads: the ceiling) and
+//! the transports over sockets.
 //!
 //! ```
 //! use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
@@ -35,12 +36,15 @@ use std::time::Instant;
 
 use quorumbench_protocols::{Frame, Nanos, NodeId, Transmit};
 
+pub mod dial;
 pub mod framing;
 pub mod gather;
 pub mod hello;
 pub mod link;
 pub mod mem;
+pub mod peers;
 pub mod pool;
+pub mod socket;
 
 /// One node's way to the others.
 pub trait Transport {

@@ -16,6 +16,12 @@ pub struct Link {
 }
 
 impl Link {
+    /// Queues the hello of a new connection. It is nobody's frame: no counter sees it.
+    pub fn open(&mut self, hello: &Head) {
+        debug_assert!(self.is_empty(), "a hello comes first");
+        self.filling.open(hello);
+    }
+
     /// Queues a frame, or drops and counts it if the link is full.
     pub fn push(&mut self, head: &Head, body: &Payload, options: &Options, counters: &mut Counters) {
         let bytes = Head::BYTES + body.len();
@@ -90,6 +96,16 @@ mod tests {
         link.wrote(74);
         assert!(link.is_empty() && link.to_write().next().is_none());
         assert_eq!((counters.sent_frames, counters.sent_bytes, counters.copied_bytes), (2, 148, 20));
+    }
+
+    #[test]
+    fn a_hello_is_written_and_not_counted() {
+        let (options, mut counters) = (Options::default(), Counters::default());
+        let mut link = Link::default();
+        link.open(&Head::default());
+        link.push(&Head::default(), &Payload::EMPTY, &options, &mut counters);
+        assert_eq!(link.to_write().map(<[u8]>::len).sum::<usize>(), 128);
+        assert_eq!((counters.sent_frames, link.reset()), (1, 1));
     }
 
     #[test]
