@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod client;
+pub mod drive;
 pub mod load;
 pub mod machine;
 pub mod measure;

@@ -5,20 +5,7 @@ use quorumbench_protocols::Prng;
 use rand_distr::{Distribution, Zipf};
 
 use crate::machine::KvCommand;
-
-/// Which key a command touches.
-#[derive(Clone, Copy, Debug)]
-pub enum Keys {
-    /// Each of so many alike.
-    Uniform(u64),
-    /// Key `k` of so many with a probability that falls as `k^-exponent`.
-    Zipf {
-        /// How many keys.
-        count: u64,
-        /// How steeply.
-        exponent: f64,
-    },
-}
+use crate::spec::Keys;
 
 /// What the commands are made of.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +75,7 @@ impl CommandStream {
     fn key(&mut self) -> u64 {
         match (self.mix, &self.zipf) {
             (_, Some(zipf)) => zipf.sample(&mut self.random) as u64 - 1,
-            (Mix::Kv { keys: Keys::Uniform(count), .. }, None) => self.random.0.below(count),
+            (Mix::Kv { keys: Keys::Uniform { count }, .. }, None) => self.random.0.below(count),
             _ => 0,
         }
     }
@@ -136,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_share_of_reads_is_what_was_asked_for() {
-        let mut commands = kv(Keys::Uniform(100), 0.3);
+        let mut commands = kv(Keys::Uniform { count: 100 }, 0.3);
         let mut reads = 0;
         for _ in 0..10_000 {
             let mut chunk = BytesMut::new();
@@ -150,7 +137,7 @@ mod tests {
     #[test]
     fn the_same_seed_asks_for_the_same() {
         let stream = || {
-            let (mut commands, mut chunk) = (kv(Keys::Uniform(1 << 40), 0.5), BytesMut::new());
+            let (mut commands, mut chunk) = (kv(Keys::Uniform { count: 1 << 40 }, 0.5), BytesMut::new());
             (0..100).for_each(|_| commands.write(&mut chunk));
             chunk
         };

@@ -7,4 +7,4 @@ mod arrivals;
 mod commands;
 
 pub use arrivals::{Arrivals, Schedule};
-pub use commands::{CommandStream, Keys, Mix};
+pub use commands::{CommandStream, Mix};

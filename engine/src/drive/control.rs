@@ -1,0 +1,205 @@
+//! What the threads of a point share: phases, events, and who is done.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_transports::{Clock, Counters};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{Event, EventKind, Usage};
+use crate::measure::Window;
+use crate::node::NodeStats;
+
+/// Where a point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The cluster connects and elects.
+    Starting,
+    /// Load, not yet measured.
+    WarmingUp,
+    /// Load, measured.
+    Measuring {
+        /// The window.
+        window: Window,
+        /// Where in it.
+        now: Nanos,
+    },
+    /// The last answers are awaited.
+    Draining,
+}
+
+/// A handle on the shared state; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Control {
+    clock: Clock,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// The window and when to give up; set once all clients are ready.
+    begun: OnceLock<(Window, Nanos)>,
+    clients_ready: AtomicUsize,
+    clients_finished: AtomicUsize,
+    /// Rare: elections, faults.
+    events: Mutex<Vec<(Nanos, EventKind, NodeId)>>,
+}
+
+impl Control {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, shared: Arc::default() }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(super) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(&self, window: Window, give_up_at: Nanos) {
+        self.shared.begun.set((window, give_up_at)).expect("a point begins once");
+    }
+
+    pub(super) fn begun(&self) -> Option<(Window, Nanos)> {
+        self.shared.begun.get().copied()
+    }
+
+    pub(super) fn window(&self) -> Option<Window> {
+        self.begun().map(|(window, _)| window)
+    }
+
+    pub(super) fn client_is_ready(&self) {
+        self.shared.clients_ready.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn clients_ready(&self) -> usize {
+        self.shared.clients_ready.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn client_is_finished(&self) {
+        self.shared.clients_finished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn clients_finished(&self) -> usize {
+        self.shared.clients_finished.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note(&self, kind: EventKind, node: NodeId) {
+        let mut events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.push((self.clock.now(), kind, node));
+    }
+
+    /// What happened, in order, on the window's time.
+    pub(super) fn events(&self) -> Vec<Event> {
+        let from = self.window().map_or(0, |window| window.from.0 as i64);
+        let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = |&(at, kind, node): &(Nanos, EventKind, NodeId)| Event { at_ns: at.0 as i64 - from, kind, node };
+        events.iter().map(event).collect()
+    }
+}
+
+/// Reads one thread's use of things as the window opens and closes. Lives on that thread.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    before: Option<Reading>,
+    after: Option<Reading>,
+    /// What earlier threads of the same node used.
+    carried: Reading,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    cpu_ns: u64,
+    counters: Counters,
+    stats: NodeStats,
+}
+
+/// A thread looks at the phases at least this often.
+const LOOK_NS: u64 = 20_000_000;
+
+impl Meter {
+    /// Call it every turn: reads when the window opens and when it closes.
+    pub(super) fn turn(&mut self, now: Nanos, window: Option<Window>, counters: impl Fn() -> Counters, stats: impl Fn() -> NodeStats) {
+        let Some(window) = window else { return };
+        let carried = self.carried;
+        let read = || Reading {
+            cpu_ns: carried.cpu_ns + thread_cpu_ns(),
+            counters: carried.counters.plus(counters()),
+            stats: stats(),
+        };
+        if self.before.is_none() && now >= window.from {
+            self.before = Some(read());
+        }
+        if self.after.is_none() && now >= window.until {
+            self.after = Some(read());
+        }
+    }
+
+    /// The thread ends, and another goes on with its meter. `counters` are those of a transport that
+    /// ends with it.
+    pub(super) fn carry(&mut self, counters: Counters) {
+        self.carried.cpu_ns += thread_cpu_ns();
+        self.carried.counters = self.carried.counters.plus(counters);
+    }
+
+    /// Until when a thread may sleep and still read in time.
+    pub(super) fn deadline(&self, now: Nanos, window: Option<Window>) -> Nanos {
+        let boundary = match window {
+            Some(window) if self.before.is_none() => window.from,
+            Some(window) if self.after.is_none() => window.until,
+            _ => Nanos::NEVER,
+        };
+        boundary.min(now + LOOK_NS)
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let (before, after) = self.readings();
+        let cpu_ns = after.cpu_ns - before.cpu_ns;
+        Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) }
+    }
+
+    pub(super) fn stats(&self) -> NodeStats {
+        let (before, after) = self.readings();
+        after.stats.since(before.stats)
+    }
+
+    /// Both readings, or twice the same where the thread did not live to see both.
+    fn readings(&self) -> (Reading, Reading) {
+        let before = self.before.unwrap_or_default();
+        (before, self.after.unwrap_or(before))
+    }
+}
+
+impl Usage {
+    /// The sum over threads.
+    #[must_use]
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_ns: self.cpu_ns + other.cpu_ns,
+            busiest_cpu_ns: self.busiest_cpu_ns.max(other.busiest_cpu_ns),
+            counters: self.counters.plus(other.counters),
+        }
+    }
+}
+
+/// CPU time of this process so far, all threads, the ended ones included.
+pub(super) fn process_cpu_ns() -> u64 {
+    cpu_ns(ClockId::ProcessCPUTime)
+}
+
+fn thread_cpu_ns() -> u64 {
+    cpu_ns(ClockId::ThreadCPUTime)
+}
+
+fn cpu_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

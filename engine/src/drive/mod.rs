@@ -1,0 +1,260 @@
+//! The real driver: one point of an experiment on real threads and a real transport.
+//!
+//! A thread a replica and a thread a client, each with a loop of its own: wait for frames, take a
+//! turn, send. [`measure`] starts a fresh cluster, waits until it answers, loads it, and stops it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_transports::{Clock, Counters};
+
+use crate::measure::{Recording, Window};
+use crate::node::NodeStats;
+use crate::spec::{Point, Run};
+
+mod cluster;
+mod control;
+mod replica;
+mod seat;
+mod threads;
+
+use cluster::Cluster;
+pub use control::Phase;
+use control::Control;
+
+/// Something to do to the cluster while it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When, counted from the start of the measured window.
+    pub at: Duration,
+    /// What.
+    pub kind: FaultKind,
+}
+
+/// What can be done to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The leader's thread ends and its connections are lost; after this long it comes back with
+    /// what it had in memory, which plays the part of a disk here.
+    RestartLeader {
+        /// How long it is gone.
+        down_for: Duration,
+    },
+    /// The leader is asked to hand over to the next replica.
+    TransferLeader,
+}
+
+/// Something that happened while a point was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, in nanoseconds from the start of the measured window (before it: negative).
+    pub at_ns: i64,
+    /// What.
+    pub kind: EventKind,
+    /// Which replica.
+    pub node: NodeId,
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A replica began to lead.
+    Leader,
+    /// A replica's thread was ended.
+    Killed,
+    /// It is back.
+    Restarted,
+    /// A leader was asked to hand over.
+    Transfer,
+}
+
+impl EventKind {
+    /// Its name in results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Killed => "killed",
+            Self::Restarted => "restarted",
+            Self::Transfer => "transfer",
+        }
+    }
+}
+
+/// What one run of one point yielded.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What the clients recorded, merged.
+    pub recording: Recording,
+    /// What the replicas used in the window, together.
+    pub replicas: Usage,
+    /// What the clients used in the window, together.
+    pub clients: Usage,
+    /// CPU time of the whole process in the window, whoever used it.
+    pub process_cpu_ns: u64,
+    /// What the replica that delivered most did in the window.
+    pub busiest: NodeStats,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// Whether each thread had a core of its own.
+    pub pinned: bool,
+    /// How long the window was.
+    pub window_ns: u64,
+}
+
+/// What threads used between two moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time.
+    pub cpu_ns: u64,
+    /// The most CPU time that one of them used.
+    pub busiest_cpu_ns: u64,
+    /// What their transports did.
+    pub counters: Counters,
+}
+
+/// Why a point could not be measured.
+#[derive(Debug)]
+pub enum DriveError {
+    /// A node's transport could not be set up, or broke.
+    Transport {
+        /// Which node.
+        node: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No replica answered.
+    NoAnswer {
+        /// For how long.
+        waited: Duration,
+    },
+    /// A thread panicked: our bug.
+    Panicked {
+        /// Which node.
+        node: String,
+    },
+    /// The user wants to stop.
+    Interrupted,
+}
+
+impl std::fmt::Display for DriveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Transport { node, source } => write!(f, "{node}: {source}"),
+            Self::NoAnswer { waited } => write!(
+                f,
+                "no replica answered a client within {} s; is `cluster.election_timeout` too short for this machine?",
+                waited.as_secs()
+            ),
+            Self::Panicked { node } => write!(f, "{node} panicked: this is a bug, and its message stands above"),
+            Self::Interrupted => write!(f, "interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for DriveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Transport { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// How long a fresh cluster may take to answer its first request.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between the first answer and the first command.
+const LEAD_NS: u64 = 1_000_000;
+/// How often the measuring thread looks up.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Runs `point` once, on a fresh cluster, with all randomness from `seed`.
+///
+/// `interrupted` ends it early, with [`DriveError::Interrupted`]. `progress` is called every few
+/// milliseconds, on the calling thread.
+///
+/// # Errors
+/// [`DriveError`]; no thread and no socket is left behind.
+pub fn measure(
+    point: &Point,
+    run: Run,
+    seed: u64,
+    faults: &[Fault],
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(Phase),
+) -> Result<Outcome, DriveError> {
+    let control = Control::new(Clock::start());
+    let mut cluster = Cluster::start(point, seed, &control)?;
+    let conducted = conduct(&mut cluster, point, run, faults, &control, interrupted, progress);
+    control.stop();
+    let ended = cluster.join();
+    let process_cpu_ns = conducted?;
+    let ended = ended?;
+    let window = control.window().expect("a point that was conducted has a window");
+    Ok(Outcome {
+        recording: ended.recording,
+        replicas: ended.replicas,
+        clients: ended.clients,
+        process_cpu_ns,
+        busiest: ended.busiest,
+        events: control.events(),
+        pinned: ended.pinned,
+        window_ns: window.length_ns(),
+    })
+}
+
+/// Leads a started cluster through its phases. Says how much CPU time the process used in the window.
+fn conduct(
+    cluster: &mut Cluster,
+    point: &Point,
+    run: Run,
+    faults: &[Fault],
+    control: &Control,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(Phase),
+) -> Result<u64, DriveError> {
+    let clock = control.clock();
+    let mut wait = |cluster: &mut Cluster, phase: Phase, until: &mut dyn FnMut(&mut Cluster) -> Result<bool, DriveError>| {
+        while !until(cluster)? {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(DriveError::Interrupted);
+            }
+            cluster.check()?;
+            progress(phase);
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    };
+
+    wait(cluster, Phase::Starting, &mut |cluster| {
+        if clock.now() > Nanos(PATIENCE.as_nanos() as u64) {
+            return Err(DriveError::NoAnswer { waited: PATIENCE });
+        }
+        Ok(control.clients_ready() == cluster.clients())
+    })?;
+
+    let from = clock.now() + LEAD_NS + run.warmup.as_nanos() as u64;
+    let window = Window { from, until: from + run.duration.as_nanos() as u64 };
+    control.begin(window, window.until + drain_limit_ns(point));
+    wait(cluster, Phase::WarmingUp, &mut |_| Ok(clock.now() >= window.from))?;
+
+    let cpu_before = control::process_cpu_ns();
+    let mut plan = cluster::FaultPlan::new(faults, window);
+    wait(cluster, Phase::Measuring { window, now: clock.now() }, &mut |cluster| {
+        plan.turn(clock.now(), cluster)?;
+        Ok(clock.now() >= window.until)
+    })?;
+    let cpu = control::process_cpu_ns() - cpu_before;
+
+    wait(cluster, Phase::Draining, &mut |cluster| {
+        plan.turn(clock.now(), cluster)?;
+        Ok(control.clients_finished() == cluster.clients())
+    })?;
+    Ok(cpu)
+}
+
+/// How long answers are awaited after the window: long enough for a resend to be answered.
+fn drain_limit_ns(point: &Point) -> u64 {
+    (2 * point.load.resend).max(Duration::from_secs(2)).as_nanos() as u64
+}

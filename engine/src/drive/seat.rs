@@ -1,0 +1,103 @@
+//! A node's place in a point: its address, and how it gets a transport.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use quorumbench_protocols::NodeId;
+use quorumbench_transports::mem::{self, Mem};
+use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
+
+use crate::spec::{Point, TransportName, Wait};
+
+/// What a node needs to join, made before its thread is: so that every address is known and every
+/// port is bound before the first node dials.
+#[derive(Debug)]
+pub(super) enum Seat {
+    /// A place among the rings.
+    Mem(Box<Mem>),
+    /// A place among the sockets.
+    Socket(TransportName, Box<Mesh>),
+}
+
+/// Where a socket node sat, to sit there again.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) transport: TransportName,
+    pub(super) run: u64,
+    pub(super) id: NodeId,
+    pub(super) replicas: Vec<SocketAddr>,
+    pub(super) clock: Clock,
+    pub(super) options: Options,
+}
+
+impl Seat {
+    /// Takes the seat, on the thread that will use it.
+    pub(super) fn join(self) -> io::Result<Box<dyn Transport>> {
+        Ok(match self {
+            Self::Mem(mem) => mem as Box<dyn Transport>,
+            Self::Socket(..) => return Err(io::ErrorKind::Unsupported.into()),
+        })
+    }
+}
+
+impl Place {
+    /// A seat at this place. `listener` is there for a replica and absent for a client.
+    pub(super) fn seat(&self, listener: Option<TcpListener>) -> Seat {
+        let role = if listener.is_some() { Role::Replica } else { Role::Client };
+        let below = self.replicas.iter().take(self.id.0 as usize);
+        let mesh = Mesh {
+            run: self.run,
+            id: self.id,
+            role,
+            listener,
+            dial: below.enumerate().map(|(id, &address)| (NodeId(id as u32), address)).collect(),
+            clock: self.clock,
+            options: self.options.clone(),
+        };
+        Seat::Socket(self.transport, Box::new(mesh))
+    }
+
+    /// Binds a replica's port again, after its first listener is gone.
+    pub(super) fn rebind(&self) -> io::Result<TcpListener> {
+        bind(self.replicas[self.id.0 as usize])
+    }
+}
+
+/// Seats for `nodes` nodes of a `mem` point.
+pub(super) fn mem_seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Seat> {
+    mem::mesh(nodes, clock, options).into_iter().map(|mem| Seat::Mem(Box::new(mem))).collect()
+}
+
+/// Binds every replica's port.
+pub(super) fn listeners(point: &Point) -> io::Result<Vec<TcpListener>> {
+    let cluster = &point.cluster;
+    let port = |id: usize| if cluster.base_port == 0 { 0 } else { cluster.base_port + id as u16 };
+    (0..cluster.replicas).map(|id| bind(SocketAddr::new(cluster.bind, port(id)))).collect()
+}
+
+/// The transport's options, as the point has them.
+pub(super) fn options(point: &Point) -> Options {
+    let tuned = &point.transport_options;
+    Options {
+        wait: match point.cluster.wait {
+            Wait::Block => quorumbench_transports::Wait::Block,
+            Wait::Spin => quorumbench_transports::Wait::Spin,
+        },
+        gather_threshold: tuned.gather_threshold,
+        zero_copy_threshold: tuned.zero_copy_threshold,
+        congestion: tuned.congestion.clone(),
+        max_body: point.batch.bytes.max(Options::default().max_body),
+        ..Options::default()
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "; stop what listens there, or set `cluster.base_port = 0` for free ports",
+            io::ErrorKind::AddrNotAvailable => "; `cluster.bind` must be an address of this machine",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
+    })
+}

@@ -1,0 +1,168 @@
+//! The loops: wait for frames, take a turn, send.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+
+use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_transports::{Counters, Transport};
+use rustix::thread::{CpuSet, sched_setaffinity, set_current_timer_slack};
+
+use super::control::{Control, Meter};
+use super::replica::Replica;
+use super::seat::Seat;
+use super::{DriveError, EventKind};
+use crate::client::{Client, Pace};
+use crate::measure::Recording;
+use crate::node::NodeStats;
+
+/// A replica between two threads: what outlives the one that ran it.
+pub(super) struct ReplicaEnd {
+    pub(super) replica: Box<dyn Replica>,
+    pub(super) meter: Meter,
+    /// Its place among the rings; a place among sockets is gone with its connections.
+    pub(super) seat: Option<Seat>,
+}
+
+/// What a client leaves behind.
+pub(super) struct ClientEnd {
+    pub(super) recording: Option<Recording>,
+    pub(super) meter: Meter,
+}
+
+/// What one replica's thread shares with the conductor.
+#[derive(Debug)]
+pub(super) struct Orders {
+    pub(super) die: AtomicBool,
+    /// A node id, or [`NOBODY`].
+    pub(super) transfer_to: AtomicU32,
+    /// Who led last, for all replicas: a node id, or [`NOBODY`].
+    pub(super) leader: Arc<AtomicU32>,
+}
+
+/// No node's id.
+pub(super) const NOBODY: u32 = u32::MAX;
+
+/// Runs a replica until the point ends or it is told to die.
+pub(super) fn run_replica(
+    mut replica: Box<dyn Replica>,
+    mut meter: Meter,
+    seat: Seat,
+    id: NodeId,
+    orders: &Orders,
+    control: &Control,
+) -> io::Result<ReplicaEnd> {
+    let (seat, counters) = match seat {
+        Seat::Mem(mut mem) => {
+            replica_loop(&mut *replica, &mut meter, &mut *mem, id, orders, control)?;
+            (Some(Seat::Mem(mem)), Counters::default())
+        }
+        Seat::Socket(..) => {
+            let mut transport = seat.join()?;
+            replica_loop(&mut *replica, &mut meter, &mut *transport, id, orders, control)?;
+            (None, transport.counters())
+        }
+    };
+    meter.carry(counters);
+    Ok(ReplicaEnd { replica, meter, seat })
+}
+
+fn replica_loop(
+    replica: &mut dyn Replica,
+    meter: &mut Meter,
+    transport: &mut dyn Transport,
+    id: NodeId,
+    orders: &Orders,
+    control: &Control,
+) -> io::Result<()> {
+    let mut led = false;
+    while !control.stopped() && !orders.die.load(Ordering::Relaxed) {
+        let now = control.clock().now();
+        let deadline = replica.deadline().min(meter.deadline(now, control.window()));
+        transport.recv(deadline, replica.inbox())?;
+        let target = orders.transfer_to.swap(NOBODY, Ordering::Relaxed);
+        if target != NOBODY {
+            replica.transfer(NodeId(target));
+        }
+        let now = control.clock().now();
+        replica.turn(now);
+        transport.send(replica.transmits())?;
+        meter.turn(now, control.window(), || transport.counters(), || replica.stats());
+        let leads = replica.leader() == Some(id);
+        if leads && !led {
+            orders.leader.store(id.0, Ordering::Relaxed);
+            control.note(EventKind::Leader, id);
+        }
+        led = leads;
+    }
+    Ok(())
+}
+
+/// Runs a client until all it asked for is answered or given up.
+pub(super) fn run_client(
+    mut client: Client,
+    pace: impl FnOnce(Nanos) -> Pace,
+    seat: Seat,
+    control: &Control,
+) -> io::Result<ClientEnd> {
+    let mut transport = seat.join()?;
+    let mut meter = Meter::default();
+    let mut ready = false;
+    let mut pace = Some(pace);
+    let mut begun = None;
+    while !control.stopped() && !client.finished(control.clock().now()) {
+        let now = control.clock().now();
+        let deadline = client.deadline().min(meter.deadline(now, begun));
+        transport.recv(deadline, &mut client.inbox)?;
+        let now = control.clock().now();
+        if let (Some((window, give_up_at)), true) = (control.begun(), pace.is_some()) {
+            begun = Some(window);
+            let pace = pace.take().expect("it was just there");
+            client.start(pace(now), window, give_up_at);
+        }
+        client.turn(now);
+        transport.send(client.transmits())?;
+        meter.turn(now, begun, || transport.counters(), NodeStats::default);
+        if !ready && client.ready() {
+            ready = true;
+            control.client_is_ready();
+        }
+    }
+    let now = control.clock().now();
+    meter.turn(now, begun, || transport.counters(), NodeStats::default);
+    let recording = client.finish(now);
+    control.client_is_finished();
+    Ok(ClientEnd { recording, meter })
+}
+
+/// A named thread, on `core` if there are enough of them, with timers that do not dawdle.
+pub(super) fn spawn<T: Send + 'static>(
+    name: String,
+    core: Option<usize>,
+    body: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> JoinHandle<io::Result<T>> {
+    let prepared = move || {
+        // The kernel lets a sleeper oversleep by 50 us unless it is asked not to; a pacing client
+        // must. Failure of either only costs precision.
+        let _ = set_current_timer_slack(NonZeroU64::new(1));
+        if let Some(core) = core {
+            let mut cores = CpuSet::new();
+            cores.set(core);
+            let _ = sched_setaffinity(None, &cores);
+        }
+        body()
+    };
+    thread::Builder::new().name(name).spawn(prepared).expect("the system has room for another thread")
+}
+
+/// What came of a thread.
+pub(super) fn join<T>(handle: JoinHandle<io::Result<T>>) -> Result<T, DriveError> {
+    let node = handle.thread().name().unwrap_or("a thread").to_owned();
+    match handle.join() {
+        Ok(Ok(end)) => Ok(end),
+        Ok(Err(source)) => Err(DriveError::Transport { node, source }),
+        Err(_panic) => Err(DriveError::Panicked { node }),
+    }
+}
