@@ -4,5 +4,3 @@
 
 pub mod cluster;
 pub mod script;
-
-pub use cluster::{Cluster, Subject};
