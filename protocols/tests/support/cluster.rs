@@ -172,7 +172,7 @@ impl<P: Subject> Cluster<P> {
 
     /// One turn of a node, and with fast disks the turns that durability brings.
     pub fn turn(&mut self, id: NodeId, events: &[Event]) {
-        let mut next: Vec<_> = events.iter().cloned().collect();
+        let mut next = events.to_vec();
         while !next.is_empty() {
             self.one_turn(id, &next);
             let durable = self.nodes[id.0 as usize].records.last().map(|record| Event::Durable(record.lsn));
