@@ -34,9 +34,9 @@ struct Refusal {
 
 impl Follower {
     /// A leader holds everything that was ever committed (paper, section 5.4.3), so the logs are
-    /// known to match that far.
+    /// known to match that far, and that is no news to it.
     pub(super) fn new(leader: Option<NodeId>, now: Nanos, committed: Slot) -> Self {
-        Self { leader, heard_at: now, matched: committed, told: Slot::ZERO, round: 0, answer_due: false, refusal: None }
+        Self { leader, heard_at: now, matched: committed, told: committed, round: 0, answer_due: false, refusal: None }
     }
 
     /// Whether an election would disturb a leader that is alive: it was heard from within the

@@ -1,6 +1,6 @@
 //! A cluster whose time, network and disks move only when the test says so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -117,6 +117,8 @@ pub struct Cluster<P> {
     pub trace: String,
     /// The side of the partition that a node is on.
     sides: Vec<usize>,
+    /// Links that lose everything, one way.
+    cut: BTreeSet<(NodeId, NodeId)>,
 }
 
 impl<P: Subject> Cluster<P> {
@@ -143,6 +145,7 @@ impl<P: Subject> Cluster<P> {
             slow_disks: false,
             trace: String::new(),
             sides: vec![0; replicas],
+            cut: BTreeSet::new(),
         };
         for id in cluster.ids() {
             cluster.turn(id, &[Event::Timeout]);
@@ -281,12 +284,45 @@ impl<P: Subject> Cluster<P> {
         self.links.retain(|(from, to), _| sides[from.0 as usize] == sides[to.0 as usize]);
     }
 
-    pub fn heal(&mut self) {
-        self.sides.fill(0);
+    /// What `from` sends to `to` is lost from now on, but not what comes back.
+    pub fn cut(&mut self, from: u32, to: u32) {
+        self.cut.insert((NodeId(from), NodeId(to)));
     }
 
-    fn is_connected(&self, a: NodeId, b: NodeId) -> bool {
-        self.sides.get(a.0 as usize) == self.sides.get(b.0 as usize)
+    pub fn heal(&mut self) {
+        self.sides.fill(0);
+        self.cut.clear();
+    }
+
+    fn is_connected(&self, from: NodeId, to: NodeId) -> bool {
+        self.sides.get(from.0 as usize) == self.sides.get(to.0 as usize) && !self.cut.contains(&(from, to))
+    }
+
+    /// Time passes, and everyone's deadlines with it, up to and with the next one of `id`. Whatever
+    /// is sent before that arrives at once.
+    pub fn until(&mut self, id: u32) {
+        for _ in 0..10_000 {
+            let next = self.ids().into_iter().min_by_key(|next| self.node(next.0).deadline()).expect("a node");
+            self.timeout(next.0);
+            if next.0 == id {
+                return;
+            }
+            self.settle();
+        }
+        panic!("n{id} never wakes");
+    }
+
+    /// Time passes, everyone's deadlines with it, and everything arrives.
+    pub fn run(&mut self, time: Nanos) {
+        let end = self.now + time.0;
+        self.settle();
+        while let Some(next) = self.ids().into_iter().min_by_key(|next| self.node(next.0).deadline())
+            && self.node(next.0).deadline() <= end
+        {
+            self.timeout(next.0);
+            self.settle();
+        }
+        self.now = end;
     }
 
     /// Elects `id`, by its timeout, and lets the dust settle.

@@ -8,6 +8,8 @@
 //! | `cluster 3 window=4 slow-disks` | starts anew |
 //! | `timeout n0` | n0's deadline passes: for a leader a heartbeat, else an election timeout |
 //! | `wait 300ms` | time passes, and nobody notices |
+//! | `until n2` | time passes for all and everything arrives, until n2's deadline passes |
+//! | `run 500ms` | time passes for all and everything arrives |
 //! | `submit n0 bob tom` | a turn of n0 in which clients bring these batches |
 //! | `transfer n0 n2` | n0 is asked to hand leadership to n2 |
 //! | `sync n1` | what n1 recorded is durable (with `slow-disks`) |
@@ -15,6 +17,7 @@
 //! | `settle` | deliveries until nothing is on its way |
 //! | `lose n0>n1 2` | the last two frames from n0 to n1 get lost |
 //! | `split n0 n1 / n2 n3 n4` | a partition; `heal` ends it |
+//! | `cut n0>n2` | what n0 sends to n2 is lost; `heal` ends that, too |
 //! | `state` | where every node stands |
 //! | `delivered` | what every node delivered |
 //! | `room n0` | how many batches n0 takes |
@@ -41,7 +44,9 @@ pub fn run_all<P: Subject>(folder: &str) {
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no scripts in {}", folder.display());
-    paths.iter().for_each(|path| run::<P>(path));
+    for path in &paths {
+        run::<P>(path);
+    }
 }
 
 fn run<P: Subject>(path: &Path) {
@@ -119,6 +124,12 @@ fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
 fn obey<P: Subject>(cluster: &mut Cluster<P>, command: &str, words: &[&str]) {
     match command {
         "timeout" => cluster.timeout(node(words[0])),
+        "until" => cluster.until(node(words[0])),
+        "run" => cluster.run(milliseconds(words[0])),
+        "cut" => {
+            let (from, to) = words[0].split_once('>').expect("a link");
+            cluster.cut(node(from), node(to));
+        }
         "wait" => cluster.now += milliseconds(words[0]).0,
         "submit" => cluster.submit(node(words[0]), &words[1..]),
         "transfer" => cluster.turn(NodeId(node(words[0])), &[Event::Transfer(NodeId(node(words[1])))]),

@@ -1,0 +1,251 @@
+//! A protocol's own speed of light: nanoseconds of a slot in `step` and `flush`, with no transport,
+//! disk or clock around it.
+//!
+//! What bounds it: a slot is one payload handle in the log, one in the record, one in the transmit and
+//! one in the delivery, so four atomic increments and as many decrements; a head of 64 bytes written
+//! two or three times; and an outbox entry of 192 bytes each for transmit and record. The size of the
+//! batch does not matter, because nobody looks inside: the figures for 1, 16 and 256 commands are the
+//! same, and would stop being so with the first copy. `turn=16` shows what a turn costs apart from its
+//! slots: one acknowledgement, one commit and one sort for all of them.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use quorumbench_protocols::floors::Star;
+use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::raft::message::{Accept, Append, Message, Probe};
+use quorumbench_protocols::{
+    Config, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Slot,
+};
+
+const COMMAND: usize = 16;
+
+/// A protocol whose peers can be played.
+trait Subject: Protocol {
+    const NAME: &'static str;
+    /// Node 0 leads, and the slot that comes next.
+    fn leader() -> (Node<Self>, u64);
+    /// Node 1 follows node 0, and the slot that comes next.
+    fn follower() -> (Node<Self>, u64);
+    fn append(slot: u64) -> Head;
+    fn acknowledge(slot: u64) -> Head;
+}
+
+struct Node<P> {
+    protocol: P,
+    out: Outbox,
+    now: Nanos,
+    lsn: u64,
+}
+
+impl<P: Protocol> Node<P> {
+    fn new(id: u32) -> Self {
+        let config = Config { window: 64, ..Config::new(NodeId(id), 3) };
+        Self { protocol: P::new(&config, 7), out: Outbox::default(), now: Nanos(1), lsn: 0 }
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        self.protocol.step(self.now, input, &mut self.out).expect("a correct peer's frame");
+    }
+
+    fn hear(&mut self, from: u32, head: Head, body: &Payload) {
+        let head = Head { from: NodeId(from), body_len: body.len() as u32, ..head };
+        self.step(Input::Frame(&Frame { head, body: body.clone() }));
+    }
+
+    /// Ends the turn; the disk is fast.
+    fn flush(&mut self) {
+        self.protocol.flush(self.now, &mut self.out);
+        if let Some(record) = self.out.records.last() {
+            self.lsn = record.lsn.0;
+        }
+        black_box(&self.out);
+        self.out.clear();
+    }
+
+    fn sync(&mut self) {
+        self.step(Input::Durable(Lsn(self.lsn)));
+    }
+}
+
+impl Subject for Raft {
+    const NAME: &'static str = "raft";
+
+    fn leader() -> (Node<Self>, u64) {
+        let mut node = Node::<Self>::new(0);
+        node.step(Input::Timeout);
+        node.now = node.protocol.deadline();
+        node.step(Input::Timeout);
+        node.flush();
+        node.hear(1, Message::PreGrant { term: 1 }.head(), &Payload::EMPTY);
+        node.flush();
+        node.sync();
+        node.flush();
+        node.hear(1, Message::Grant { term: 1 }.head(), &Payload::EMPTY);
+        node.flush();
+        assert_eq!(node.protocol.leader(), Some(NodeId(0)));
+        (node, 2)
+    }
+
+    fn follower() -> (Node<Self>, u64) {
+        let mut node = Node::<Self>::new(1);
+        let probe = Probe { term: 1, prev: Slot(0), prev_term: 0, commit: Slot(0), trim: Slot(0), round: 1 };
+        node.hear(0, Message::Probe(probe).head(), &Payload::EMPTY);
+        node.flush();
+        node.sync();
+        (node, 1)
+    }
+
+    fn append(slot: u64) -> Head {
+        let (before, prev_term) = (Slot(slot - 1), u64::from(slot > 1));
+        let append =
+            Append { term: 1, slot: Slot(slot), entry_term: 1, prev_term, commit: before, trim: before, noop: false };
+        Message::Append(append).head()
+    }
+
+    fn acknowledge(slot: u64) -> Head {
+        Message::Accept(Accept { term: 1, durable: Slot(slot), received: Slot(slot), round: 0 }).head()
+    }
+}
+
+impl Subject for Star {
+    const NAME: &'static str = "star";
+
+    fn leader() -> (Node<Self>, u64) {
+        (Node::new(0), 1)
+    }
+
+    fn follower() -> (Node<Self>, u64) {
+        (Node::new(1), 1)
+    }
+
+    fn append(slot: u64) -> Head {
+        Head { kind: 1, words: [slot, slot - 1, 0, 0, 0, 0], ..Head::default() }
+    }
+
+    fn acknowledge(slot: u64) -> Head {
+        Head { kind: 2, words: [slot, 0, 0, 0, 0, 0], ..Head::default() }
+    }
+}
+
+/// A turn in which batches come, and one in which the disk and both followers answer.
+fn lead<P: Subject>(node: &mut Node<P>, next: &mut u64, turn: u64, body: &Payload) {
+    for _ in 0..turn {
+        node.step(Input::Submit(body));
+    }
+    node.flush();
+    *next += turn;
+    node.sync();
+    node.hear(1, P::acknowledge(*next - 1), &Payload::EMPTY);
+    node.hear(2, P::acknowledge(*next - 1), &Payload::EMPTY);
+    node.flush();
+}
+
+/// A turn in which appends come, and one in which the disk answers.
+fn follow<P: Subject>(node: &mut Node<P>, next: &mut u64, turn: u64, body: &Payload) {
+    for slot in *next..*next + turn {
+        node.hear(0, P::append(slot), body);
+    }
+    node.flush();
+    *next += turn;
+    node.sync();
+    node.flush();
+}
+
+/// A leader and its two followers with nothing played: transmits become frames.
+fn all<P: Subject>(nodes: &mut [Node<P>; 3], frames: &mut Vec<(Recipients, Frame)>, turn: u64, body: &Payload) {
+    let collect = |node: &mut Node<P>, frames: &mut Vec<(Recipients, Frame)>| {
+        node.protocol.flush(node.now, &mut node.out);
+        let taken = node.out.transmits.drain(..);
+        frames.extend(taken.map(|transmit| (transmit.to, Frame { head: transmit.head, body: transmit.body })));
+        if let Some(record) = node.out.records.last() {
+            node.lsn = record.lsn.0;
+        }
+        black_box(&node.out);
+        node.out.clear();
+    };
+    for _ in 0..turn {
+        nodes[0].step(Input::Submit(body));
+    }
+    collect(&mut nodes[0], frames);
+    for node in &mut nodes[1..] {
+        for (_, frame) in frames.iter() {
+            node.step(Input::Frame(frame));
+        }
+        node.protocol.flush(node.now, &mut node.out);
+        if let Some(record) = node.out.records.last() {
+            node.lsn = record.lsn.0;
+        }
+        node.sync();
+    }
+    frames.clear();
+    collect(&mut nodes[1], frames);
+    collect(&mut nodes[2], frames);
+    nodes[0].sync();
+    for (_, frame) in frames.iter() {
+        nodes[0].step(Input::Frame(frame));
+    }
+    frames.clear();
+    collect(&mut nodes[0], frames);
+    frames.clear();
+}
+
+/// Three nodes, node 0 leading.
+fn cluster<P: Subject>() -> [Node<P>; 3] {
+    let (leader, next) = P::leader();
+    let mut nodes = [leader, Node::new(1), Node::new(2)];
+    for slot in 1..next {
+        let noop = Head { flags: 1, ..P::append(slot) };
+        for node in &mut nodes[1..] {
+            node.hear(0, noop, &Payload::EMPTY);
+            node.flush();
+            node.sync();
+            node.flush();
+        }
+    }
+    if next > 1 {
+        nodes[0].sync();
+        nodes[0].hear(1, P::acknowledge(next - 1), &Payload::EMPTY);
+        nodes[0].hear(2, P::acknowledge(next - 1), &Payload::EMPTY);
+        nodes[0].flush();
+    }
+    nodes
+}
+
+fn batch(commands: usize) -> Payload {
+    let body = Bytes::from(vec![7; COMMAND * commands]);
+    // Shared, as a slice of a receive buffer is from the start.
+    let _shared = body.clone();
+    body.into()
+}
+
+fn bench<P: Subject>(group: &mut BenchmarkGroup<'_, WallTime>) {
+    for (commands, turn) in [(1, 1), (16, 1), (256, 1), (16, 16)] {
+        let body = batch(commands);
+        let name = |role| format!("{}/{role}/batch={commands}/turn={turn}", P::NAME);
+        group.throughput(Throughput::Elements(turn));
+        group.bench_function(name("leader"), |bencher| {
+            let (mut node, mut next) = P::leader();
+            bencher.iter(|| lead(&mut node, &mut next, turn, &body));
+        });
+        group.bench_function(name("follower"), |bencher| {
+            let (mut node, mut next) = P::follower();
+            bencher.iter(|| follow(&mut node, &mut next, turn, &body));
+        });
+        group.bench_function(name("three nodes"), |bencher| {
+            let (mut nodes, mut frames) = (cluster::<P>(), Vec::new());
+            bencher.iter(|| all(&mut nodes, &mut frames, turn, &body));
+        });
+    }
+}
+
+fn slots(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("slot");
+    bench::<Raft>(&mut group);
+    bench::<Star>(&mut group);
+    group.finish();
+}
+
+criterion_group!(benches, slots);
+criterion_main!(benches);

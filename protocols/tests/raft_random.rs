@@ -1,0 +1,380 @@
+//! What nobody thought of: seeded noise between the nodes, with Raft's safety properties (paper,
+//! figure 3) checked after every event and progress demanded once it ends.
+//!
+//! A failing seed prints itself: `SEED=17 cargo test --test raft_random` plays it alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+
+use bytes::Bytes;
+use quorumbench_protocols::raft::message::{Accept, Message};
+use quorumbench_protocols::raft::{Raft, Role};
+use quorumbench_protocols::{
+    Config, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Slot, quorum,
+};
+
+const MS: u64 = 1_000_000;
+const SEEDS: u64 = 300;
+const EVENTS: usize = 1500;
+
+#[test]
+fn noise_breaks_nothing_and_ends_in_progress() {
+    let seeds = env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..SEEDS, |seed| seed..seed + 1);
+    let mut did = Did::default();
+    for seed in seeds.clone() {
+        let guard = Announce(seed);
+        let mut sim = Sim::new(seed);
+        sim.make_noise();
+        sim.heal();
+        did.leaders += sim.leaders.len();
+        did.slots += sim.chosen.len();
+        did.overwritten += sim.overwritten;
+        std::mem::forget(guard);
+    }
+    // A check that nothing ever reaches proves nothing.
+    if seeds.end - seeds.start == SEEDS {
+        assert!(did.leaders > 3 * SEEDS as usize, "too calm: {did:?}");
+        assert!(did.slots > 30 * SEEDS as usize, "too wild: {did:?}");
+        assert!(did.overwritten > SEEDS as usize / 3, "no conflicts: {did:?}");
+    }
+}
+
+#[derive(Debug, Default)]
+struct Did {
+    leaders: usize,
+    slots: usize,
+    overwritten: usize,
+}
+
+struct Announce(u64);
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        eprintln!("SEED={} fails", self.0);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Frame(Frame),
+    Durable(Lsn),
+    Wake,
+}
+
+/// How bad it gets, drawn once per seed.
+#[derive(Debug)]
+struct Noise {
+    loss: f64,
+    duplicate: f64,
+    delay: u64,
+    disk: u64,
+    trouble: f64,
+}
+
+struct Sim {
+    prng: Prng,
+    noise: Noise,
+    now: Nanos,
+    nodes: Vec<Raft>,
+    out: Outbox,
+    queue: BTreeMap<(Nanos, u64), (NodeId, Event)>,
+    events: u64,
+    /// Frames do not get through from the first to the second.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    paused: Vec<Nanos>,
+    submitted: u64,
+    // What was seen, against which everything new is checked.
+    leaders: BTreeMap<u64, NodeId>,
+    votes: BTreeMap<(NodeId, u64), NodeId>,
+    entries: BTreeMap<(Slot, u64), (u64, Payload)>,
+    /// What was delivered, and in which term at the latest it was committed.
+    chosen: Vec<(Payload, u64)>,
+    delivered: Vec<usize>,
+    terms: Vec<u64>,
+    committed: Vec<Slot>,
+    overwritten: usize,
+}
+
+impl Sim {
+    fn new(seed: u64) -> Self {
+        let mut prng = Prng::new(seed);
+        let replicas = [1, 2, 3, 3, 3, 4, 5, 5][prng.below(8) as usize];
+        let window = 1 + prng.below(8) as usize;
+        let node = |id| {
+            let config = Config { window, ..Config::new(NodeId(id), replicas) };
+            Raft::new(&config, seed << 8 | u64::from(id))
+        };
+        let noise = Noise {
+            loss: [0.0, 0.02, 0.2][prng.below(3) as usize],
+            duplicate: [0.0, 0.1][prng.below(2) as usize],
+            delay: [MS, 20 * MS, 120 * MS][prng.below(3) as usize],
+            disk: [0, MS, 60 * MS][prng.below(3) as usize],
+            trouble: [0.002, 0.02][prng.below(2) as usize],
+        };
+        Self {
+            prng,
+            noise,
+            now: Nanos(MS),
+            nodes: (0..replicas as u32).map(node).collect(),
+            out: Outbox::default(),
+            queue: BTreeMap::new(),
+            events: 0,
+            cut: BTreeSet::new(),
+            paused: vec![Nanos::ZERO; replicas],
+            submitted: 0,
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            chosen: Vec::new(),
+            delivered: vec![0; replicas],
+            terms: vec![0; replicas],
+            committed: vec![Slot::ZERO; replicas],
+            overwritten: 0,
+        }
+    }
+
+    fn make_noise(&mut self) {
+        for _ in 0..EVENTS {
+            if self.prng.unit() < self.noise.trouble {
+                self.trouble();
+            }
+            if self.prng.unit() < 0.3 {
+                self.submit();
+            }
+            self.next();
+        }
+    }
+
+    /// A majority is whole again and the rest stays broken for ever: what heals by itself hides
+    /// livelock.
+    fn heal(&mut self) {
+        let count = self.nodes.len();
+        let mut ids: Vec<_> = (0..count as u32).map(NodeId).collect();
+        for at in (1..count).rev() {
+            ids.swap(at, self.prng.below(at as u64 + 1) as usize);
+        }
+        ids.truncate(quorum::majority(count) + self.prng.below((count - quorum::majority(count) + 1) as u64) as usize);
+        self.noise = Noise { loss: 0.0, duplicate: 0.0, delay: MS, disk: MS, trouble: 0.0 };
+        self.cut.clear();
+        for id in (0..count as u32).map(NodeId) {
+            let broken = !ids.contains(&id);
+            self.paused[id.0 as usize] = if broken { Nanos::NEVER } else { self.now };
+        }
+        self.run(5000 * MS);
+        let leaders: Vec<_> = ids.iter().filter(|id| self.nodes[id.0 as usize].role() == Role::Leader).collect();
+        assert_eq!(leaders.len(), 1, "one of {ids:?} leads");
+        let leader = *leaders[0];
+        let before = self.chosen.len();
+        let body: Payload = Bytes::from_static(b"the last").into();
+        self.turn(leader, |node, now, out| node.step(now, Input::Submit(&body), out).expect("no frame"));
+        self.run(500 * MS);
+        assert_eq!(self.chosen.len(), before + 1);
+        for id in ids {
+            assert_eq!(self.delivered[id.0 as usize], before + 1, "{id} delivers everything");
+        }
+    }
+
+    fn run(&mut self, time: u64) {
+        let end = self.now + time;
+        while self.now < end {
+            self.next();
+        }
+    }
+
+    fn trouble(&mut self) {
+        let count = self.nodes.len() as u64;
+        let one = NodeId(self.prng.below(count) as u32);
+        let other = NodeId(self.prng.below(count) as u32);
+        match self.prng.below(8) {
+            0 | 1 => self.cut.clear(),
+            2 => {
+                self.cut.insert((one, other));
+            }
+            3 => {
+                let side = self.prng.next_u64();
+                let ids = || (0..count as u32).map(NodeId);
+                let apart = |a: NodeId, b: NodeId| side >> a.0 & 1 != side >> b.0 & 1;
+                self.cut = ids().flat_map(|a| ids().map(move |b| (a, b))).filter(|&(a, b)| apart(a, b)).collect();
+            }
+            4 => self.paused[one.0 as usize] = self.now + self.prng.below(900 * MS),
+            5 => self.turn(one, |node, now, out| node.step(now, Input::Transfer(other), out).expect("no frame")),
+            _ => {
+                // The leader alone: what it writes now will be overwritten.
+                let leader = self.nodes.iter().position(|node| node.role() == Role::Leader);
+                let ids = (0..count as u32).map(NodeId);
+                let cut = leader.map(|leader| ids.map(move |id| (NodeId(leader as u32), id)));
+                self.cut.extend(cut.into_iter().flatten());
+                (0..3).for_each(|_| self.submit());
+            }
+        }
+    }
+
+    fn submit(&mut self) {
+        let candidates: Vec<_> = (0..self.nodes.len()).filter(|&node| self.nodes[node].room() > 0).collect();
+        if candidates.is_empty() {
+            return;
+        }
+        let node = candidates[self.prng.below(candidates.len() as u64) as usize];
+        self.submitted += 1;
+        let body: Payload = Bytes::from(self.submitted.to_string()).into();
+        let last = self.nodes[node].log().last();
+        self.turn(NodeId(node as u32), |node, now, out| {
+            node.step(now, Input::Submit(&body), out).expect("no frame");
+            assert_eq!(node.log().last(), last + 1, "there was room");
+        });
+    }
+
+    /// The next thing that happens, wherever it happens.
+    fn next(&mut self) {
+        let queued = self.queue.first_key_value().map_or(Nanos::NEVER, |(&(at, _), _)| at);
+        let sleeper = |id: &usize| self.nodes[*id].deadline().max(self.paused[*id]);
+        let earliest = (0..self.nodes.len()).min_by_key(sleeper).expect("a node");
+        let wakes = sleeper(&earliest);
+        if wakes < queued {
+            self.now = self.now.max(wakes);
+            self.happen(NodeId(earliest as u32), &Event::Wake);
+        } else if let Some(((at, _), (to, event))) = self.queue.pop_first() {
+            self.now = self.now.max(at);
+            let until = self.paused[to.0 as usize];
+            if until == Nanos::NEVER {
+            } else if until > self.now {
+                self.enqueue(until, to, event);
+            } else {
+                self.happen(to, &event);
+            }
+        }
+    }
+
+    fn happen(&mut self, id: NodeId, event: &Event) {
+        self.turn(id, |node, now, out| {
+            let input = match event {
+                Event::Frame(frame) => Input::Frame(frame),
+                Event::Durable(lsn) => Input::Durable(*lsn),
+                Event::Wake => Input::Timeout,
+            };
+            node.step(now, input, out).unwrap_or_else(|error| panic!("{id} calls a correct peer's frame {error}"));
+        });
+    }
+
+    fn turn(&mut self, id: NodeId, step: impl FnOnce(&mut Raft, Nanos, &mut Outbox)) {
+        let mut out = std::mem::take(&mut self.out);
+        let node = &mut self.nodes[id.0 as usize];
+        let (last, stamp) = (node.log().last(), node.log().last_stamp());
+        step(node, self.now, &mut out);
+        node.flush(self.now, &mut out);
+        self.overwritten += usize::from(node.log().stamp(last).is_some_and(|now| now != stamp));
+        self.check(id, &out);
+        for record in out.records.drain(..) {
+            // Disks complete in order.
+            let at = self.now + self.prng.below(self.noise.disk + 1);
+            self.enqueue(at, id, Event::Durable(record.lsn));
+        }
+        for transmit in out.transmits.drain(..) {
+            for to in transmit.to.iter() {
+                let copies = 1 + u32::from(self.prng.unit() < self.noise.duplicate);
+                for _ in 0..copies {
+                    if self.prng.unit() >= self.noise.loss && !self.cut.contains(&(id, to)) {
+                        let at = self.now + self.prng.below(self.noise.delay) + 1;
+                        let frame = Frame { head: transmit.head, body: transmit.body.clone() };
+                        self.enqueue(at, to, Event::Frame(frame));
+                    }
+                }
+            }
+        }
+        out.clear();
+        self.out = out;
+    }
+
+    fn enqueue(&mut self, at: Nanos, to: NodeId, event: Event) {
+        self.events += 1;
+        self.queue.insert((at, self.events), (to, event));
+    }
+
+    fn check(&mut self, id: NodeId, out: &Outbox) {
+        self.check_election_safety(id);
+        self.check_log_matching(id);
+        self.check_state_machine_safety(id, out);
+        self.check_promises(id, out);
+    }
+
+    /// At most one leader a term, one vote a term and node, and no term goes back.
+    fn check_election_safety(&mut self, id: NodeId) {
+        let node = &self.nodes[id.0 as usize];
+        let term = node.term();
+        assert!(term >= std::mem::replace(&mut self.terms[id.0 as usize], term), "{id}'s term goes back");
+        if let Some(candidate) = node.voted_for() {
+            assert_eq!(*self.votes.entry((id, term)).or_insert(candidate), candidate, "{id} votes twice in {term}");
+        }
+        if node.role() == Role::Leader {
+            let first = !self.leaders.contains_key(&term);
+            assert_eq!(*self.leaders.entry(term).or_insert(id), id, "Election Safety: two leaders of term {term}");
+            if first {
+                self.check_leader_completeness(id);
+            }
+        }
+    }
+
+    /// A new leader holds everything that was committed before its term.
+    fn check_leader_completeness(&self, id: NodeId) {
+        let (log, term) = (self.nodes[id.0 as usize].log(), self.nodes[id.0 as usize].term());
+        for (at, (body, _)) in self.chosen.iter().enumerate().filter(|(_, (_, committed))| *committed < term) {
+            let slot = Slot(at as u64 + 1);
+            let held = slot <= log.trimmed() || log.get(slot).is_some_and(|entry| entry.body == *body);
+            assert!(held, "Leader Completeness: {id} leads without slot {slot}");
+        }
+    }
+
+    /// Two logs with the same term in a slot are the same up to there.
+    fn check_log_matching(&mut self, id: NodeId) {
+        let log = self.nodes[id.0 as usize].log();
+        for slot in log.trimmed().0 + 1..=log.last().0 {
+            let (entry, prev) = (log.get(Slot(slot)).expect("kept"), log.stamp(Slot(slot - 1)).expect("kept"));
+            let (first_prev, first) =
+                self.entries.entry((Slot(slot), entry.stamp)).or_insert_with(|| (prev, entry.body.clone()));
+            assert!(*first == entry.body && *first_prev == prev, "Log Matching: {id}'s slot {slot}@{}", entry.stamp);
+        }
+    }
+
+    /// Nobody delivers anything else in a slot, everybody in order and once, and only what a majority
+    /// holds durably.
+    fn check_state_machine_safety(&mut self, id: NodeId, out: &Outbox) {
+        let committed = self.nodes[id.0 as usize].committed();
+        let before = std::mem::replace(&mut self.committed[id.0 as usize], committed);
+        assert!(before <= committed && committed <= self.nodes[id.0 as usize].log().last());
+        for delivery in &out.deliveries {
+            let at = self.delivered[id.0 as usize];
+            assert_eq!(delivery.slot, Slot(at as u64 + 1), "{id} delivers in order and once");
+            self.delivered[id.0 as usize] += 1;
+            if let Some((body, _)) = self.chosen.get(at) {
+                assert_eq!(*body, delivery.body, "State Machine Safety: {id} at slot {}", delivery.slot);
+                continue;
+            }
+            let holds = |node: &Raft| {
+                let log = node.log();
+                let same = log.trimmed() >= delivery.slot
+                    || log.get(delivery.slot).is_some_and(|entry| entry.body == delivery.body);
+                same && node.durable() >= delivery.slot
+            };
+            let durable: PeerSet =
+                (0..self.nodes.len()).filter(|&at| holds(&self.nodes[at])).map(|at| NodeId(at as u32)).collect();
+            let voters = PeerSet::first(self.nodes.len());
+            assert!(quorum::is_majority(durable, voters), "slot {} is durable on {durable:?} alone", delivery.slot);
+            self.chosen.push((delivery.body.clone(), self.nodes[id.0 as usize].term()));
+        }
+    }
+
+    /// An acknowledgement covers what is durable, and is the leader's.
+    fn check_promises(&self, id: NodeId, out: &Outbox) {
+        let node = &self.nodes[id.0 as usize];
+        for transmit in &out.transmits {
+            let frame = Frame { head: transmit.head, body: transmit.body.clone() };
+            let Ok(Message::Accept(Accept { term, durable, received, .. })) = Message::read(&frame) else { continue };
+            assert!(durable <= node.durable(), "{id} acknowledges before it is durable");
+            let leader = self.leaders.get(&term).map(|leader| &self.nodes[leader.0 as usize]);
+            if let Some(leader) = leader.filter(|leader| leader.term() == term) {
+                let (own, theirs) = (node.log().stamp(received), leader.log().stamp(received));
+                assert!(received <= leader.log().last() && (own.is_none() || theirs.is_none() || own == theirs));
+            }
+        }
+    }
+}
