@@ -45,6 +45,7 @@ pub mod mem;
 pub mod peers;
 pub mod pool;
 pub mod socket;
+pub mod tokio_tcp;
 
 /// One node's way to the others.
 pub trait Transport {

@@ -1,0 +1,65 @@
+//! Bare sockets that say what a transport never would.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use quorumbench_protocols::{Head, NodeId};
+use quorumbench_transports::{Clock, Options, hello::Hello};
+use zerocopy::IntoBytes;
+
+use crate::harness::{RUN, mesh};
+
+/// A connection that no transport stands behind.
+pub(crate) struct Raw {
+    stream: TcpStream,
+}
+
+impl Raw {
+    /// Connects, and says nothing.
+    pub(crate) fn connect(to: SocketAddr) -> Self {
+        Self::of(TcpStream::connect(to).expect("the listener's backlog has room"))
+    }
+
+    /// One that was accepted.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket option");
+        stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a socket option");
+        Self { stream }
+    }
+
+    /// Writes; the other end may have hung up already.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Whether the other end has closed the connection. Throws away what it said before.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            }
+        }
+    }
+
+    /// The next head that is said, if it is there already and nothing follows a part of it.
+    pub(crate) fn head(&mut self) -> Option<Head> {
+        let mut head = Head::default();
+        self.stream.read_exact(head.as_mut_bytes()).is_ok().then_some(head)
+    }
+}
+
+/// The hello of node `id` in the suite's run.
+pub(crate) fn hello(id: u32) -> Head {
+    let mut mesh = mesh(id, None, &[], Clock::start(), &Options::default());
+    mesh.run = RUN;
+    Hello::head(&mesh)
+}
+
+/// A head of the test's own from node `from`.
+pub(crate) fn head(from: u32, body_len: u32) -> Head {
+    Head { kind: crate::harness::KIND, from: NodeId(from), body_len, ..Head::default() }
+}
