@@ -41,6 +41,8 @@ pub mod hello;
 pub mod link;
 pub mod mem;
 pub mod pool;
+#[cfg(target_os = "linux")]
+pub mod uring;
 
 /// One node's way to the others.
 pub trait Transport {
