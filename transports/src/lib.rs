@@ -46,6 +46,7 @@ pub mod peers;
 pub mod pool;
 pub mod socket;
 pub mod tokio_tcp;
+pub mod uring;
 
 /// One node's way to the others.
 pub trait Transport {

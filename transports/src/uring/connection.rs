@@ -1,0 +1,299 @@
+//! One connection: its socket, what flies, what is received. It knows no other connection.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bytes::BytesMut;
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload};
+use rustix::io::Errno;
+use zerocopy::FromBytes;
+
+use super::ring::{Buffers, Completion, Flight, Greeting, Op, Received, Ring, Tag};
+use crate::framing::{Framer, TooLong};
+use crate::pool::Pool;
+use crate::{Counters, Options, hello};
+
+/// A connection from the first try to reach somebody until the kernel has let go of it.
+pub(super) struct Connection {
+    pub(super) tag: Tag,
+    pub(super) phase: Phase,
+    /// The entry in the list of whom to dial, if this side did.
+    pub(super) dialled: Option<usize>,
+    /// Whether the kernel watches for the connection to be made.
+    pub(super) connecting: bool,
+    /// Whether it waits for its turn to write.
+    pub(super) is_dirty: bool,
+    flight: Flight,
+    greeting: Greeting,
+    inbound: Option<Inbound>,
+    socket: OwnedFd,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nobody knows yet who is there; given up at `until`.
+    Unidentified { until: Nanos },
+    /// Frames go both ways.
+    Established { peer: NodeId },
+    /// Given up; the kernel still has some of its memory.
+    Closing,
+}
+
+/// Why a connection must be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is gone.
+    Lost,
+    /// What came is no frame, or not the peer's.
+    Malformed,
+}
+
+/// The receiving side, once it is known who is there.
+struct Inbound {
+    peer: NodeId,
+    framer: Framer,
+    buffers: Buffers,
+    /// How many chunks the kernel should have. Grows when they were too few.
+    wanted: usize,
+    /// Where receives go that are too small to give up a whole buffer for. Unused where a receive
+    /// takes only what it fills.
+    landing: Option<BytesMut>,
+}
+
+/// Chunks offered at first: one to fill, and the next.
+const FIRST_CHUNKS: usize = 2;
+/// A receive that takes a whole buffer and fills less than one part in this many of it is copied.
+const SMALL_RECEIVE: usize = 8;
+
+impl Connection {
+    pub(super) fn new(socket: OwnedFd, tag: Tag, until: Nanos) -> Self {
+        Self {
+            tag,
+            phase: Phase::Unidentified { until },
+            dialled: None,
+            connecting: false,
+            is_dirty: false,
+            flight: Flight::new(tag),
+            greeting: Greeting::new(tag),
+            inbound: None,
+            socket,
+        }
+    }
+
+    /// Queues a frame.
+    pub(super) fn push(&mut self, head: &Head, body: &Payload, options: &Options, counters: &mut Counters) {
+        self.flight.push(head, body, options, counters);
+    }
+
+    /// Writes what is queued, if no write is under way.
+    pub(super) fn write(&mut self, ring: &mut Ring, zero_copy: usize) -> io::Result<()> {
+        if self.connecting || self.phase == Phase::Closing {
+            return Ok(());
+        }
+        self.flight.take_off(ring, self.socket.as_fd(), zero_copy)
+    }
+
+    /// A write has completed; `true` if there is more to write.
+    pub(super) fn wrote(&mut self, completion: &Completion) -> Result<bool, End> {
+        self.flight.landed(completion).map_err(|_| End::Lost)
+    }
+
+    /// Reads the other side's hello.
+    pub(super) fn greet(&mut self, ring: &mut Ring) -> io::Result<()> {
+        self.greeting.start(ring, self.socket.as_fd())
+    }
+
+    /// Part of the hello has come: its head, if that was the last.
+    pub(super) fn greeted(&mut self, completion: &Completion) -> Result<Option<Head>, End> {
+        let bytes = self.greeting.landed(completion).map_err(|_| End::Lost)?;
+        Ok(bytes.map(|bytes| Head::read_from_bytes(bytes).expect("a head has 64 bytes")))
+    }
+
+    /// It is known who is there: from now on there are frames.
+    pub(super) fn establish(
+        &mut self,
+        peer: NodeId,
+        ring: &mut Ring,
+        incremental: bool,
+        max_body: usize,
+    ) -> io::Result<()> {
+        let buffers = Buffers::register(ring, self.tag, incremental)?;
+        let framer = Framer::new(max_body);
+        self.phase = Phase::Established { peer };
+        self.inbound = Some(Inbound { peer, framer, buffers, wanted: FIRST_CHUNKS, landing: None });
+        Ok(())
+    }
+
+    /// Makes sure that a receive is under way. `false` if the pool has nothing to receive into.
+    pub(super) fn receive(&mut self, ring: &mut Ring, pool: &mut Pool) -> io::Result<bool> {
+        let Some(inbound) = self.inbound.as_mut().filter(|_| self.phase != Phase::Closing) else { return Ok(true) };
+        inbound.refill(pool);
+        if inbound.buffers.is_receiving() {
+            return Ok(true);
+        }
+        if inbound.buffers.offered() == 0 {
+            return Ok(false);
+        }
+        inbound.buffers.receive(ring, self.socket.as_fd())?;
+        Ok(true)
+    }
+
+    /// Takes what was received. `true` if the receive must be started again.
+    pub(super) fn received(
+        &mut self,
+        completion: &Completion,
+        pool: &mut Pool,
+        inbox: &mut Vec<Frame>,
+        counters: &mut Counters,
+    ) -> Result<bool, End> {
+        let inbound = self.inbound.as_mut().expect("a receive begins when the peer is known");
+        if self.phase == Phase::Closing {
+            // What still comes in is nobody's; only the kernel's hold on the chunks matters.
+            let outcome = inbound.buffers.received(completion, &mut inbound.framer, &mut Vec::new());
+            if let Ok(Received::Rest(_, chunk)) = outcome {
+                pool.give(chunk);
+            }
+            return Ok(false);
+        }
+        let before = inbox.len();
+        let outcome = inbound.take(completion, pool, inbox, counters);
+        let honest = |frame: &Frame| frame.head.from == inbound.peer && frame.head.kind != hello::KIND;
+        if let Some(at) = inbox[before..].iter().position(|frame| !honest(frame)) {
+            inbox.truncate(before + at);
+            return Err(End::Malformed);
+        }
+        outcome.map(|()| !inbound.buffers.is_receiving())
+    }
+
+    /// Gives the connection up: nothing more goes out or comes in, and the kernel is asked to let go.
+    pub(super) fn close(&mut self, ring: &mut Ring) -> io::Result<()> {
+        self.phase = Phase::Closing;
+        let receiving = self.inbound.as_ref().is_some_and(|inbound| inbound.buffers.is_receiving());
+        let under_way = [
+            (self.connecting, Op::Connect),
+            (self.greeting.is_reading(), Op::Greet),
+            (receiving, Op::Receive),
+            (self.flight.is_under_way(), Op::Write),
+        ];
+        for (_, op) in under_way.into_iter().filter(|(under_way, _)| *under_way) {
+            ring.cancel(op, self.tag)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel has let go of everything.
+    pub(super) fn is_idle(&self) -> bool {
+        let receiving = self.inbound.as_ref().is_some_and(|inbound| inbound.buffers.is_receiving());
+        !(self.connecting || self.greeting.is_reading() || receiving || self.flight.is_under_way())
+    }
+
+    /// Brings the chunks home and closes the socket, and says how many frames did not get out.
+    pub(super) fn release(mut self, ring: &mut Ring, pool: &mut Pool) -> usize {
+        if let Some(Inbound { buffers, landing, .. }) = self.inbound.take() {
+            buffers.unregister(ring).into_iter().flatten().chain(landing).for_each(|chunk| pool.give(chunk));
+        }
+        self.flight.abandon()
+    }
+
+    /// Whether it was ever established.
+    pub(super) fn was_peer(&self) -> bool {
+        self.inbound.is_some()
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Inbound {
+    fn take(
+        &mut self,
+        completion: &Completion,
+        pool: &mut Pool,
+        inbox: &mut Vec<Frame>,
+        counters: &mut Counters,
+    ) -> Result<(), End> {
+        let received = self.buffers.received(completion, &mut self.framer, inbox);
+        match received.map_err(|_: Errno| End::Lost)? {
+            Received::Part(bytes, outcome) => {
+                counters.received_bytes += bytes as u64;
+                outcome.map_err(End::from)
+            }
+            Received::Rest(bytes, chunk) => {
+                counters.received_bytes += bytes as u64;
+                self.take_rest(chunk, pool, inbox, counters)?;
+                self.refill(pool);
+                Ok(())
+            }
+            Received::Starved => {
+                self.wanted = (2 * self.wanted).min(Buffers::MOST);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a chunk that the kernel is done with.
+    fn take_rest(
+        &mut self,
+        mut chunk: BytesMut,
+        pool: &mut Pool,
+        inbox: &mut Vec<Frame>,
+        counters: &mut Counters,
+    ) -> Result<(), TooLong> {
+        // Where receives take only what they fill, a chunk that is done with is full.
+        if chunk.len() < (chunk.capacity() - chunk.len()) / (SMALL_RECEIVE - 1) {
+            let copied = self.copy(&chunk, pool, inbox)?;
+            counters.copied_bytes += copied as u64;
+            if copied == chunk.len() {
+                chunk.clear();
+                self.buffers.offer(chunk);
+                return Ok(());
+            }
+            let _ = chunk.split_to(copied);
+        }
+        if let Some(landing) = &mut self.landing {
+            self.framer.turn_over(landing.split())?;
+        }
+        self.framer.frames(&mut chunk, inbox)?;
+        self.framer.turn_over(chunk.split())?;
+        pool.give(chunk);
+        Ok(())
+    }
+
+    /// Copies `bytes` to the landing, and says how many of them: fewer if the pool is empty.
+    fn copy(&mut self, bytes: &[u8], pool: &mut Pool, inbox: &mut Vec<Frame>) -> Result<usize, TooLong> {
+        let mut copied = 0;
+        while copied < bytes.len() {
+            let Some(landing) = &mut self.landing else {
+                self.landing = pool.take();
+                if self.landing.is_none() {
+                    break;
+                }
+                continue;
+            };
+            let part = (bytes.len() - copied).min(landing.capacity() - landing.len());
+            landing.extend_from_slice(&bytes[copied..copied + part]);
+            copied += part;
+            self.framer.frames(landing, inbox)?;
+            if landing.len() == landing.capacity() {
+                self.framer.turn_over(landing.split())?;
+                self.landing.take().into_iter().for_each(|full| pool.give(full));
+            }
+        }
+        Ok(copied)
+    }
+
+    fn refill(&mut self, pool: &mut Pool) {
+        while self.buffers.offered() < self.wanted {
+            let Some(chunk) = pool.take() else { break };
+            self.buffers.offer(chunk);
+        }
+    }
+}
+
+impl From<TooLong> for End {
+    fn from(_: TooLong) -> Self {
+        Self::Malformed
+    }
+}
