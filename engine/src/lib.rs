@@ -1,12 +1,54 @@
-//! The engine.
+//! The engine: load, drive, measure, store, summarise.
+//!
+//! The data flow is the order of the modules:
+//!
+//! ```text
+//! spec -> load -> client ==transport==> node [ protocol + state machine ] ==transport==> client
+//!      -> measure -> results -> summary
+//! ```
+//!
+//! [`node::Node`] and [`client::Client`] are state machines without I/O, like the protocols; [`drive`]
+//! gives them threads, clocks and transports.
+//!
+//! # One point, measured
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use quorumbench::drive;
+//! use quorumbench::spec::Spec;
+//!
+//! let config = r#"
+//!     name = "doctest"
+//!     cluster = { protocol = "echo", transport = "mem" }
+//!     load = { arrival = "closed", outstanding = 16 }
+//!     run = { warmup = "10ms", duration = "100ms" }
+//! "#;
+//! let spec = Spec::parse(config, "doctest.toml", &[])?;
+//! let outcome = drive::measure(&spec.points()[0], spec.run(), 1, &[], &AtomicBool::new(false), &mut |_| ())?;
+//! assert!(outcome.recording.tally.completed > 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod spec;
 
 pub mod batch;
-pub mod client;
-pub mod drive;
 pub mod load;
-pub mod machine;
-pub mod measure;
-pub mod node;
 pub mod request;
+
+pub mod client;
+pub mod machine;
+pub mod node;
 pub mod session;
-pub mod spec;
+
+pub mod drive;
+pub mod host;
+pub mod measure;
+pub mod results;
+pub mod run;
+pub mod warnings;
+
+pub mod bundled;
+pub mod cli;
+pub mod progress;
+pub mod summary;

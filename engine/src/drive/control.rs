@@ -19,12 +19,7 @@ pub enum Phase {
     /// Load, not yet measured.
     WarmingUp,
     /// Load, measured.
-    Measuring {
-        /// The window.
-        window: Window,
-        /// Where in it.
-        now: Nanos,
-    },
+    Measuring,
     /// The last answers are awaited.
     Draining,
 }

@@ -241,7 +241,7 @@ fn conduct(
 
     let cpu_before = control::process_cpu_ns();
     let mut plan = cluster::FaultPlan::new(faults, window);
-    wait(cluster, Phase::Measuring { window, now: clock.now() }, &mut |cluster| {
+    wait(cluster, Phase::Measuring, &mut |cluster| {
         plan.turn(clock.now(), cluster)?;
         Ok(clock.now() >= window.until)
     })?;

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use quorumbench_protocols::NodeId;
 use quorumbench_transports::mem::{self, Mem};
+use quorumbench_transports::tokio_tcp::TokioTcp;
+use quorumbench_transports::uring::Uring;
 use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
 
 use crate::spec::{Point, TransportName, Wait};
@@ -35,7 +37,8 @@ impl Seat {
     pub(super) fn join(self) -> io::Result<Box<dyn Transport>> {
         Ok(match self {
             Self::Mem(mem) => mem as Box<dyn Transport>,
-            Self::Socket(..) => return Err(io::ErrorKind::Unsupported.into()),
+            Self::Socket(TransportName::TokioTcp, mesh) => Box::new(TokioTcp::join(*mesh)?),
+            Self::Socket(_, mesh) => Box::new(Uring::join(*mesh)?),
         })
     }
 }

@@ -1,0 +1,170 @@
+//! What a run leaves behind: one line a point and repetition, and the files they go into.
+//!
+//! Everything that a reader could want to compute is stored, not only what is shown: full
+//! histograms next to percentiles, counts next to rates, the host next to both.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+mod encode;
+mod store;
+
+pub use encode::{decode_histogram, encode_histogram};
+pub use store::{Ending, RunDir, StoreError};
+
+/// The version of a line of `points.jsonl`.
+pub const POINT_SCHEMA: &str = "quorumbench.point/1";
+/// The version of `run --json`.
+pub const RUN_SCHEMA: &str = "quorumbench.run/1";
+
+/// One line of `points.jsonl`: one run of one point.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PointResult {
+    /// [`POINT_SCHEMA`].
+    pub schema: String,
+    /// The experiment's name.
+    pub name: String,
+    /// Which repetition, from 0.
+    pub repetition: usize,
+    /// `"real"`: measured on a wall clock. Simulated time would say `"virtual"`; the two never compare.
+    pub world: String,
+    /// The seed of this very run.
+    pub seed: u64,
+    /// The point's full coordinates, varied or not.
+    pub axes: Map<String, Json>,
+    /// Commands a second that the open loop was to send; null in a closed loop, which offers nothing.
+    pub offered_per_s: Option<f64>,
+    /// Commands a second that were answered inside the window.
+    pub completed_per_s: f64,
+    /// Commands intended inside the window: what the histograms hold.
+    pub commands: u64,
+    /// Of these, the ones that were never answered. Their time until they were given up is in the histograms.
+    pub errors: u64,
+    /// Commands that were dropped by the generator. It drops none: what cannot be sent in time is late.
+    pub shed: u64,
+    /// Commands that were due while too many were in flight, and went out later.
+    pub late: u64,
+    /// Batches sent again.
+    pub resent: u64,
+    /// The measured window's length.
+    pub window_ns: u64,
+    /// From the intended send to the answer.
+    pub response_ns: Percentiles,
+    /// From the actual send to the answer.
+    pub service_ns: Percentiles,
+    /// From the intended to the actual send: the generator's own delay.
+    pub send_lag_ns: Percentiles,
+    /// What a command cost.
+    pub cost: Cost,
+    /// This point over its floors in the same run and repetition; null where the run has none.
+    pub floor: Option<Floor>,
+    /// Reasons to doubt the numbers, each `code: explanation`.
+    pub warnings: Vec<String>,
+    /// Elections and faults.
+    pub events: Vec<EventLine>,
+    /// Round trip of a cache line between two cores, before and after: a virtual machine's cores move.
+    pub core_round_trip_ns: [f64; 2],
+    /// The full histograms.
+    pub histograms: Histograms,
+}
+
+/// A distribution in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Percentiles {
+    pub mean: f64,
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p99_9: u64,
+    pub p99_99: u64,
+    pub max: u64,
+    /// How many commands.
+    pub count: u64,
+}
+
+impl From<&Histogram<u64>> for Percentiles {
+    fn from(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self {
+            mean: histogram.mean(),
+            p50: at(0.50),
+            p90: at(0.90),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: histogram.max(),
+            count: histogram.len(),
+        }
+    }
+}
+
+/// What a command cost, over all threads, replicas and clients together. Each figure is divided by
+/// the commands answered in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// CPU time of the whole process.
+    pub cpu_ns_per_command: f64,
+    /// CPU time of the replicas' threads.
+    pub replica_cpu_ns_per_command: f64,
+    /// CPU time of the clients' threads: the generator's own.
+    pub client_cpu_ns_per_command: f64,
+    /// System calls.
+    pub syscalls_per_command: f64,
+    /// Payload bytes copied in user space.
+    pub copied_bytes_per_command: f64,
+    /// Bytes handed to the network, heads included.
+    pub wire_bytes_per_command: f64,
+    /// Commands in a slot, as the replicas delivered them.
+    pub commands_per_slot: f64,
+}
+
+/// A point beside its floors. Below 1 is less throughput, or, for the times, faster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Floor {
+    pub echo_throughput_ratio: Option<f64>,
+    pub echo_p50_ratio: Option<f64>,
+    pub echo_p99_ratio: Option<f64>,
+    pub star_throughput_ratio: Option<f64>,
+    pub star_p50_ratio: Option<f64>,
+    pub star_p99_ratio: Option<f64>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Nanoseconds from the start of the window; negative before it.
+    pub at_ns: i64,
+    /// `leader`, `killed`, `restarted`, `transfer`.
+    pub kind: String,
+    /// The replica's id.
+    pub node: u32,
+}
+
+/// HDR histograms in base64 of their V2-deflate form.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Histograms {
+    pub response: String,
+    pub service: String,
+    pub send_lag: String,
+}
+
+impl PointResult {
+    /// A coordinate as text, as the config would have it; empty where the axis does not apply.
+    pub fn axis(&self, name: &str) -> String {
+        match self.axes.get(name) {
+            None | Some(Json::Null) => String::new(),
+            Some(Json::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        }
+    }
+
+    /// `protocol=raft/rate=20000`: the coordinates in `axes`, for people and for tags.
+    pub fn label(&self, axes: &[&str]) -> String {
+        let named = |axis: &&str| Some(format!("{axis}={}", self.axis(axis))).filter(|_| self.axes.contains_key(*axis));
+        axes.iter().filter_map(named).collect::<Vec<_>>().join("/")
+    }
+}

@@ -1,0 +1,233 @@
+//! The folder of a run, written so that it is readable whatever happens and whenever.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value as Json, json};
+
+use super::{PointResult, encode};
+use crate::measure::{INTERVAL_NS, Recording};
+
+/// A run's folder: `manifest.json`, `points.jsonl`, `intervals.csv`, `latency.hlog`.
+///
+/// A point's lines go in whole or not at all, and the manifest is replaced, never rewritten in place.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    started: SystemTime,
+    manifest: Json,
+    points: Appended,
+    intervals: Appended,
+    latency: Appended,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All points are there.
+    Complete,
+    /// The user stopped it.
+    Interrupted,
+    /// A point could not be measured.
+    Failed,
+}
+
+impl Ending {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A file of a run could not be written.
+#[derive(Debug)]
+pub struct StoreError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot write {}: {}", self.path.display(), self.source)?;
+        match self.source.kind() {
+            io::ErrorKind::StorageFull => write!(f, "; what was finished is whole. Free some space, or use --out DIR"),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                write!(f, "; choose another place with --out DIR")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl RunDir {
+    /// Makes `out/<UTC time>-<name>` and puts the manifest in it. `manifest` is an object; the
+    /// run's state is added to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the folder or a file cannot be made.
+    pub fn create(out: &Path, name: &str, started: SystemTime, manifest: Json) -> Result<Self, StoreError> {
+        let stamp: String =
+            humantime::format_rfc3339_seconds(started).to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+        let path = fresh_folder(out, &format!("{stamp}-{name}"))?;
+        let mut dir = Self {
+            points: Appended::create(path.join("points.jsonl"))?,
+            intervals: Appended::create(path.join("intervals.csv"))?,
+            latency: Appended::create(path.join("latency.hlog"))?,
+            path,
+            started,
+            manifest,
+        };
+        dir.write_manifest("running", 0)?;
+        let columns = b"point,repetition,label,second,completed,count,mean_ns,p50_ns,p99_ns,p99_9_ns,max_ns\n";
+        dir.intervals.append(columns)?;
+        dir.latency.append(&encode::log_head(started))?;
+        Ok(dir)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a finished point: `index` counts the lines so far, `label` is for people, `ended` is when
+    /// its window closed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of the point is in `points.jsonl`.
+    pub fn append(
+        &mut self,
+        index: usize,
+        result: &PointResult,
+        label: &str,
+        recording: &Recording,
+        ended: SystemTime,
+    ) -> Result<(), StoreError> {
+        let began = ended.duration_since(self.started).unwrap_or_default().saturating_sub(Duration::from_nanos(result.window_ns));
+        let (mut csv, mut hlog) = (String::new(), Vec::new());
+        for (second, interval) in recording.intervals.iter().enumerate() {
+            let (completed, times) = (interval.completed, &interval.response);
+            let at = |quantile| times.value_at_quantile(quantile);
+            csv += &format!(
+                "{index},{},{label},{second},{completed},{},{:.0},{},{},{},{}\n",
+                result.repetition,
+                times.len(),
+                times.mean(),
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                times.max(),
+            );
+            let length = Duration::from_nanos(INTERVAL_NS.min(result.window_ns - second as u64 * INTERVAL_NS));
+            let from = began + Duration::from_nanos(second as u64 * INTERVAL_NS);
+            let tag = if label.is_empty() { "response".to_owned() } else { format!("{label}/response") };
+            hlog.extend(encode::log_line(times, from, length, &tag));
+        }
+        let mut line = serde_json::to_vec(result).expect("a result has no keys but strings");
+        line.push(b'\n');
+        self.intervals.append(csv.as_bytes())?;
+        self.latency.append(&hlog)?;
+        self.points.append(&line)?;
+        self.write_manifest("running", index + 1)
+    }
+
+    /// Says in the manifest how the run ended.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old manifest is still there.
+    pub fn finish(&mut self, ending: Ending, points: usize) -> Result<(), StoreError> {
+        self.write_manifest(ending.name(), points)
+    }
+
+    fn write_manifest(&mut self, state: &str, finished: usize) -> Result<(), StoreError> {
+        self.manifest["state"] = json!(state);
+        self.manifest["finished_points"] = json!(finished);
+        let path = self.path.join("manifest.json");
+        let mut text = serde_json::to_vec_pretty(&self.manifest).expect("a manifest has no keys but strings");
+        text.push(b'\n');
+        replace(&path, &text).map_err(|source| StoreError { path, source })
+    }
+}
+
+/// A file that only grows, by whole pieces.
+#[derive(Debug)]
+struct Appended {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl Appended {
+    fn create(path: PathBuf) -> Result<Self, StoreError> {
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => Ok(Self { path, file, len: 0 }),
+            Err(source) => Err(StoreError { path, source }),
+        }
+    }
+
+    /// Adds `piece`, or leaves the file as it was.
+    fn append(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        if let Err(source) = self.file.write_all(piece).and_then(|()| self.file.sync_data()) {
+            // A full disk may have taken part of it. Cutting that off needs no space.
+            let _ = self.file.set_len(self.len);
+            let _ = self.file.seek(io::SeekFrom::Start(self.len));
+            return Err(StoreError { path: self.path.clone(), source });
+        }
+        self.len += piece.len() as u64;
+        Ok(())
+    }
+}
+
+/// Puts `text` in the place of whatever is at `path`, at once.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let aside = path.with_extension("json.new");
+    let written = File::create(&aside).and_then(|mut file| file.write_all(text).and_then(|()| file.sync_data()));
+    if let Err(error) = written.and_then(|()| fs::rename(&aside, path)) {
+        let _ = fs::remove_file(&aside);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Makes `out/name`, or `out/name-2` and so on where that exists: two runs may start in one second.
+fn fresh_folder(out: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    fs::create_dir_all(out).map_err(|source| StoreError { path: out.to_owned(), source })?;
+    let mut path = out.join(name);
+    for number in 2.. {
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => path = out.join(format!("{name}-{number}")),
+            Err(source) => return Err(StoreError { path, source }),
+            Ok(()) => break,
+        }
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_goes_in_whole_or_not_at_all() {
+        // The device that is always full.
+        let path = PathBuf::from("/dev/full");
+        let file = OpenOptions::new().write(true).open(&path).expect("Linux has one");
+        let mut full = Appended { path, file, len: 0 };
+        let error = full.append(b"a line\n").expect_err("there is no space");
+        assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
+        assert!(error.to_string().contains("--out"));
+        assert_eq!(full.len, 0);
+    }
+}

@@ -1,0 +1,348 @@
+//! An experiment, run: every point, in an order that is fair, with what it yields stored at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use quorumbench_protocols::Prng;
+use serde_json::{Value as Json, json};
+
+use crate::drive::{self, DriveError, Fault, Outcome, Phase, Usage};
+use crate::host;
+use crate::results::{
+    Cost, Ending, EventLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, StoreError, encode_histogram,
+};
+use crate::spec::{Point, ProtocolName, Spec};
+use crate::warnings::{Warning, warnings};
+
+/// What to run, and where to put it.
+#[derive(Debug)]
+pub struct Experiment<'a> {
+    /// The points.
+    pub spec: &'a Spec,
+    /// The config's path, for the manifest.
+    pub config: &'a Path,
+    /// The folder that the run's folder goes into.
+    pub out: &'a Path,
+    /// What was typed, for the manifest.
+    pub command_line: Vec<String>,
+    /// Done to the cluster in every point.
+    pub faults: &'a [Fault],
+}
+
+/// Hears how a run goes on.
+pub trait Observer {
+    /// Point `index` of `total` begins; `label` names what is special about it.
+    fn begin(&mut self, index: usize, total: usize, label: &str);
+    /// It is in this phase now. Called every few milliseconds.
+    fn phase(&mut self, phase: Phase);
+    /// It is finished, and stored.
+    fn finished(&mut self, result: &PointResult);
+}
+
+/// A run that is on disk, whole or in part.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its points, in the order in which they were run.
+    pub points: Vec<PointResult>,
+    /// How many there were to be.
+    pub planned: usize,
+    /// Why it ended early, if it did.
+    pub failure: Option<RunError>,
+}
+
+/// Why a run ended early.
+#[derive(Debug)]
+pub enum RunError {
+    /// A point could not be measured.
+    Drive {
+        /// Which.
+        label: String,
+        /// Why.
+        source: DriveError,
+    },
+    /// A result could not be stored.
+    Store(StoreError),
+    /// The user stopped it.
+    Interrupted,
+}
+
+impl std::fmt::Display for RunError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Drive { label, source } if label.is_empty() => source.fmt(f),
+            Self::Drive { label, source } => write!(f, "{label}: {source}"),
+            Self::Store(error) => error.fmt(f),
+            Self::Interrupted => write!(f, "interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Drive { source, .. } => Some(source),
+            Self::Store(error) => Some(error),
+            Self::Interrupted => None,
+        }
+    }
+}
+
+/// One run of one point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shot {
+    point: usize,
+    repetition: usize,
+    seed: u64,
+}
+
+/// Runs every point. `interrupted` ends the run after cleaning up; what was finished is on disk.
+///
+/// # Errors
+/// [`StoreError`] if the run's folder cannot be made. Later failures come with what was finished.
+pub fn run(experiment: &Experiment<'_>, interrupted: &AtomicBool, observer: &mut dyn Observer) -> Result<Finished, StoreError> {
+    let spec = experiment.spec;
+    let points = spec.points();
+    let plan = plan(&points, spec);
+    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))?;
+    let mut finished = Finished { dir: dir.path().to_owned(), points: Vec::new(), planned: plan.len(), failure: None };
+    let mut floors = Floors::default();
+    for (index, shot) in plan.iter().enumerate() {
+        let point = &points[shot.point];
+        let label = label(point, spec);
+        observer.begin(index, plan.len(), &label);
+        match shoot(experiment, point, *shot, &mut floors, interrupted, observer) {
+            Ok((result, outcome)) => {
+                if let Err(error) = dir.append(index, &result, &label, &outcome.recording, SystemTime::now()) {
+                    finished.failure = Some(RunError::Store(error));
+                    break;
+                }
+                observer.finished(&result);
+                finished.points.push(result);
+            }
+            Err(DriveError::Interrupted) => finished.failure = Some(RunError::Interrupted),
+            Err(source) => finished.failure = Some(RunError::Drive { label, source }),
+        }
+        if interrupted.load(Ordering::Relaxed) && index + 1 < plan.len() {
+            finished.failure.get_or_insert(RunError::Interrupted);
+        }
+        if finished.failure.is_some() {
+            break;
+        }
+    }
+    let ending = match finished.failure {
+        None => Ending::Complete,
+        Some(RunError::Interrupted) => Ending::Interrupted,
+        Some(_) => Ending::Failed,
+    };
+    if let Err(error) = dir.finish(ending, finished.points.len()) {
+        finished.failure.get_or_insert(RunError::Store(error));
+    }
+    Ok(finished)
+}
+
+/// The order of a run: repetition by repetition, so that what is compared is interleaved; within one,
+/// the points that differ only in their protocol stand together, floors first, because the others
+/// are read against them. Groups, and the protocols in one, come in a seeded random order.
+fn plan(points: &[Point], spec: &Spec) -> Vec<Shot> {
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, point) in points.iter().enumerate() {
+        groups.entry(without_protocol(point)).or_default().push(index);
+    }
+    let seeds = Prng::new(spec.run().seed);
+    let mut plan = Vec::new();
+    for repetition in 0..spec.run().repetitions {
+        let mut order = seeds.fork(u64::MAX - repetition as u64);
+        let mut groups: Vec<_> = groups.values().cloned().collect();
+        shuffle(&mut groups, &mut order);
+        for mut group in groups {
+            shuffle(&mut group, &mut order);
+            group.sort_by_key(|&index| !points[index].cluster.protocol.is_floor());
+            plan.extend(group.into_iter().map(|point| {
+                let seed = seeds.fork(point as u64).fork(repetition as u64).next_u64();
+                Shot { point, repetition, seed }
+            }));
+        }
+    }
+    plan
+}
+
+fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, prng.below(last as u64 + 1) as usize);
+    }
+}
+
+/// A point's coordinates but for the protocol: what its floors share.
+fn without_protocol(point: &Point) -> String {
+    let mut axes = point.axes();
+    axes.remove("protocol");
+    Json::Object(axes).to_string()
+}
+
+/// What is special about a point: its coordinates on the axes that vary.
+fn label(point: &Point, spec: &Spec) -> String {
+    let axes = point.axes();
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let varied = spec.varied().into_iter();
+    varied.filter_map(|axis| Some(format!("{axis}={}", text(axes.get(axis)?)))).collect::<Vec<_>>().join("/")
+}
+
+fn shoot(
+    experiment: &Experiment<'_>,
+    point: &Point,
+    shot: Shot,
+    floors: &mut Floors,
+    interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<(PointResult, Outcome), DriveError> {
+    let before = host::core_round_trip_ns();
+    let run = experiment.spec.run();
+    let outcome =
+        drive::measure(point, run, shot.seed, experiment.faults, interrupted, &mut |phase| observer.phase(phase))?;
+    let round_trip = [before, host::core_round_trip_ns()];
+    let warnings = warnings(point, &outcome, round_trip);
+    let mut result = result(experiment.spec.name(), point, shot, &outcome, &warnings);
+    result.core_round_trip_ns = round_trip;
+    result.floor = floors.beside(point, &result);
+    Ok((result, outcome))
+}
+
+fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[Warning]) -> PointResult {
+    let recording = &outcome.recording;
+    let tally = recording.tally;
+    let event = |event: &drive::Event| EventLine { at_ns: event.at_ns, kind: event.kind.name().into(), node: event.node.0 };
+    PointResult {
+        schema: POINT_SCHEMA.into(),
+        name: name.into(),
+        repetition: shot.repetition,
+        world: "real".into(),
+        seed: shot.seed,
+        axes: point.axes(),
+        offered_per_s: point.load.arrival.rate(),
+        completed_per_s: tally.completed as f64 * 1e9 / outcome.window_ns as f64,
+        commands: tally.intended,
+        errors: tally.unanswered,
+        shed: 0,
+        late: tally.late,
+        resent: tally.resent,
+        window_ns: outcome.window_ns,
+        response_ns: Percentiles::from(&recording.response),
+        service_ns: Percentiles::from(&recording.service),
+        send_lag_ns: Percentiles::from(&recording.send_lag),
+        cost: cost(outcome),
+        floor: None,
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+        events: outcome.events.iter().map(event).collect(),
+        core_round_trip_ns: [0.0; 2],
+        histograms: Histograms {
+            response: encode_histogram(&recording.response),
+            service: encode_histogram(&recording.service),
+            send_lag: encode_histogram(&recording.send_lag),
+        },
+    }
+}
+
+fn cost(outcome: &Outcome) -> Cost {
+    let commands = outcome.recording.tally.completed.max(1) as f64;
+    let both = |of: fn(&Usage) -> u64| (of(&outcome.replicas) + of(&outcome.clients)) as f64 / commands;
+    Cost {
+        cpu_ns_per_command: outcome.process_cpu_ns as f64 / commands,
+        replica_cpu_ns_per_command: outcome.replicas.cpu_ns as f64 / commands,
+        client_cpu_ns_per_command: outcome.clients.cpu_ns as f64 / commands,
+        syscalls_per_command: both(|usage| usage.counters.syscalls),
+        copied_bytes_per_command: both(|usage| usage.counters.copied_bytes),
+        wire_bytes_per_command: both(|usage| usage.counters.sent_bytes),
+        commands_per_slot: outcome.busiest.commands as f64 / outcome.busiest.slots.max(1) as f64,
+    }
+}
+
+/// The floors measured so far, by repetition and by what they share with the points above them.
+#[derive(Debug, Default)]
+struct Floors {
+    measured: BTreeMap<(ProtocolName, usize, String), (f64, Percentiles)>,
+}
+
+impl Floors {
+    /// `result` beside its floors; remembered, if it is one itself.
+    fn beside(&mut self, point: &Point, result: &PointResult) -> Option<Floor> {
+        let protocol = point.cluster.protocol;
+        let shared = without_protocol(point);
+        if protocol.is_floor() {
+            let measured = (result.completed_per_s, result.response_ns);
+            self.measured.insert((protocol, result.repetition, shared.clone()), measured);
+        }
+        let over = |floor: ProtocolName| {
+            let key = (floor, result.repetition, shared.clone());
+            let (throughput, times) = self.measured.get(&key).filter(|_| floor != protocol)?;
+            let ratio = |mine: f64, floor: f64| (floor > 0.0).then(|| mine / floor);
+            let times = |of: fn(&Percentiles) -> u64| ratio(of(&result.response_ns) as f64, of(times) as f64);
+            Some([ratio(result.completed_per_s, *throughput), times(|each| each.p50), times(|each| each.p99)])
+        };
+        let echo = over(ProtocolName::Echo);
+        // The floor of replication says nothing of a server that does not replicate.
+        let star = over(ProtocolName::Star).filter(|_| protocol != ProtocolName::Echo);
+        if echo.is_none() && star.is_none() {
+            return None;
+        }
+        let [echo_throughput_ratio, echo_p50_ratio, echo_p99_ratio] = echo.unwrap_or_default();
+        let [star_throughput_ratio, star_p50_ratio, star_p99_ratio] = star.unwrap_or_default();
+        Some(Floor {
+            echo_throughput_ratio,
+            echo_p50_ratio,
+            echo_p99_ratio,
+            star_throughput_ratio,
+            star_p50_ratio,
+            star_p99_ratio,
+        })
+    }
+}
+
+fn manifest(experiment: &Experiment<'_>, planned: usize) -> Json {
+    json!({
+        "schema": "quorumbench.manifest/1",
+        "name": experiment.spec.name(),
+        "config": experiment.config.display().to_string(),
+        "command_line": experiment.command_line,
+        "started": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        "planned_points": planned,
+        "varied": experiment.spec.varied(),
+        "spec": experiment.spec.resolved(),
+        "host": host::describe(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        let text = "name = \"x\"\n[cluster]\nprotocol = [\"raft\", \"echo\", \"star\"]\n[load]\nrate = [10, 20, 30]\n[run]\nrepetitions = 4";
+        Spec::parse(text, "x.toml", &[]).expect("a valid config")
+    }
+
+    #[test]
+    fn a_plan_interleaves_and_puts_floors_first() {
+        let (spec, points) = (spec(), spec().points());
+        let plan = plan(&points, &spec);
+        assert_eq!(plan.len(), 36);
+        for (index, shots) in plan.chunks(3).enumerate() {
+            let protocols: Vec<_> = shots.iter().map(|shot| points[shot.point].cluster.protocol).collect();
+            assert_eq!(protocols[2], ProtocolName::Raft, "floors come first");
+            assert!(shots.iter().all(|shot| shot.repetition == index / 3), "repetition by repetition");
+            assert!(shots.iter().all(|shot| points[shot.point].load.arrival == points[shots[0].point].load.arrival));
+        }
+        let seeds: std::collections::BTreeSet<_> = plan.iter().map(|shot| shot.seed).collect();
+        assert_eq!(seeds.len(), 36, "no two runs share a seed");
+        let order = |repetition: usize| plan[repetition * 9..][..9].iter().map(|shot| shot.point).collect::<Vec<_>>();
+        assert!((1..4).any(|repetition| order(repetition) != order(0)), "the order is random");
+    }
+
+    #[test]
+    fn labels_name_what_varies() {
+        assert_eq!(label(&spec().points()[0], &spec()), "protocol=raft/rate=10");
+    }
+}

@@ -1,0 +1,232 @@
+//! Reasons to doubt a number, said next to it.
+
+use hdrhistogram::Histogram;
+
+use crate::drive::Outcome;
+use crate::measure::INTERVAL_NS;
+use crate::results::Percentiles;
+use crate::spec::Point;
+
+/// One reason. Its `Display` is what results carry: a code, a colon, and words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Warning {
+    /// The system did not keep up: percentiles are a property of the run's length.
+    Overloaded {
+        /// Answered over offered.
+        share: f64,
+    },
+    /// The generator was the limit.
+    GeneratorLimited {
+        /// Why.
+        reason: String,
+    },
+    /// Throughput times latency is not what was in flight: the bookkeeping or the window is off.
+    LittlesLaw {
+        /// Throughput x mean service time, over the mean in flight.
+        ratio: f64,
+    },
+    /// Throughput never settled.
+    NoSteadyState,
+    /// Percentiles that have too few samples behind them.
+    TooFewSamples {
+        /// Which.
+        percentiles: Vec<&'static str>,
+        /// How many samples there are.
+        count: u64,
+    },
+    /// Commands were never answered.
+    Unanswered {
+        /// How many.
+        commands: u64,
+    },
+    /// Commands had to wait for others to be answered before they could be sent.
+    Late {
+        /// How many.
+        commands: u64,
+    },
+    /// Frames were dropped by a full or absent link.
+    DroppedFrames {
+        /// How many.
+        frames: u64,
+    },
+    /// Leadership moved inside the window.
+    LeaderChanged,
+    /// Several threads shared a core, so each also waited for the others.
+    SharedCores {
+        /// How many threads.
+        threads: usize,
+        /// How many cores.
+        cores: usize,
+    },
+    /// The distance between cores changed: the host moved them.
+    CoresMoved {
+        /// Before and after, in nanoseconds.
+        round_trip_ns: [f64; 2],
+    },
+    /// This program was built without optimisation.
+    DebugBuild,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Overloaded { share } => write!(
+                f,
+                "overloaded: {:.1} % of what was offered was answered; the percentiles tell how long the run was, not how fast the system is",
+                share * 100.0
+            ),
+            Self::GeneratorLimited { reason } => write!(f, "generator_limited: {reason}"),
+            Self::LittlesLaw { ratio } => write!(
+                f,
+                "littles_law: throughput x mean service time is {ratio:.2} times what was in flight; load or latency was not steady"
+            ),
+            Self::NoSteadyState => write!(f, "no_steady_state: throughput never stayed flat for half of the window"),
+            Self::TooFewSamples { percentiles, count } => {
+                write!(f, "too_few_samples: {} from {count} commands", percentiles.join(", "))
+            }
+            Self::Unanswered { commands } => write!(f, "unanswered: {commands} commands were given up; their time so far is counted"),
+            Self::Late { commands } => {
+                write!(f, "late: {commands} commands waited because load.in_flight_limit was reached; their wait is counted")
+            }
+            Self::DroppedFrames { frames } => write!(f, "dropped_frames: a full or absent link dropped {frames} frames"),
+            Self::LeaderChanged => write!(f, "leader_changed: leadership moved inside the window"),
+            Self::SharedCores { threads, cores } => {
+                write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")
+            }
+            Self::CoresMoved { round_trip_ns: [before, after] } => write!(
+                f,
+                "cores_moved: a cache line's round trip between cores went from {before:.0} to {after:.0} ns; the host moved them"
+            ),
+            Self::DebugBuild => write!(f, "debug_build: built without optimisation; use cargo run --release"),
+        }
+    }
+}
+
+/// All that is to be said of a point.
+pub fn warnings(point: &Point, outcome: &Outcome, core_round_trip_ns: [f64; 2]) -> Vec<Warning> {
+    let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
+    let threads = point.cluster.replicas + point.load.clients;
+    let moved = outcome.events.iter().any(|event| event.at_ns >= 0 && event.kind == crate::drive::EventKind::Leader);
+    let dropped = outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames;
+    let some = |condition: bool, warning: Warning| condition.then_some(warning);
+    [
+        some(cfg!(debug_assertions), Warning::DebugBuild),
+        overloaded(point, outcome),
+        generator_limited(point, outcome),
+        littles_law(outcome),
+        some(!has_flat_stretch(&completions(outcome)), Warning::NoSteadyState),
+        some(tally.unanswered > 0, Warning::Unanswered { commands: tally.unanswered }),
+        some(tally.late > 0, Warning::Late { commands: tally.late }),
+        some(dropped > 0, Warning::DroppedFrames { frames: dropped }),
+        some(moved, Warning::LeaderChanged),
+        cores_moved(core_round_trip_ns),
+        too_few_samples(&recording.response),
+        some(!outcome.pinned, Warning::SharedCores { threads, cores: crate::host::cores() }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// How many samples a percentile needs for a margin of a twentieth of what lies beyond it, at 99 %
+/// confidence (`MLPerf` inference rules, "number of queries"): 263 k for p99.
+pub fn samples_needed(quantile: f64) -> u64 {
+    const Z: f64 = 2.575_829;
+    let margin = (1.0 - quantile) / 20.0;
+    (Z * Z * quantile * (1.0 - quantile) / (margin * margin)).ceil() as u64
+}
+
+/// The percentiles that results carry, with their names.
+pub const PERCENTILES: [(&str, f64); 4] = [("p90", 0.90), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+
+fn too_few_samples(response: &Histogram<u64>) -> Option<Warning> {
+    let lacking = |&(_, quantile): &(&str, f64)| response.len() < samples_needed(quantile);
+    let percentiles: Vec<_> = PERCENTILES.into_iter().filter(lacking).map(|(name, _)| name).collect();
+    (!percentiles.is_empty()).then(|| Warning::TooFewSamples { percentiles, count: response.len() })
+}
+
+fn overloaded(point: &Point, outcome: &Outcome) -> Option<Warning> {
+    let offered = point.load.arrival.rate()? * outcome.window_ns as f64 / 1e9;
+    // Arrivals at random are not exactly as many as offered: allow three standard deviations.
+    let intended = (outcome.recording.tally.intended as f64).max(offered - 3.0 * offered.sqrt()).min(offered);
+    let share = outcome.recording.tally.completed as f64 / intended;
+    (share < 0.99 && intended - outcome.recording.tally.completed as f64 > 3.0 * offered.sqrt())
+        .then_some(Warning::Overloaded { share })
+}
+
+/// A generator that sends late, or has no CPU time left, measures itself.
+fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
+    let busy = outcome.clients.busiest_cpu_ns as f64 / outcome.window_ns as f64;
+    let spins = point.cluster.wait == crate::spec::Wait::Spin;
+    let reason = if point.load.arrival.is_open() {
+        let lag = Percentiles::from(&outcome.recording.send_lag).p99;
+        let limit = (Percentiles::from(&outcome.recording.response).p50 / 10).max(50_000);
+        (lag > limit).then(|| format!("p99 send lag of {} us, above {} us", lag / 1000, limit / 1000))
+    } else {
+        (busy > 0.9 && !spins).then(|| format!("a client thread was {:.0} % busy", busy * 100.0))
+    };
+    Some(Warning::GeneratorLimited { reason: reason? })
+}
+
+/// Little's law: what is in flight equals throughput times the time that each takes.
+fn littles_law(outcome: &Outcome) -> Option<Warning> {
+    let tally = &outcome.recording.tally;
+    if tally.completed == 0 {
+        return None;
+    }
+    let ratio = tally.service_sum_ns as f64 / tally.in_flight_ns as f64;
+    (!(0.95..=1.05).contains(&ratio)).then_some(Warning::LittlesLaw { ratio })
+}
+
+/// Commands answered in each whole second; a last, shorter interval would look like a drop.
+fn completions(outcome: &Outcome) -> Vec<u64> {
+    let whole = (outcome.window_ns / INTERVAL_NS) as usize;
+    outcome.recording.intervals.iter().take(whole).map(|interval| interval.completed).collect()
+}
+
+/// Whether half of the windows, in a row, lie within a tenth of their median. Fewer than four tell nothing.
+fn has_flat_stretch(completed: &[u64]) -> bool {
+    let flat = |stretch: &[u64]| {
+        let mut sorted = stretch.to_vec();
+        sorted.sort_unstable();
+        let median = sorted[sorted.len() / 2] as f64;
+        // Chance alone moves a count by its square root.
+        let tolerance = (median / 10.0).max(4.0 * median.sqrt());
+        stretch.iter().all(|&count| (count as f64 - median).abs() <= tolerance)
+    };
+    completed.len() < 4 || completed.windows(completed.len().div_ceil(2)).any(flat)
+}
+
+fn cores_moved(round_trip_ns: [f64; 2]) -> Option<Warning> {
+    let [before, after] = round_trip_ns;
+    (before.max(after) > 1.8 * before.min(after)).then_some(Warning::CoresMoved { round_trip_ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_needed_are_mlperfs() {
+        let needed: Vec<_> = PERCENTILES.iter().map(|&(_, quantile)| samples_needed(quantile)).collect();
+        for (needed, published) in needed.iter().zip([23_886, 262_742, 2_651_000, 26_540_000]) {
+            assert!((*needed as f64 / f64::from(published) - 1.0).abs() < 0.002, "{needed} {published}");
+        }
+    }
+
+    #[test]
+    fn a_flat_stretch_is_half_of_the_window() {
+        let per_mille = |counts: &[u64]| counts.iter().map(|count| count * 1000).collect::<Vec<_>>();
+        assert!(has_flat_stretch(&per_mille(&[10, 10, 10, 10])));
+        assert!(has_flat_stretch(&per_mille(&[2, 5, 10, 10, 10, 10])), "it may settle late");
+        assert!(!has_flat_stretch(&per_mille(&[10, 20, 40, 80, 160, 320])), "it never settles");
+        assert!(!has_flat_stretch(&per_mille(&[10, 30, 10, 30, 10, 30])));
+        assert!(has_flat_stretch(&[1, 90]), "too short to tell");
+    }
+
+    #[test]
+    fn cores_that_moved_are_noticed() {
+        assert_eq!(cores_moved([64.0, 70.0]), None);
+        assert!(cores_moved([64.0, 300.0]).is_some());
+    }
+}
