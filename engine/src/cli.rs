@@ -173,7 +173,12 @@ fn print_json(finished: &Finished) {
 fn conclude(finished: &Finished) -> u8 {
     if let Some(failure) = &finished.failure {
         say(failure);
-        eprintln!("{} of {} points are finished and stored in {}", finished.points.len(), finished.planned, finished.dir.display());
+        eprintln!(
+            "{} of {} points are finished and stored in {}",
+            finished.points.len(),
+            finished.planned,
+            finished.dir.display()
+        );
         return exit::FAILED;
     }
     let void = finished.points.iter().filter(|point| point.completed_per_s == 0.0).count();

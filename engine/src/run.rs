@@ -11,7 +11,8 @@ use serde_json::{Value as Json, json};
 use crate::drive::{self, DriveError, Fault, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, StoreError, encode_histogram,
+    Cost, Ending, EventLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, StoreError,
+    encode_histogram,
 };
 use crate::spec::{Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};
@@ -103,7 +104,11 @@ struct Shot {
 ///
 /// # Errors
 /// [`StoreError`] if the run's folder cannot be made. Later failures come with what was finished.
-pub fn run(experiment: &Experiment<'_>, interrupted: &AtomicBool, observer: &mut dyn Observer) -> Result<Finished, StoreError> {
+pub fn run(
+    experiment: &Experiment<'_>,
+    interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Finished, StoreError> {
     let spec = experiment.spec;
     let points = spec.points();
     let plan = plan(&points, spec);
@@ -214,7 +219,8 @@ fn shoot(
 fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[Warning]) -> PointResult {
     let recording = &outcome.recording;
     let tally = recording.tally;
-    let event = |event: &drive::Event| EventLine { at_ns: event.at_ns, kind: event.kind.name().into(), node: event.node.0 };
+    let event =
+        |event: &drive::Event| EventLine { at_ns: event.at_ns, kind: event.kind.name().into(), node: event.node.0 };
     PointResult {
         schema: POINT_SCHEMA.into(),
         name: name.into(),

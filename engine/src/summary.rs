@@ -20,7 +20,9 @@ pub struct Row<'a> {
 pub fn rows<'a>(points: &'a [PointResult], spec: &Spec) -> Vec<Row<'a>> {
     let order: Vec<_> = spec.points().iter().map(crate::spec::Point::axes).collect();
     let rank = |point: &PointResult| {
-        let same_group = |axes: &serde_json::Map<_, _>| axes.iter().all(|(axis, value)| axis == "protocol" || point.axes.get(axis) == Some(value));
+        let same_group = |axes: &serde_json::Map<_, _>| {
+            axes.iter().all(|(axis, value)| axis == "protocol" || point.axes.get(axis) == Some(value))
+        };
         let group = order.iter().position(same_group);
         (group, order.iter().position(|axes| *axes == point.axes))
     };
@@ -42,7 +44,7 @@ impl Row<'_> {
         let mut values: Vec<f64> = self.runs.iter().filter_map(|run| of(run)).collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len().checked_sub(1)? / 2;
-        Some((values[middle] + values[values.len() / 2]) / 2.0)
+        Some(f64::midpoint(values[middle], values[values.len() / 2]))
     }
 
     /// Whether any repetition has a warning of this code.
@@ -115,7 +117,8 @@ fn figures_of(row: &Row<'_>) -> [String; 7] {
     let percentile = |name: &str, of: fn(&PointResult) -> u64| {
         let time = row.median(|run| Some(of(run) as f64)).unwrap_or_default();
         // What has too few samples behind it is marked, not shown as if it had.
-        let needed = PERCENTILES.iter().find(|(each, _)| *each == name).map_or(0, |&(_, quantile)| samples_needed(quantile));
+        let needed =
+            PERCENTILES.iter().find(|(each, _)| *each == name).map_or(0, |&(_, quantile)| samples_needed(quantile));
         let enough = row.runs.iter().all(|run| run.response_ns.count >= needed);
         format!("{}{}", if enough { "" } else { "~" }, time_text(time))
     };
@@ -169,7 +172,9 @@ pub fn warnings_text(rows: &[Row<'_>]) -> String {
     let mut text = String::new();
     for (code, example, count) in kinds {
         let said = match code {
-            "too_few_samples" => "~ marks a percentile with fewer samples behind it than it needs; measure longer".to_owned(),
+            "too_few_samples" => {
+                "~ marks a percentile with fewer samples behind it than it needs; measure longer".to_owned()
+            }
             _ if count == runs.len() => example.to_owned(),
             _ => format!("{example} (in {count} of {} runs, here the first)", runs.len()),
         };
@@ -181,8 +186,11 @@ pub fn warnings_text(rows: &[Row<'_>]) -> String {
 /// What the run says, in a sentence or two per kind of cluster.
 pub fn verdict(rows: &[Row<'_>], spec: &Spec) -> String {
     let mut sentences = Vec::new();
-    let besides: Vec<_> =
-        spec.varied().into_iter().filter(|axis| !["protocol", "rate", "outstanding", "arrival"].contains(axis)).collect();
+    let besides: Vec<_> = spec
+        .varied()
+        .into_iter()
+        .filter(|axis| !["protocol", "rate", "outstanding", "arrival"].contains(axis))
+        .collect();
     let mut kinds: Vec<(String, ProtocolName)> = Vec::new();
     for row in rows.iter().filter(|row| !row.is_floor()) {
         let kind = row.protocol().map(|protocol| (row.runs[0].label(&besides), protocol));
@@ -191,8 +199,10 @@ pub fn verdict(rows: &[Row<'_>], spec: &Spec) -> String {
         }
     }
     for (label, protocol) in kinds {
-        let of_kind: Vec<_> =
-            rows.iter().filter(|row| row.protocol() == Some(protocol) && row.runs[0].label(&besides) == label).collect();
+        let of_kind: Vec<_> = rows
+            .iter()
+            .filter(|row| row.protocol() == Some(protocol) && row.runs[0].label(&besides) == label)
+            .collect();
         sentences.extend(sentence(&of_kind, &label, protocol));
     }
     sentences.join("\n")
@@ -218,7 +228,9 @@ fn sentence(rows: &[&Row<'_>], label: &str, protocol: ProtocolName) -> Option<St
         time_text(best.median(|run| Some(run.cost.cpu_ns_per_command)).unwrap_or_default()),
     );
     let floor = |of: fn(&crate::results::Floor) -> Option<f64>| best.median(|run| run.floor.as_ref().and_then(of));
-    if let (Some(throughput), Some(p50)) = (floor(|floor| floor.echo_throughput_ratio), floor(|floor| floor.echo_p50_ratio)) {
+    if let (Some(throughput), Some(p50)) =
+        (floor(|floor| floor.echo_throughput_ratio), floor(|floor| floor.echo_p50_ratio))
+    {
         let _ = write!(text, "; that is {:.0} % of echo's throughput at {p50:.1} times its p50", throughput * 100.0);
     }
     let overloaded = rows.len() - sustained.len();

@@ -84,11 +84,18 @@ impl std::fmt::Display for Warning {
             Self::TooFewSamples { percentiles, count } => {
                 write!(f, "too_few_samples: {} from {count} commands", percentiles.join(", "))
             }
-            Self::Unanswered { commands } => write!(f, "unanswered: {commands} commands were given up; their time so far is counted"),
-            Self::Late { commands } => {
-                write!(f, "late: {commands} commands waited because load.in_flight_limit was reached; their wait is counted")
+            Self::Unanswered { commands } => {
+                write!(f, "unanswered: {commands} commands were given up; their time so far is counted")
             }
-            Self::DroppedFrames { frames } => write!(f, "dropped_frames: a full or absent link dropped {frames} frames"),
+            Self::Late { commands } => {
+                write!(
+                    f,
+                    "late: {commands} commands waited because load.in_flight_limit was reached; their wait is counted"
+                )
+            }
+            Self::DroppedFrames { frames } => {
+                write!(f, "dropped_frames: a full or absent link dropped {frames} frames")
+            }
             Self::LeaderChanged => write!(f, "leader_changed: leadership moved inside the window"),
             Self::SharedCores { threads, cores } => {
                 write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")
@@ -199,7 +206,8 @@ fn has_flat_stretch(completed: &[u64]) -> bool {
 
 fn cores_moved(round_trip_ns: [f64; 2]) -> Option<Warning> {
     let [before, after] = round_trip_ns;
-    (before.max(after) > 1.8 * before.min(after)).then_some(Warning::CoresMoved { round_trip_ns })
+    (before.min(after) > 0.0 && before.max(after) > 1.8 * before.min(after))
+        .then_some(Warning::CoresMoved { round_trip_ns })
 }
 
 #[cfg(test)]

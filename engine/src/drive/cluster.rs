@@ -58,8 +58,13 @@ impl Cluster {
         let (replicas, clients) = (point.cluster.replicas, point.load.clients);
         let pinned = thread::available_parallelism().is_ok_and(|cores| cores.get() >= replicas + clients);
         let leader = Arc::new(AtomicU32::new(NOBODY));
-        let mut cluster =
-            Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), pinned, leader: leader.clone() };
+        let mut cluster = Self {
+            control: control.clone(),
+            replicas: Vec::new(),
+            clients: Vec::new(),
+            pinned,
+            leader: leader.clone(),
+        };
         let mut prng = Prng::new(seed);
         let seats = seats(point, prng.next_u64(), control)
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
@@ -246,7 +251,8 @@ fn seats(point: &Point, run: u64, control: &Control) -> io::Result<Vec<(Seat, Op
         return Ok(seat::mem_seats(nodes, control.clock(), &options).into_iter().map(|seat| (seat, None)).collect());
     }
     let mut listeners = seat::listeners(point)?.into_iter();
-    let addresses = listeners.as_slice().iter().map(std::net::TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+    let addresses =
+        listeners.as_slice().iter().map(std::net::TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     let seat = |id: usize| {
         let place = Place {
             transport: point.cluster.transport,

@@ -94,9 +94,10 @@ impl Control {
 
     /// What happened, in order, on the window's time.
     pub(super) fn events(&self) -> Vec<Event> {
-        let from = self.window().map_or(0, |window| window.from.0 as i64);
+        let from = self.window().map_or(0, |window| window.from.0.cast_signed());
         let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = |&(at, kind, node): &(Nanos, EventKind, NodeId)| Event { at_ns: at.0 as i64 - from, kind, node };
+        let event =
+            |&(at, kind, node): &(Nanos, EventKind, NodeId)| Event { at_ns: at.0.cast_signed() - from, kind, node };
         events.iter().map(event).collect()
     }
 }
@@ -122,7 +123,13 @@ const LOOK_NS: u64 = 20_000_000;
 
 impl Meter {
     /// Call it every turn: reads when the window opens and when it closes.
-    pub(super) fn turn(&mut self, now: Nanos, window: Option<Window>, counters: impl Fn() -> Counters, stats: impl Fn() -> NodeStats) {
+    pub(super) fn turn(
+        &mut self,
+        now: Nanos,
+        window: Option<Window>,
+        counters: impl Fn() -> Counters,
+        stats: impl Fn() -> NodeStats,
+    ) {
         let Some(window) = window else { return };
         let carried = self.carried;
         let read = || Reading {

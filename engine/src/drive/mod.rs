@@ -21,8 +21,8 @@ mod seat;
 mod threads;
 
 use cluster::Cluster;
-pub use control::Phase;
 use control::Control;
+pub use control::Phase;
 
 /// Something to do to the cluster while it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,17 +215,18 @@ fn conduct(
     progress: &mut dyn FnMut(Phase),
 ) -> Result<u64, DriveError> {
     let clock = control.clock();
-    let mut wait = |cluster: &mut Cluster, phase: Phase, until: &mut dyn FnMut(&mut Cluster) -> Result<bool, DriveError>| {
-        while !until(cluster)? {
-            if interrupted.load(Ordering::Relaxed) {
-                return Err(DriveError::Interrupted);
+    let mut wait =
+        |cluster: &mut Cluster, phase: Phase, until: &mut dyn FnMut(&mut Cluster) -> Result<bool, DriveError>| {
+            while !until(cluster)? {
+                if interrupted.load(Ordering::Relaxed) {
+                    return Err(DriveError::Interrupted);
+                }
+                cluster.check()?;
+                progress(phase);
+                std::thread::sleep(TICK);
             }
-            cluster.check()?;
-            progress(phase);
-            std::thread::sleep(TICK);
-        }
-        Ok(())
-    };
+            Ok(())
+        };
 
     wait(cluster, Phase::Starting, &mut |cluster| {
         if clock.now() > Nanos(PATIENCE.as_nanos() as u64) {

@@ -31,7 +31,9 @@ pub(super) fn log_head(start: SystemTime) -> Vec<u8> {
         .with_base_time(start)
         .begin_log_with(&mut text, &mut V2DeflateSerializer::new())
         .expect("a Vec takes everything");
-    text.extend_from_slice(b"\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n");
+    text.extend_from_slice(
+        b"\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
+    );
     text
 }
 

@@ -1,5 +1,6 @@
 //! The folder of a run, written so that it is readable whatever happens and whenever.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -79,8 +80,11 @@ impl RunDir {
     /// # Errors
     /// [`StoreError`] if the folder or a file cannot be made.
     pub fn create(out: &Path, name: &str, started: SystemTime, manifest: Json) -> Result<Self, StoreError> {
-        let stamp: String =
-            humantime::format_rfc3339_seconds(started).to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+        let stamp: String = humantime::format_rfc3339_seconds(started)
+            .to_string()
+            .chars()
+            .filter(|c| !matches!(c, '-' | ':'))
+            .collect();
         let path = fresh_folder(out, &format!("{stamp}-{name}"))?;
         let mut dir = Self {
             points: Appended::create(path.join("points.jsonl"))?,
@@ -115,13 +119,17 @@ impl RunDir {
         recording: &Recording,
         ended: SystemTime,
     ) -> Result<(), StoreError> {
-        let began = ended.duration_since(self.started).unwrap_or_default().saturating_sub(Duration::from_nanos(result.window_ns));
+        let began = ended
+            .duration_since(self.started)
+            .unwrap_or_default()
+            .saturating_sub(Duration::from_nanos(result.window_ns));
         let (mut csv, mut hlog) = (String::new(), Vec::new());
         for (second, interval) in recording.intervals.iter().enumerate() {
             let (completed, times) = (interval.completed, &interval.response);
             let at = |quantile| times.value_at_quantile(quantile);
-            csv += &format!(
-                "{index},{},{label},{second},{completed},{},{:.0},{},{},{},{}\n",
+            let _ = writeln!(
+                csv,
+                "{index},{},{label},{second},{completed},{},{:.0},{},{},{},{}",
                 result.repetition,
                 times.len(),
                 times.mean(),
