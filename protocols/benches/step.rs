@@ -25,9 +25,9 @@ const COMMAND: usize = 16;
 trait Subject: Protocol {
     const NAME: &'static str;
     /// Node 0 leads, and the slot that comes next.
-    fn leader() -> (Node<Self>, u64);
+    fn leading() -> (Node<Self>, u64);
     /// Node 1 follows node 0, and the slot that comes next.
-    fn follower() -> (Node<Self>, u64);
+    fn following() -> (Node<Self>, u64);
     fn append(slot: u64) -> Head;
     fn acknowledge(slot: u64) -> Head;
 }
@@ -72,7 +72,7 @@ impl<P: Protocol> Node<P> {
 impl Subject for Raft {
     const NAME: &'static str = "raft";
 
-    fn leader() -> (Node<Self>, u64) {
+    fn leading() -> (Node<Self>, u64) {
         let mut node = Node::<Self>::new(0);
         node.step(Input::Timeout);
         node.now = node.protocol.deadline();
@@ -88,7 +88,7 @@ impl Subject for Raft {
         (node, 2)
     }
 
-    fn follower() -> (Node<Self>, u64) {
+    fn following() -> (Node<Self>, u64) {
         let mut node = Node::<Self>::new(1);
         let probe = Probe { term: 1, prev: Slot(0), prev_term: 0, commit: Slot(0), trim: Slot(0), round: 1 };
         node.hear(0, Message::Probe(probe).head(), &Payload::EMPTY);
@@ -112,11 +112,11 @@ impl Subject for Raft {
 impl Subject for Star {
     const NAME: &'static str = "star";
 
-    fn leader() -> (Node<Self>, u64) {
+    fn leading() -> (Node<Self>, u64) {
         (Node::new(0), 1)
     }
 
-    fn follower() -> (Node<Self>, u64) {
+    fn following() -> (Node<Self>, u64) {
         (Node::new(1), 1)
     }
 
@@ -193,7 +193,7 @@ fn all<P: Subject>(nodes: &mut [Node<P>; 3], frames: &mut Vec<(Recipients, Frame
 
 /// Three nodes, node 0 leading.
 fn cluster<P: Subject>() -> [Node<P>; 3] {
-    let (leader, next) = P::leader();
+    let (leader, next) = P::leading();
     let mut nodes = [leader, Node::new(1), Node::new(2)];
     for slot in 1..next {
         let noop = Head { flags: 1, ..P::append(slot) };
@@ -226,11 +226,11 @@ fn bench<P: Subject>(group: &mut BenchmarkGroup<'_, WallTime>) {
         let name = |role| format!("{}/{role}/batch={commands}/turn={turn}", P::NAME);
         group.throughput(Throughput::Elements(turn));
         group.bench_function(name("leader"), |bencher| {
-            let (mut node, mut next) = P::leader();
+            let (mut node, mut next) = P::leading();
             bencher.iter(|| lead(&mut node, &mut next, turn, &body));
         });
         group.bench_function(name("follower"), |bencher| {
-            let (mut node, mut next) = P::follower();
+            let (mut node, mut next) = P::following();
             bencher.iter(|| follow(&mut node, &mut next, turn, &body));
         });
         group.bench_function(name("three nodes"), |bencher| {

@@ -4,6 +4,11 @@
 //! Built: elections with pre-vote and check-quorum, replication in a window, repair with hints,
 //! leadership transfer. A slot is a batch, so an append carries exactly one entry.
 //!
+//! Not built, and provided for: snapshots (the log is trimmed by agreement until then, see
+//! `replica`), membership change, linearizable reads (a [`Probe`] and its answers name their round),
+//! and recovery (the records, read in order, give term, vote and log: a slot's record overrules all
+//! earlier ones of that slot and after it).
+//!
 //! Two rules hold everything together. *Nothing is promised before it is durable*: a vote and an
 //! acknowledgement wait for [`Input::Durable`], and a leader counts itself no sooner than others.
 //! *Nothing is assumed of a log's end*: a follower acknowledges and commits only what it saw match

@@ -4,5 +4,6 @@
 // The clones that a test makes are not on anyone's hot path.
 #![allow(clippy::disallowed_methods)]
 
+pub mod bench;
 pub mod cluster;
 pub mod script;
