@@ -44,7 +44,7 @@ impl Framer {
     /// # Errors
     /// [`TooLong`] at the first head that claims more than `max_body`; the frames before it are in `inbox`.
     pub fn frames(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
-        self.continue_begun(received, inbox)?;
+        self.continue_begun(received, inbox, false)?;
         if !matches!(self.begun, Begun::Nothing) {
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl Framer {
     /// # Errors
     /// [`TooLong`] if its head says so.
     pub fn turn_over(&mut self, mut rest: BytesMut) -> Result<(), TooLong> {
-        self.continue_begun(&mut rest, &mut Vec::new())?;
+        self.continue_begun(&mut rest, &mut Vec::new(), true)?;
         if rest.is_empty() {
             return Ok(());
         }
@@ -98,8 +98,10 @@ impl Framer {
         (at, Ok(()))
     }
 
-    /// Goes on with a frame that began in an earlier chunk, as far as `received` reaches.
-    fn continue_begun(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
+    /// Goes on with a frame that began in an earlier chunk. Of a payload that does not end in `received`,
+    /// a part is only taken when the chunk is `full`: a piece for each read would let a peer that sends
+    /// byte by byte make this node hold many times what it sent.
+    fn continue_begun(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>, full: bool) -> Result<(), TooLong> {
         if let Begun::Head { bytes, filled } = &mut self.begun {
             let more = received.len().min(Head::BYTES - *filled);
             bytes[*filled..*filled + more].copy_from_slice(&received[..more]);
@@ -114,6 +116,9 @@ impl Framer {
         }
         if let Begun::Body { head, pieces, missing } = &mut self.begun {
             let more = received.len().min(*missing);
+            if more < *missing && !full {
+                return Ok(());
+            }
             if more > 0 {
                 pieces.push(received.split_to(more).freeze());
                 *missing -= more;
@@ -204,6 +209,21 @@ mod tests {
             }
             check(&inbox, &lengths);
         }
+    }
+
+    #[test]
+    fn a_payload_has_a_piece_a_chunk_however_it_trickles_in() {
+        let bytes = encoded(&[1000]);
+        let (mut framer, mut inbox, mut chunk) = (Framer::new(1000), Vec::new(), BytesMut::new());
+        for (at, &byte) in (1..).zip(&bytes) {
+            chunk.extend_from_slice(&[byte]);
+            framer.frames(&mut chunk, &mut inbox).expect("well formed");
+            if at % 300 == 0 {
+                framer.turn_over(std::mem::take(&mut chunk)).expect("well formed");
+            }
+        }
+        check(&inbox, &[1000]);
+        assert_eq!(inbox[0].body.pieces().len(), 4);
     }
 
     #[test]

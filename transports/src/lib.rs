@@ -84,7 +84,8 @@ pub struct Counters {
     pub received_bytes: u64,
     /// Payload bytes copied in user space.
     pub copied_bytes: u64,
-    /// Frames that a full or absent peer did not get.
+    /// Frames that a full or absent peer did not get. What was queued when its connection was lost
+    /// counts here too, and as sent.
     pub dropped_frames: u64,
     /// Connections lost after they were established.
     pub lost_connections: u64,

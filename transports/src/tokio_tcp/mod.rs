@@ -105,11 +105,6 @@ impl TokioTcp {
     pub fn chunks_out(&mut self) -> usize {
         self.node.chunks.out()
     }
-
-    /// The nodes that are connected now.
-    pub fn connected(&self) -> impl Iterator<Item = NodeId> {
-        self.node.connections.iter().flatten().map(Connection::peer)
-    }
 }
 
 impl Transport for TokioTcp {

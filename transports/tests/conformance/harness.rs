@@ -36,15 +36,6 @@ pub(crate) trait Socketed: Transport + Sized + 'static {
     fn chunks_out(&mut self) -> usize;
 }
 
-impl Socketed for quorumbench_transports::tokio_tcp::TokioTcp {
-    fn join(mesh: Mesh) -> io::Result<Self> {
-        Self::join(mesh)
-    }
-    fn chunks_out(&mut self) -> usize {
-        self.chunks_out()
-    }
-}
-
 /// Any [`Socketed`] transport as a subject.
 pub(crate) struct OverSockets<T>(PhantomData<T>);
 

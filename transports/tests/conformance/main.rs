@@ -2,6 +2,7 @@
 //!
 //! A transport over sockets joins the suite with one line at the end of this file.
 
+use quorumbench_transports::Mesh;
 use quorumbench_transports::mem::Mem;
 use quorumbench_transports::tokio_tcp::TokioTcp;
 
@@ -52,6 +53,15 @@ macro_rules! over_sockets {
     ($name:ident, $transport:ty) => {
         mod $name {
             type Subject = crate::OverSockets<$transport>;
+            impl crate::harness::Socketed for $transport {
+                fn join(mesh: crate::Mesh) -> std::io::Result<Self> {
+                    // The type's own method, which goes before this trait's.
+                    <$transport>::join(mesh)
+                }
+                fn chunks_out(&mut self) -> usize {
+                    <$transport>::chunks_out(self)
+                }
+            }
             every_transport! { Subject }
             tests! { $transport:
                 accounting::small_payloads_are_copied_and_counted,
