@@ -169,18 +169,21 @@ impl Sim {
                 _ => self.cut.extend(others.map(|other| (id, other))),
             }
         }
-        self.run(5000 * MS);
-        let leaders: Vec<_> = ids.iter().filter(|id| self.nodes[id.0 as usize].role() == Role::Leader).collect();
-        assert_eq!(leaders.len(), 1, "one of {ids:?} leads");
-        let leader = *leaders[0];
+        self.run(2000 * MS);
         let before = self.chosen.len();
-        let body: Payload = Bytes::from_static(b"the last").into();
-        self.turn(leader, |node, now, out| node.step(now, Input::Submit(&body), out).expect("no frame"));
-        self.run(1000 * MS);
-        assert_eq!(self.chosen.len(), before + 1);
-        for id in ids {
-            assert_eq!(self.delivered[id.0 as usize], before + 1, "{id} delivers everything");
+        let whole = |sim: &Self| ids.iter().all(|id| sim.delivered[id.0 as usize] == sim.chosen.len());
+        // If only one of a bare majority may win, every frame of its election must get through, and a
+        // lossy network takes many attempts. Without loss it is a matter of moments.
+        for _ in 0..if loss > 0.0 { 300 } else { 20 } {
+            if self.chosen.len() == before {
+                self.submit();
+            }
+            self.run(200 * MS);
+            if self.chosen.len() > before && whole(self) {
+                return;
+            }
         }
+        panic!("no progress on {ids:?} after {before} slots: {:?}", self.delivered);
     }
 
     fn run(&mut self, time: u64) {
