@@ -293,6 +293,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "floors are the smallest protocols to test with")]
 mod tests {
     use super::*;
     use crate::batch::Writer;

@@ -48,13 +48,32 @@ impl Framer {
         if !matches!(self.begun, Begun::Nothing) {
             return Ok(());
         }
-        let (whole, outcome) = self.whole(received);
-        let mut run = received.split_to(whole).freeze();
-        while !run.is_empty() {
-            let head = read_head(&run);
-            run.advance(Head::BYTES);
-            inbox.push(Frame { head, body: body(&mut run, head.body_len as usize) });
-        }
+        // Heads without a payload are stepped over together: moving the chunk's front has its price.
+        let mut at = 0;
+        let outcome = loop {
+            if received.len() - at < Head::BYTES {
+                break Ok(());
+            }
+            // The length is read by itself and the head straight into its frame: a head that is taken
+            // apart and put together again on the stack costs more than all else here.
+            let body_len = body_len(&received[at..]);
+            if let Err(too_long) = self.check(body_len) {
+                break Err(too_long);
+            }
+            if body_len == 0 {
+                inbox.push(Frame { head: read_head(&received[at..]), body: Payload::EMPTY });
+                at += Head::BYTES;
+                continue;
+            }
+            if received.len() - at - Head::BYTES < body_len {
+                break Ok(());
+            }
+            let head = read_head(&received[at..]);
+            received.advance(at + Head::BYTES);
+            at = 0;
+            inbox.push(Frame { head, body: Payload::Whole(received.split_to(body_len).freeze()) });
+        };
+        received.advance(at);
         outcome
     }
 
@@ -72,30 +91,14 @@ impl Framer {
             bytes[..rest.len()].copy_from_slice(&rest);
             Begun::Head { bytes, filled: rest.len() }
         } else {
-            let head = self.checked(read_head(&rest))?;
+            let head = read_head(&rest);
+            self.check(head.body_len as usize)?;
             rest.advance(Head::BYTES);
             let missing = head.body_len as usize - rest.len();
             let pieces = if rest.is_empty() { Vec::new() } else { vec![rest.freeze()] };
             Begun::Body { head, pieces, missing }
         };
         Ok(())
-    }
-
-    /// How many bytes at the front of `received` are whole frames.
-    fn whole(&self, received: &[u8]) -> (usize, Result<(), TooLong>) {
-        let mut at = 0;
-        while received.len() - at >= Head::BYTES {
-            let head = match self.checked(read_head(&received[at..])) {
-                Ok(head) => head,
-                Err(too_long) => return (at, Err(too_long)),
-            };
-            let frame = Head::BYTES + head.body_len as usize;
-            if received.len() - at < frame {
-                break;
-            }
-            at += frame;
-        }
-        (at, Ok(()))
     }
 
     /// Goes on with a frame that began in an earlier chunk. Of a payload that does not end in `received`,
@@ -111,7 +114,7 @@ impl Framer {
                 return Ok(());
             }
             let head = read_head(&bytes[..]);
-            let head = self.checked(head)?;
+            self.check(head.body_len as usize)?;
             self.begun = Begun::Body { head, pieces: Vec::new(), missing: head.body_len as usize };
         }
         if let Begun::Body { head, pieces, missing } = &mut self.begun {
@@ -136,10 +139,14 @@ impl Framer {
         Ok(())
     }
 
-    fn checked(&self, head: Head) -> Result<Head, TooLong> {
-        let body_len = head.body_len as usize;
-        if body_len > self.max_body { Err(TooLong { body_len, max_body: self.max_body }) } else { Ok(head) }
+    fn check(&self, body_len: usize) -> Result<(), TooLong> {
+        if body_len > self.max_body { Err(TooLong { body_len, max_body: self.max_body }) } else { Ok(()) }
     }
+}
+
+/// The payload's length in the head at the front of `bytes`, which holds at least one.
+fn body_len(bytes: &[u8]) -> usize {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize
 }
 
 /// The head at the front of `bytes`, which holds at least one.
@@ -147,10 +154,6 @@ fn read_head(bytes: &[u8]) -> Head {
     let mut head = Head::default();
     head.as_mut_bytes().copy_from_slice(&bytes[..Head::BYTES]);
     head
-}
-
-fn body(run: &mut Bytes, len: usize) -> Payload {
-    if len == 0 { Payload::EMPTY } else { Payload::Whole(run.split_to(len)) }
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ impl Gather {
         self.bytes += Head::BYTES;
         self.frames += 1;
         let mut copied = 0;
+        if body.is_empty() {
+            return copied;
+        }
         for piece in body.pieces() {
             if piece.len() < threshold {
                 self.staged.extend_from_slice(piece);

@@ -1,4 +1,5 @@
 //! The one place that knows protocols by name: a point's node, built.
+#![expect(clippy::disallowed_types, reason = "this is that place")]
 
 use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::Raft;

@@ -14,7 +14,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 
-use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Transmit};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
 
 use crate::hello::Hello;
 use crate::pool::Pool;
@@ -496,11 +496,13 @@ impl Uring {
 
 impl Transport for Uring {
     fn send(&mut self, transmits: &mut Vec<Transmit>) -> io::Result<()> {
-        for Transmit { to, head, body } in transmits.drain(..) {
-            for peer in to.iter() {
-                self.push(peer, &head, &body);
+        for Transmit { to, head, body } in transmits.iter() {
+            match *to {
+                Recipients::One(peer) => self.push(peer, head, body),
+                Recipients::Peers(peers) => peers.iter().for_each(|peer| self.push(peer, head, body)),
             }
         }
+        transmits.clear();
         Ok(())
     }
 
