@@ -31,6 +31,7 @@ impl Pool {
 
     /// An empty chunk with all of its capacity, or `None` when every chunk is in somebody's hands.
     pub fn take(&mut self) -> Option<BytesMut> {
+        self.shed();
         let glances = if self.made < self.limit { GLANCES } else { usize::MAX };
         for _ in 0..self.kept.len().min(glances) {
             let mut chunk = self.kept.pop_front()?;
@@ -45,6 +46,16 @@ impl Pool {
         })
     }
 
+    /// Lets the coldest chunk go if half of the others are home too: a burst made more of them than
+    /// are needed, and going round a large set keeps every one of them out of the cache.
+    fn shed(&mut self) {
+        let middle = self.kept.len() / 2;
+        if middle >= GLANCES && self.kept[middle].try_reclaim(self.chunk_bytes) {
+            self.kept.pop_front();
+            self.made -= 1;
+        }
+    }
+
     /// Leaves a chunk with the pool. What was sliced from it may live on; what is in `chunk` itself
     /// is dropped.
     pub fn give(&mut self, mut chunk: BytesMut) {
@@ -52,7 +63,7 @@ impl Pool {
         self.kept.push_back(chunk);
     }
 
-    /// How many chunks were made.
+    /// How many chunks there are, home or not.
     pub fn made(&self) -> usize {
         self.made
     }
@@ -95,5 +106,18 @@ mod tests {
             pool.give(chunk);
         }
         assert_eq!(pool.made(), 2);
+    }
+
+    #[test]
+    fn what_a_burst_made_is_let_go_after_it() {
+        let mut pool = Pool::new(64, 100);
+        let burst: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((burst.len(), pool.made()), (100, 100));
+        burst.into_iter().for_each(|chunk| pool.give(chunk));
+        for _ in 0..1000 {
+            let chunk = pool.take().expect("there are many");
+            pool.give(chunk);
+        }
+        assert!(pool.made() < 10, "{}", pool.made());
     }
 }
