@@ -213,13 +213,13 @@ fn a_stream_by_spinning_and_by_zero_copy() {
 fn payloads_are_sliced_where_the_kernel_put_them() {
     let (mut zero, mut one) = pair(&Options::default(), kernels()[0]);
     for number in 0..10 {
-        one.send(&zero, number, pattern(number, 1000));
+        one.send(&zero, number, pattern(number, 2000));
     }
     let mut inbox = Vec::new();
     settle(&mut one, &mut zero, &mut inbox);
     let addresses: Vec<usize> = inbox.iter().map(|frame| frame.body.pieces()[0].as_ptr() as usize).collect();
     assert_eq!(addresses.len(), 10);
-    assert!(addresses.windows(2).all(|two| two[1] - two[0] == 1000 + Head::BYTES), "one chunk, side by side");
+    assert!(addresses.windows(2).all(|two| two[1] - two[0] == 2000 + Head::BYTES), "one chunk, side by side");
     assert_eq!(one.counters().copied_bytes, 0, "gathered, not copied");
 }
 
@@ -292,7 +292,7 @@ fn an_empty_pool_stops_reading_until_a_chunk_comes_home() {
         let options = Options { chunks: 3, chunk_bytes: 4096, ..Options::default() };
         let (mut zero, mut one) = pair(&options, capabilities);
         for number in 0..100 {
-            one.send(&zero, number, pattern(number, 1000));
+            one.send(&zero, number, pattern(number, 2000));
         }
         let (mut held, mut number) = (Vec::new(), 0);
         settle(&mut one, &mut zero, &mut held);
