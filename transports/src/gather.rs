@@ -75,6 +75,11 @@ impl Gather {
         })
     }
 
+    /// No fewer than the runs that there are.
+    pub fn most_runs(&self) -> usize {
+        2 * self.held.len() + 1
+    }
+
     /// Bytes in all.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -117,6 +122,7 @@ mod tests {
         assert_eq!(push(&mut gather, &Payload::Pieces([large.clone(), small.clone()].into())), 5);
         let runs: Vec<&[u8]> = gather.runs(0).collect();
         assert_eq!(runs.iter().map(|run| run.len()).collect::<Vec<_>>(), [64 + 5 + 64, 600, 64 + 64, 600, 5]);
+        assert!(runs.len() <= gather.most_runs());
         assert_eq!(runs[1].as_ptr(), large.as_ptr(), "held, not copied");
         assert_eq!((gather.bytes(), gather.frames()), (4 * 64 + 2 * 600 + 10, 4));
         gather.clear();
