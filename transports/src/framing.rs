@@ -44,7 +44,7 @@ impl Framer {
     /// # Errors
     /// [`TooLong`] at the first head that claims more than `max_body`; the frames before it are in `inbox`.
     pub fn frames(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
-        self.continue_begun(received, inbox)?;
+        self.continue_begun(received, inbox, false)?;
         if !matches!(self.begun, Begun::Nothing) {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Framer {
     /// # Errors
     /// [`TooLong`] if its head says so.
     pub fn turn_over(&mut self, mut rest: BytesMut) -> Result<(), TooLong> {
-        self.continue_begun(&mut rest, &mut Vec::new())?;
+        self.continue_begun(&mut rest, &mut Vec::new(), true)?;
         if rest.is_empty() {
             return Ok(());
         }
@@ -101,8 +101,9 @@ impl Framer {
         Ok(())
     }
 
-    /// Goes on with a frame that began in an earlier chunk, as far as `received` reaches.
-    fn continue_begun(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
+    /// Goes on with a frame that began in an earlier chunk. Part of a payload is taken only at the
+    /// chunk's end: one piece a chunk, however many receives it came in.
+    fn continue_begun(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>, at_end: bool) -> Result<(), TooLong> {
         if let Begun::Head { bytes, filled } = &mut self.begun {
             let more = received.len().min(Head::BYTES - *filled);
             bytes[*filled..*filled + more].copy_from_slice(&received[..more]);
@@ -117,6 +118,9 @@ impl Framer {
         }
         if let Begun::Body { head, pieces, missing } = &mut self.begun {
             let more = received.len().min(*missing);
+            if more < *missing && !at_end {
+                return Ok(());
+            }
             if more > 0 {
                 pieces.push(received.split_to(more).freeze());
                 *missing -= more;
@@ -207,6 +211,22 @@ mod tests {
             }
             check(&inbox, &lengths);
         }
+    }
+
+    #[test]
+    fn a_payload_has_one_piece_a_chunk() {
+        let bytes = encoded(&[1000]);
+        let (mut framer, mut inbox) = (Framer::new(1000), Vec::new());
+        for chunk in bytes.chunks(300) {
+            let mut received = BytesMut::with_capacity(chunk.len());
+            for byte in chunk {
+                received.extend_from_slice(&[*byte]);
+                framer.frames(&mut received, &mut inbox).expect("well formed");
+            }
+            framer.turn_over(received).expect("well formed");
+        }
+        check(&inbox, &[1000]);
+        assert_eq!(inbox[0].body.pieces().len(), 4);
     }
 
     #[test]
