@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
-use quorumbench_transports::uring::{self, Capabilities, Uring};
+use quorumbench_transports::uring::{Capabilities, Uring};
 use quorumbench_transports::{Clock, Counters, Mesh, Options, Role, Transport, Wait, mem};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -42,10 +42,7 @@ fn uring_ends(options: &Options) -> Ends<Uring> {
 
 /// As on a kernel where a receive takes its whole buffer.
 fn uring_6_1_ends(options: &Options) -> Ends<Uring> {
-    let join = |mesh| {
-        let capabilities = Capabilities { incremental: false, ..uring::probe().expect("a ring") };
-        Uring::join_with(mesh, capabilities).expect("a ring")
-    };
+    let join = |mesh| Uring::join_with(mesh, Capabilities { incremental: false, zero_copy: true }).expect("a ring");
     tcp_ends(options, join)
 }
 

@@ -183,7 +183,8 @@ pub struct Options {
     /// Size of a receive chunk.
     pub chunk_bytes: usize,
     /// How many receive chunks there may be. An empty pool stops reading, and the kernel's flow
-    /// control does the rest.
+    /// control does the rest. It is the sum of its owners: what the kernel may fill (over `uring` 2 to
+    /// 16 a connection, whether anything comes or not), frames begun, and whatever the run holds on to.
     pub chunks: usize,
     /// TCP congestion control, per socket.
     pub congestion: String,

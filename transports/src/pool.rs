@@ -16,12 +16,12 @@ pub struct Pool {
     chunk_bytes: usize,
     limit: usize,
     made: usize,
-    /// A handle on each chunk that was given back; oldest first, because it is the likeliest to be home.
+    /// A handle on each chunk that was given back, in that order.
     kept: VecDeque<BytesMut>,
 }
 
-/// How many of the oldest chunks `take` looks at before it makes a new one.
-const GLANCES: usize = 4;
+/// How many of the newest and of the oldest chunks `take` looks at before it makes another.
+const GLANCES: usize = 8;
 
 impl Pool {
     /// An empty pool; chunks are made when they are first needed.
@@ -30,15 +30,22 @@ impl Pool {
     }
 
     /// An empty chunk with all of its capacity, or `None` when every chunk is in somebody's hands.
+    ///
+    /// The one given back last is tried first: what it holds is still in the cache, and a stream that
+    /// went round all chunks there are would find none of them there.
     pub fn take(&mut self) -> Option<BytesMut> {
-        self.shed();
-        let glances = if self.made < self.limit { GLANCES } else { usize::MAX };
-        for _ in 0..self.kept.len().min(glances) {
-            let mut chunk = self.kept.pop_front()?;
-            if chunk.try_reclaim(self.chunk_bytes) {
-                return Some(chunk);
+        self.taken = self.taken.wrapping_add(1);
+        if self.taken.is_multiple_of(SHED_EVERY) {
+            self.shed();
+        }
+        let count = self.kept.len();
+        let oldest = if self.made < self.limit { GLANCES } else { usize::MAX };
+        let newest_first = (0..count).rev().take(GLANCES);
+        let oldest_first = (0..count.saturating_sub(GLANCES)).take(oldest);
+        for at in newest_first.chain(oldest_first) {
+            if self.kept[at].try_reclaim(self.chunk_bytes) {
+                return self.kept.remove(at);
             }
-            self.kept.push_back(chunk);
         }
         (self.made < self.limit).then(|| {
             self.made += 1;
@@ -46,11 +53,10 @@ impl Pool {
         })
     }
 
-    /// Lets the coldest chunk go if half of the others are home too: a burst made more of them than
-    /// are needed, and going round a large set keeps every one of them out of the cache.
+    /// Lets the coldest chunk go if it is home, and so is the middle one: a burst made more than are needed.
     fn shed(&mut self) {
         let middle = self.kept.len() / 2;
-        if middle >= GLANCES && self.kept[middle].try_reclaim(self.chunk_bytes) {
+        if middle >= GLANCES && [0, middle].iter().all(|&at| self.kept[at].try_reclaim(self.chunk_bytes)) {
             self.kept.pop_front();
             self.made -= 1;
         }
@@ -118,6 +124,6 @@ mod tests {
             let chunk = pool.take().expect("there are many");
             pool.give(chunk);
         }
-        assert!(pool.made() < 10, "{}", pool.made());
+        assert!(pool.made() < 3 * GLANCES, "{}", pool.made());
     }
 }

@@ -68,7 +68,12 @@ pub struct Uring {
 /// # Errors
 /// With an [`Unavailable`] inside that says why not.
 pub fn probe() -> io::Result<Capabilities> {
-    Ring::new().and_then(|mut ring| ring.capabilities()).map_err(|error| Unavailable::explain(&error))
+    open().map(|(_, capabilities)| capabilities)
+}
+
+fn open() -> io::Result<(Ring, Capabilities)> {
+    let open = Ring::new().and_then(|mut ring| ring.capabilities().map(|capabilities| (ring, capabilities)));
+    open.map_err(|error| Unavailable::explain(&error))
 }
 
 /// How many times a spinning wait looks before it reads the clock.
@@ -81,17 +86,17 @@ impl Uring {
     /// With an [`Unavailable`] inside if there is no ring to be had; if the congestion control is
     /// unknown; or the machine's.
     pub fn join(mesh: Mesh) -> io::Result<Self> {
-        Self::join_with(mesh, probe()?)
+        Self::join_with(mesh, Capabilities { incremental: true, zero_copy: true })
     }
 
-    /// Joins a run and uses of the kernel only what `capabilities` says: the way to measure or test
-    /// what an older one would do.
+    /// Joins a run and uses no more of the kernel than `most` says: the way to measure or test what
+    /// an older one would do.
     ///
     /// # Errors
     /// As [`join`](Self::join).
-    pub fn join_with(mesh: Mesh, capabilities: Capabilities) -> io::Result<Self> {
+    pub fn join_with(mesh: Mesh, most: Capabilities) -> io::Result<Self> {
         dial::check(&mesh.options.congestion)?;
-        let ring = Ring::new().map_err(|error| Unavailable::explain(&error))?;
+        let (ring, capabilities) = open()?;
         let hello = Hello::head(&mesh);
         let Mesh { run, id, listener, dial, clock, options, .. } = mesh;
         // A ring gives up at once on a socket that says it must not wait.
@@ -101,7 +106,10 @@ impl Uring {
             run,
             hello,
             clock,
-            capabilities,
+            capabilities: Capabilities {
+                incremental: capabilities.incremental && most.incremental,
+                zero_copy: capabilities.zero_copy && most.zero_copy,
+            },
             listener,
             dials: dial.into_iter().map(Dial::new).collect(),
             connections: Vec::new(),
