@@ -97,8 +97,6 @@ pub struct Outcome {
     pub busiest: NodeStats,
     /// What happened.
     pub events: Vec<Event>,
-    /// Whether each thread had a core of its own.
-    pub pinned: bool,
     /// How long the window was.
     pub window_ns: u64,
 }
@@ -199,7 +197,6 @@ pub fn measure(
         process_cpu_ns,
         busiest: ended.busiest,
         events: control.events(),
-        pinned: ended.pinned,
         window_ns: window.length_ns(),
     })
 }
