@@ -95,6 +95,8 @@ pub struct Outcome {
     pub process_cpu_ns: u64,
     /// What the replica that delivered most did in the window.
     pub busiest: NodeStats,
+    /// What each replica did from its start to the end of the point.
+    pub totals: Vec<NodeStats>,
     /// What happened.
     pub events: Vec<Event>,
     /// Whether each thread had a core of its own.
@@ -198,6 +200,7 @@ pub fn measure(
         clients: ended.clients,
         process_cpu_ns,
         busiest: ended.busiest,
+        totals: ended.totals,
         events: control.events(),
         pinned: ended.pinned,
         window_ns: window.length_ns(),
