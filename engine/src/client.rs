@@ -104,6 +104,10 @@ struct Flight {
 const SEARCH_PAUSE_NS: u64 = 5_000_000;
 /// After so many redirects in a row a batch waits: replicas may point at each other.
 const MAX_REDIRECTS: u8 = 3;
+/// Commands, or else one batch, that come due in one turn. They share its time as the time they were
+/// sent, so a client that is behind must look at the clock now and then: its delay is send lag, and
+/// would otherwise pass for service time.
+const TURN_COMMANDS: usize = 1024;
 /// Chunks that batches are built in. Its owners: the flights, up to [`BatchHead::MAX_AHEAD`], and within
 /// one process the replicas' logs.
 const CHUNKS: usize = 4096;
@@ -258,7 +262,8 @@ impl Client {
         let room = self.room();
         let Stage::Loading { pace: Pace::Open(arrivals), window, recorder, .. } = &mut self.stage else { return };
         let last = now.min(Nanos(window.until.0 - 1));
-        for intended in std::iter::from_fn(|| arrivals.take_due(last)).take(room) {
+        let most = room.min(TURN_COMMANDS.max(self.options.batch_commands));
+        for intended in std::iter::from_fn(|| arrivals.take_due(last)).take(most) {
             if self.full {
                 recorder.late(intended, 1);
             }

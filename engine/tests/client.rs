@@ -256,6 +256,19 @@ fn late_is_what_came_due_without_room() {
     assert_eq!((recording.tally.late, recording.tally.sent), (5, 9));
 }
 
+/// What a client that is behind has to catch up with is its own delay, not the system's: however much
+/// is due at once, it looks at the clock in between.
+#[test]
+fn a_client_that_is_behind_does_not_stamp_all_with_one_time() {
+    let pace = Pace::Open(Arrivals::new(Schedule::Constant, 1e6, Nanos(2), 1));
+    let mut alone = Alone::started(ClientOptions { in_flight_limit: 100_000, ..options(1) }, pace);
+    let commands = |alone: &mut Alone, ns| alone.turn(ns).iter().map(|&(.., commands)| commands).sum::<u32>();
+    assert_eq!(commands(&mut alone, 10 * MS), 1024);
+    assert!(alone.client.deadline() <= alone.now, "it goes on at once");
+    let turns = (0..20).map(|_| commands(&mut alone, 1000)).collect::<Vec<_>>();
+    assert_eq!(turns.iter().sum::<u32>() + 1024, 10_020);
+}
+
 #[test]
 fn intended_times_are_those_of_the_schedule() {
     let mut network = found::<Echo>(1, options(1));

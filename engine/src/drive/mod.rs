@@ -21,8 +21,8 @@ mod seat;
 mod threads;
 
 use cluster::Cluster;
-use control::Control;
 pub use control::Phase;
+use control::{Begun, Control};
 
 /// Something to do to the cluster while it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +166,8 @@ impl std::error::Error for DriveError {
 
 /// How long a fresh cluster may take to answer its first request.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Between the first answer and the first command.
-const LEAD_NS: u64 = 1_000_000;
+/// Between the first answer and the first command: long enough for every client to hear of it.
+const LEAD_NS: u64 = control::LOOK_NS + 5_000_000;
 /// How often the measuring thread looks up.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -238,9 +238,10 @@ fn conduct(
         Ok(control.clients_ready() == cluster.clients())
     })?;
 
-    let from = clock.now() + LEAD_NS + run.warmup.as_nanos() as u64;
+    let load_from = clock.now() + LEAD_NS;
+    let from = load_from + run.warmup.as_nanos() as u64;
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
-    control.begin(window, window.until + drain_limit_ns(point));
+    control.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
     wait(cluster, Phase::WarmingUp, &mut |_| Ok(clock.now() >= window.from))?;
 
     let cpu_before = control::process_cpu_ns();
