@@ -127,6 +127,9 @@ pub fn run(
                 }
                 observer.finished(&result);
                 finished.points.push(result);
+                if let Err(error) = dir.progress(finished.points.len()) {
+                    finished.failure = Some(RunError::Store(error));
+                }
             }
             Err(DriveError::Interrupted) => finished.failure = Some(RunError::Interrupted),
             Err(source) => finished.failure = Some(RunError::Drive { label, source }),
