@@ -46,8 +46,8 @@ pub struct Client {
     in_flight: usize,
     /// No flight is to be sent again before this.
     retry_at: Nanos,
-    /// The last turn that sent what was due. A command that was due by then, and goes out now, is late.
-    last_load: Nanos,
+    /// Open loop: the last turn left no room. What has come due since then is late.
+    full: bool,
 }
 
 /// A client's settings.
@@ -106,6 +106,10 @@ struct Flight {
 const SEARCH_PAUSE_NS: u64 = 5_000_000;
 /// After so many redirects in a row a batch waits: replicas may point at each other.
 const MAX_REDIRECTS: u8 = 3;
+/// Commands, or else one batch, that come due in one turn. They share its time as the time they were
+/// sent, so a client that is behind must look at the clock now and then: its delay is send lag, and
+/// would otherwise pass for service time.
+const TURN_COMMANDS: usize = 1024;
 /// Chunks that batches are built in. Its owners: the flights, up to [`BatchHead::MAX_AHEAD`], and within
 /// one process the replicas' logs.
 const CHUNKS: usize = 16_384;
@@ -132,7 +136,7 @@ impl Client {
             due: VecDeque::new(),
             in_flight: 0,
             retry_at: Nanos::NEVER,
-            last_load: Nanos::ZERO,
+            full: false,
             reserve,
             options,
         }
@@ -159,16 +163,19 @@ impl Client {
     /// When to take the next turn if nothing arrives.
     pub fn deadline(&self) -> Nanos {
         let due = match &self.stage {
-            Stage::Loading { pace: Pace::Open(arrivals), window, .. }
-                if self.room() > 0 && arrivals.next() < window.until =>
-            {
+            Stage::Loading { pace: Pace::Open(arrivals), window, .. } => {
                 let lingering = self.due.front().map(|&first| first + self.options.linger.as_nanos() as u64);
-                lingering.unwrap_or(Nanos::NEVER).min(arrivals.next())
+                let next = Some(arrivals.next()).filter(|&next| self.room() > 0 && next < window.until);
+                lingering.unwrap_or(Nanos::NEVER).min(next.unwrap_or(Nanos::NEVER))
             }
             Stage::Searching { answered: false } if self.flights.is_empty() => Nanos::ZERO,
             _ => Nanos::NEVER,
         };
-        due.min(self.retry_at)
+        let give_up = match self.stage {
+            Stage::Loading { give_up_at, .. } => give_up_at,
+            Stage::Searching { .. } => Nanos::NEVER,
+        };
+        due.min(self.retry_at).min(give_up)
     }
 
     /// What the last turn wants sent. The transport empties it.
@@ -260,13 +267,14 @@ impl Client {
         let room = self.room();
         let Stage::Loading { pace: Pace::Open(arrivals), window, recorder, .. } = &mut self.stage else { return };
         let last = now.min(Nanos(window.until.0 - 1));
-        for intended in std::iter::from_fn(|| arrivals.take_due(last)).take(room) {
-            if intended <= self.last_load {
+        let most = room.min(TURN_COMMANDS.max(self.options.batch_commands));
+        for intended in std::iter::from_fn(|| arrivals.take_due(last)).take(most) {
+            if self.full {
                 recorder.late(intended, 1);
             }
             self.due.push_back(intended);
         }
-        self.last_load = now;
+        self.full = self.room() == 0;
         let linger = self.options.linger.as_nanos() as u64;
         while let Some(&first) = self.due.front() {
             let full = self.due.len() >= self.options.batch_commands;

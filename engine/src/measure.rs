@@ -36,6 +36,8 @@ pub struct Window {
 /// Plain counts over the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
+    /// Commands sent from the start of the load on, in the window or not, each once.
+    pub sent: u64,
     /// Commands intended in the window.
     pub intended: u64,
     /// Commands answered in the window, whenever they were intended.
@@ -112,6 +114,7 @@ impl Recorder {
     pub fn sent(&mut self, now: Nanos, commands: u64) {
         self.account_in_flight(now);
         self.in_flight += commands;
+        self.tally.sent += commands;
     }
 
     /// `commands` commands that went out at `sent` were answered, all at once.
@@ -229,6 +232,7 @@ impl Recording {
             add(&mut mine.response, &theirs.response);
         }
         let (mine, theirs) = (&mut self.tally, &other.tally);
+        mine.sent += theirs.sent;
         mine.intended += theirs.intended;
         mine.completed += theirs.completed;
         mine.unanswered += theirs.unanswered;

@@ -52,6 +52,8 @@ pub struct NodeStats {
     pub slots: u64,
     /// Commands in them, the ones applied before included.
     pub commands: u64,
+    /// Commands applied to the state machine: each at most once.
+    pub applied: u64,
     /// Batches that were delivered a second time and not applied again.
     pub duplicates: u64,
     /// Frames that no correct peer sends.
@@ -70,6 +72,7 @@ impl NodeStats {
             turns: self.turns - earlier.turns,
             slots: self.slots - earlier.slots,
             commands: self.commands - earlier.commands,
+            applied: self.applied - earlier.applied,
             duplicates: self.duplicates - earlier.duplicates,
             malformed: self.malformed - earlier.malformed,
             busy: self.busy - earlier.busy,
@@ -240,6 +243,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     fn apply(&mut self, head: &BatchHead, body: &Payload) -> Option<Bytes> {
         match self.sessions.seen(head) {
             Seen::New => {
+                self.stats.applied += u64::from(head.commands);
                 self.machine.apply(head, Commands::new(head, body), &mut self.results);
                 let results = self.results.split().freeze();
                 self.sessions.apply(head, results.clone());

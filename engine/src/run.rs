@@ -127,6 +127,9 @@ pub fn run(
                 }
                 observer.finished(&result);
                 finished.points.push(result);
+                if let Err(error) = dir.progress(finished.points.len()) {
+                    finished.failure = Some(RunError::Store(error));
+                }
             }
             Err(DriveError::Interrupted) => finished.failure = Some(RunError::Interrupted),
             Err(source) => finished.failure = Some(RunError::Drive { label, source }),
@@ -150,8 +153,9 @@ pub fn run(
 }
 
 /// The order of a run: repetition by repetition, so that what is compared is interleaved; within one,
-/// the points that differ only in their protocol stand together, floors first, because the others
-/// are read against them. Groups, and the protocols in one, come in a seeded random order.
+/// the points that differ only in their protocol stand together, echo first and then star, because the
+/// others are read against both, and star against echo. Groups, and the protocols in one, come in a
+/// seeded random order.
 fn plan(points: &[Point], spec: &Spec) -> Vec<Shot> {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, point) in points.iter().enumerate() {
@@ -165,7 +169,10 @@ fn plan(points: &[Point], spec: &Spec) -> Vec<Shot> {
         shuffle(&mut groups, &mut order);
         for mut group in groups {
             shuffle(&mut group, &mut order);
-            group.sort_by_key(|&index| !points[index].cluster.protocol.is_floor());
+            group.sort_by_key(|&index| match points[index].cluster.protocol {
+                ProtocolName::Echo => 0,
+                protocol => 1 + u8::from(!protocol.is_floor()),
+            });
             plan.extend(group.into_iter().map(|point| {
                 let seed = seeds.fork(point as u64).fork(repetition as u64).next_u64();
                 Shot { point, repetition, seed }
@@ -337,7 +344,8 @@ mod tests {
         assert_eq!(plan.len(), 36);
         for (index, shots) in plan.chunks(3).enumerate() {
             let protocols: Vec<_> = shots.iter().map(|shot| points[shot.point].cluster.protocol).collect();
-            assert_eq!(protocols[2], ProtocolName::Raft, "floors come first");
+            let expected = [ProtocolName::Echo, ProtocolName::Star, ProtocolName::Raft];
+            assert_eq!(protocols, expected, "floors come before what stands on them");
             assert!(shots.iter().all(|shot| shot.repetition == index / 3), "repetition by repetition");
             assert!(shots.iter().all(|shot| points[shot.point].load.arrival == points[shots[0].point].load.arrival));
         }

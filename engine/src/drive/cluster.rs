@@ -32,6 +32,7 @@ pub(super) struct Ended {
     pub(super) replicas: Usage,
     pub(super) clients: Usage,
     pub(super) busiest: NodeStats,
+    pub(super) totals: Vec<NodeStats>,
 }
 
 struct ReplicaThread {
@@ -107,12 +108,13 @@ impl Cluster {
     /// Joins every thread, once the control has said stop.
     pub(super) fn join(mut self) -> Result<Ended, DriveError> {
         let mut outcome = Ok(());
-        let (mut replicas, mut busiest) = (Usage::default(), NodeStats::default());
+        let (mut replicas, mut busiest, mut totals) = (Usage::default(), NodeStats::default(), Vec::new());
         for thread in &mut self.replicas {
             outcome = outcome.and(thread.wait());
             if let State::Down(end) = &thread.state {
                 replicas = replicas.plus(end.meter.usage());
                 busiest = std::cmp::max_by_key(busiest, end.meter.stats(), |stats| stats.commands);
+                totals.push(end.replica.stats());
             }
         }
         let (mut clients, mut recording) = (Usage::default(), None::<Recording>);
@@ -130,7 +132,7 @@ impl Cluster {
         }
         outcome?;
         let recording = recording.ok_or(DriveError::Interrupted)?;
-        Ok(Ended { recording, replicas, clients, busiest })
+        Ok(Ended { recording, replicas, clients, busiest, totals })
     }
 
     fn leader(&self) -> Option<usize> {

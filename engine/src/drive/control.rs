@@ -31,11 +31,20 @@ pub(super) struct Control {
     shared: Arc<Shared>,
 }
 
+/// What clients are told when it begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// Open loops' schedules start here, on whichever thread and however late that thread hears of it.
+    pub(super) load_from: Nanos,
+    pub(super) window: Window,
+    pub(super) give_up_at: Nanos,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
-    /// The window and when to give up; set once all clients are ready.
-    begun: OnceLock<(Window, Nanos)>,
+    /// Set once all clients are ready.
+    begun: OnceLock<Begun>,
     clients_ready: AtomicUsize,
     clients_finished: AtomicUsize,
     /// Rare: elections, faults.
@@ -59,16 +68,16 @@ impl Control {
         self.shared.stop.load(Ordering::Relaxed)
     }
 
-    pub(super) fn begin(&self, window: Window, give_up_at: Nanos) {
-        self.shared.begun.set((window, give_up_at)).expect("a point begins once");
+    pub(super) fn begin(&self, begun: Begun) {
+        self.shared.begun.set(begun).expect("a point begins once");
     }
 
-    pub(super) fn begun(&self) -> Option<(Window, Nanos)> {
+    pub(super) fn begun(&self) -> Option<Begun> {
         self.shared.begun.get().copied()
     }
 
     pub(super) fn window(&self) -> Option<Window> {
-        self.begun().map(|(window, _)| window)
+        self.begun().map(|begun| begun.window)
     }
 
     pub(super) fn client_is_ready(&self) {
@@ -119,7 +128,7 @@ struct Reading {
 }
 
 /// A thread looks at the phases at least this often.
-const LOOK_NS: u64 = 20_000_000;
+pub(super) const LOOK_NS: u64 = 20_000_000;
 
 impl Meter {
     /// Call it every turn: reads when the window opens and when it closes.

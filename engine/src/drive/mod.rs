@@ -21,8 +21,8 @@ mod seat;
 mod threads;
 
 use cluster::Cluster;
-use control::Control;
 pub use control::Phase;
+use control::{Begun, Control};
 
 /// Something to do to the cluster while it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +95,12 @@ pub struct Outcome {
     pub process_cpu_ns: u64,
     /// What the replica that delivered most did in the window.
     pub busiest: NodeStats,
+    /// What each replica did from its start to the end of the point.
+    pub totals: Vec<NodeStats>,
     /// What happened.
     pub events: Vec<Event>,
+    /// How many cores the threads had between them.
+    pub cores: usize,
     /// How long the window was.
     pub window_ns: u64,
 }
@@ -162,8 +166,8 @@ impl std::error::Error for DriveError {
 
 /// How long a fresh cluster may take to answer its first request.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Between the first answer and the first command.
-const LEAD_NS: u64 = 1_000_000;
+/// Between the first answer and the first command: long enough for every client to hear of it.
+const LEAD_NS: u64 = control::LOOK_NS + 5_000_000;
 /// How often the measuring thread looks up.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -196,7 +200,9 @@ pub fn measure(
         clients: ended.clients,
         process_cpu_ns,
         busiest: ended.busiest,
+        totals: ended.totals,
         events: control.events(),
+        cores: threads::cores().len(),
         window_ns: window.length_ns(),
     })
 }
@@ -232,9 +238,10 @@ fn conduct(
         Ok(control.clients_ready() == cluster.clients())
     })?;
 
-    let from = clock.now() + LEAD_NS + run.warmup.as_nanos() as u64;
+    let load_from = clock.now() + LEAD_NS;
+    let from = load_from + run.warmup.as_nanos() as u64;
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
-    control.begin(window, window.until + drain_limit_ns(point));
+    control.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
     wait(cluster, Phase::WarmingUp, &mut |_| Ok(clock.now() >= window.from))?;
 
     let cpu_before = control::process_cpu_ns();

@@ -117,10 +117,9 @@ pub(super) fn run_client(
         let deadline = client.deadline().min(meter.deadline(now, begun));
         transport.recv(deadline, &mut client.inbox)?;
         let now = control.clock().now();
-        if let (Some((window, give_up_at)), true) = (control.begun(), pace.is_some()) {
-            begun = Some(window);
-            let pace = pace.take().expect("it was just there");
-            client.start(pace(now), window, give_up_at);
+        if let Some((at, pace)) = control.begun().and_then(|at| Some((at, pace.take()?))) {
+            begun = Some(at.window);
+            client.start(pace(at.load_from), at.window, at.give_up_at);
         }
         client.turn(now);
         transport.send(client.transmits())?;

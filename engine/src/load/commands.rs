@@ -2,8 +2,8 @@
 
 use bytes::{BufMut, BytesMut};
 use quorumbench_protocols::Prng;
-use rand_distr::{Distribution, Zipf};
 
+use super::zipf::Zipf;
 use crate::machine::KvCommand;
 use crate::spec::Keys;
 
@@ -30,8 +30,8 @@ pub enum Mix {
 #[derive(Debug)]
 pub struct CommandStream {
     mix: Mix,
-    zipf: Option<Zipf<f64>>,
-    random: Random,
+    zipf: Option<Zipf>,
+    prng: Prng,
 }
 
 impl CommandStream {
@@ -41,12 +41,10 @@ impl CommandStream {
     /// If there are no keys, or the exponent is negative or no number.
     pub fn new(mix: Mix, seed: u64) -> Self {
         let zipf = match mix {
-            Mix::Kv { keys: Keys::Zipf { count, exponent }, .. } => {
-                Some(Zipf::new(count as f64, exponent).expect("a count above zero and an exponent from zero"))
-            }
+            Mix::Kv { keys: Keys::Zipf { count, exponent }, .. } => Some(Zipf::new(count, exponent)),
             _ => None,
         };
-        Self { mix, zipf, random: Random(Prng::new(seed)) }
+        Self { mix, zipf, prng: Prng::new(seed) }
     }
 
     /// The most bytes that a command can have.
@@ -63,7 +61,7 @@ impl CommandStream {
             Mix::Opaque { payload } => chunk.put_bytes(0x5a, payload),
             Mix::Kv { payload, reads, .. } => {
                 let key = self.key().to_le_bytes();
-                if self.random.0.unit() < reads {
+                if self.prng.unit() < reads {
                     KvCommand::Get(&key).write(chunk);
                 } else {
                     KvCommand::write_put(chunk, &key, |chunk| chunk.put_bytes(0x5a, payload));
@@ -74,33 +72,10 @@ impl CommandStream {
 
     fn key(&mut self) -> u64 {
         match (self.mix, &self.zipf) {
-            (_, Some(zipf)) => zipf.sample(&mut self.random) as u64 - 1,
-            (Mix::Kv { keys: Keys::Uniform { count }, .. }, None) => self.random.0.below(count),
+            (_, Some(zipf)) => zipf.draw(&mut self.prng),
+            (Mix::Kv { keys: Keys::Uniform { count }, .. }, None) => self.prng.below(count),
             _ => 0,
         }
-    }
-}
-
-/// Our generator, as the distributions want it.
-#[derive(Debug)]
-struct Random(Prng);
-
-impl rand::TryRng for Random {
-    type Error = std::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        Ok((self.0.next_u64() >> 32) as u32)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(self.0.next_u64())
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.0.next_u64().to_le_bytes()[..chunk.len()]);
-        }
-        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod commands;
+mod zipf;
 
 pub use arrivals::{Arrivals, Schedule};
 pub use commands::{CommandStream, Mix};

@@ -110,7 +110,7 @@ impl RunDir {
     /// its window closed.
     ///
     /// # Errors
-    /// [`StoreError`]; then nothing of the point is in `points.jsonl`.
+    /// [`StoreError`]; then nothing of the point is in any file.
     pub fn append(
         &mut self,
         index: usize,
@@ -145,10 +145,23 @@ impl RunDir {
         }
         let mut line = serde_json::to_vec(result).expect("a result has no keys but strings");
         line.push(b'\n');
-        self.intervals.append(csv.as_bytes())?;
-        self.latency.append(&hlog)?;
-        self.points.append(&line)?;
-        self.write_manifest("running", index + 1)
+        let (intervals, latency) = (self.intervals.len, self.latency.len);
+        let appended = self.intervals.append(csv.as_bytes());
+        let appended = appended.and_then(|()| self.latency.append(&hlog)).and_then(|()| self.points.append(&line));
+        if appended.is_err() {
+            self.intervals.cut_back(intervals);
+            self.latency.cut_back(latency);
+        }
+        appended
+    }
+
+    /// Says in the manifest how many points are there. Apart from [`append`](Self::append), because
+    /// where this fails the point is stored all the same.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old manifest is still there.
+    pub fn progress(&mut self, points: usize) -> Result<(), StoreError> {
+        self.write_manifest("running", points)
     }
 
     /// Says in the manifest how the run ended.
@@ -188,13 +201,19 @@ impl Appended {
     /// Adds `piece`, or leaves the file as it was.
     fn append(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         if let Err(source) = self.file.write_all(piece).and_then(|()| self.file.sync_data()) {
-            // A full disk may have taken part of it. Cutting that off needs no space.
-            let _ = self.file.set_len(self.len);
-            let _ = self.file.seek(io::SeekFrom::Start(self.len));
+            // A full disk may have taken part of it.
+            self.cut_back(self.len);
             return Err(StoreError { path: self.path.clone(), source });
         }
         self.len += piece.len() as u64;
         Ok(())
+    }
+
+    /// Takes off what lies beyond `len`. That needs no space, and nothing can be done if it fails.
+    fn cut_back(&mut self, len: u64) {
+        let _ = self.file.set_len(len);
+        let _ = self.file.seek(io::SeekFrom::Start(len));
+        self.len = len;
     }
 }
 

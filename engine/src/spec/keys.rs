@@ -159,6 +159,9 @@ table! {
         REPLICAS = key("replicas", count(1, 63), "3",
             "replicas of each batch",
             |to, value| to.point.cluster.replicas = value.count()).axis();
+        GROUPS = key("groups", count(1, 1), "1",
+            "consensus groups over the same nodes: one is all there is so far",
+            |_, _| ());
         TRANSPORT = key("transport", Kind::Choice(TransportName::CHOICES), "uring",
             "what moves frames between nodes",
             |to, value| to.point.cluster.transport = value.choice(TransportName::named)).axis();

@@ -1,0 +1,77 @@
+//! What the tests share: specs from a few lines, runs into a folder that goes away, the folder read back.
+
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use quorumbench::drive::{self, Fault, Outcome, Phase};
+use quorumbench::results::PointResult;
+use quorumbench::run::{self, Experiment, Finished, Observer};
+use quorumbench::spec::Spec;
+use tempfile::TempDir;
+
+pub mod network;
+
+/// A spec from the lines that matter to a test.
+pub fn spec(text: &str) -> Spec {
+    Spec::parse(&format!("name = \"test\"\n{text}"), "test.toml", &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Whether this machine gives out rings; says why not. Tests on them then have nothing to test.
+pub fn uring_works() -> bool {
+    let probed = quorumbench_transports::uring::probe();
+    if let Err(error) = &probed {
+        println!("skipped: {error}");
+    }
+    probed.is_ok()
+}
+
+/// A run, and its folder for as long as this lives.
+pub struct Ran {
+    pub finished: Finished,
+    pub out: TempDir,
+}
+
+/// Runs all of `spec`.
+pub fn run_spec(spec: &Spec, faults: &[Fault]) -> Ran {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let finished = run_into(spec, faults, out.path());
+    Ran { finished, out }
+}
+
+/// Runs all of `spec` into `out`.
+pub fn run_into(spec: &Spec, faults: &[Fault], out: &Path) -> Finished {
+    let config = Path::new("test.toml");
+    let experiment = Experiment { spec, config, out, command_line: vec!["test".into()], faults };
+    run::run(&experiment, &AtomicBool::new(false), &mut Silence).expect("the folder can be made")
+}
+
+/// Measures the only point of a spec.
+pub fn measure(text: &str, faults: &[Fault]) -> Outcome {
+    let spec = spec(text);
+    let [point] = &spec.points()[..] else { panic!("one point") };
+    drive::measure(point, spec.run(), 1, faults, &AtomicBool::new(false), &mut |_| ())
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+struct Silence;
+
+impl Observer for Silence {
+    fn begin(&mut self, _index: usize, _total: usize, _label: &str) {}
+    fn phase(&mut self, _phase: Phase) {}
+    fn finished(&mut self, _result: &PointResult) {}
+}
+
+/// The lines of a run's `points.jsonl`.
+pub fn points_on_disk(dir: &Path) -> Vec<PointResult> {
+    let text = std::fs::read_to_string(dir.join("points.jsonl")).expect("points.jsonl");
+    assert!(text.is_empty() || text.ends_with('\n'), "no line is half-written");
+    text.lines().map(|line| serde_json::from_str(line).expect("a point a line")).collect()
+}
+
+/// A run's `manifest.json`.
+pub fn manifest(dir: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(dir.join("manifest.json")).expect("manifest.json");
+    serde_json::from_str(&text).expect("JSON")
+}
