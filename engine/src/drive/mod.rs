@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
+use rustix::io::Errno;
 
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
@@ -143,7 +144,11 @@ pub enum DriveError {
 impl std::fmt::Display for DriveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Transport { node, source } => write!(f, "{node}: {source}"),
+            Self::Transport { node, source } => {
+                let out_of_files = source.raw_os_error() == Some(Errno::MFILE.raw_os_error());
+                let hint = if out_of_files { "; raise the limit of open files with `ulimit -n`" } else { "" };
+                write!(f, "{node}: {source}{hint}")
+            }
             Self::NoAnswer { waited } => write!(
                 f,
                 "no replica answered a client within {} s; is `cluster.election_timeout` too short for this machine?",
