@@ -30,6 +30,8 @@ pub struct Client {
     stage: Stage,
     pool: Pool,
     chunk: Option<BytesMut>,
+    /// The most bytes that a batch can have: what a chunk must have left for another.
+    reserve: usize,
     /// Batches from the first unanswered one on, in order of sequence.
     flights: VecDeque<Flight>,
     /// The sequence of the first flight.
@@ -110,13 +112,15 @@ const MAX_REDIRECTS: u8 = 3;
 const TURN_COMMANDS: usize = 1024;
 /// Chunks that batches are built in. Its owners: the flights, up to [`BatchHead::MAX_AHEAD`], and within
 /// one process the replicas' logs.
-const CHUNKS: usize = 4096;
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNKS: usize = 16_384;
+const CHUNK_BYTES: usize = 64 << 10;
 
 impl Client {
     /// A client that has not found its cluster yet.
     pub fn new(options: ClientOptions, commands: CommandStream) -> Self {
-        let chunk_bytes = CHUNK_BYTES.max(2 * options.batch_bytes);
+        let full_batch = options.batch_commands * (BatchHead::PREFIX + commands.max_bytes());
+        let reserve = options.batch_bytes.min(BatchHead::BYTES + full_batch);
+        let chunk_bytes = CHUNK_BYTES.max(2 * reserve);
         Self {
             inbox: Vec::new(),
             transmits: Vec::new(),
@@ -133,6 +137,7 @@ impl Client {
             in_flight: 0,
             retry_at: Nanos::NEVER,
             full: false,
+            reserve,
             options,
         }
     }
@@ -297,7 +302,7 @@ impl Client {
         }
         let commands = writer.commands();
         let body = Payload::from(writer.finish());
-        if chunk.capacity() < self.options.batch_bytes {
+        if chunk.capacity() < self.reserve {
             self.pool.give(chunk);
         } else {
             self.chunk = Some(chunk);

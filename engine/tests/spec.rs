@@ -39,7 +39,8 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((load.clients, load.payload, load.in_flight_limit), (1, 16, 65536));
     assert_eq!((load.keys, load.resend), (Keys::Uniform { count: 1_000_000 }, Duration::from_secs(1)));
     let transport = &point.transport_options;
-    assert_eq!((transport.congestion.as_str(), transport.gather_threshold), ("cubic", 512));
+    let built_in = quorumbench_transports::Options::default();
+    assert_eq!((&transport.congestion, transport.gather_threshold), (&built_in.congestion, built_in.gather_threshold));
     assert_eq!(transport.zero_copy_threshold, None);
     let run = spec.run();
     assert_eq!((run.warmup.as_secs(), run.duration.as_secs(), run.repetitions, run.seed), (1, 5, 1, 1));
@@ -125,7 +126,7 @@ fn coordinates_are_full_and_in_their_shortest_form() {
         "election_timeout": "300ms", "heartbeat": "50ms",
         "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,
         "arrival": "poisson", "rate": 50000, "clients": 16, "payload": "64B", "resend": "1s", "in_flight_limit": 65536,
-        "zero_copy_threshold": "off", "gather_threshold": "512B",
+        "zero_copy_threshold": "off", "gather_threshold": "1KiB",
     });
     assert_eq!(serde_json::Value::from(point.axes()), expected);
     let axes = Spec::keys().iter().filter(|key| key.axis && point.coordinate(key).is_some());

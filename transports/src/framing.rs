@@ -217,16 +217,20 @@ mod tests {
     #[test]
     fn a_payload_has_a_piece_a_chunk_however_it_trickles_in() {
         let bytes = encoded(&[1000]);
-        let (mut framer, mut inbox, mut chunk) = (Framer::new(1000), Vec::new(), BytesMut::new());
-        for (at, &byte) in (1..).zip(&bytes) {
-            chunk.extend_from_slice(&[byte]);
-            framer.frames(&mut chunk, &mut inbox).expect("well formed");
-            if at % 300 == 0 {
-                framer.turn_over(std::mem::take(&mut chunk)).expect("well formed");
+        let (mut framer, mut inbox, mut starts) = (Framer::new(1000), Vec::new(), Vec::new());
+        for chunk_bytes in bytes.chunks(300) {
+            let mut chunk = BytesMut::with_capacity(300);
+            starts.push(chunk.as_ptr() as usize);
+            for &byte in chunk_bytes {
+                chunk.extend_from_slice(&[byte]);
+                framer.frames(&mut chunk, &mut inbox).expect("well formed");
             }
+            framer.turn_over(chunk).expect("well formed");
         }
         check(&inbox, &[1000]);
-        assert_eq!(inbox[0].body.pieces().len(), 4);
+        starts[0] += Head::BYTES;
+        let pieces: Vec<usize> = inbox[0].body.pieces().iter().map(|piece| piece.as_ptr() as usize).collect();
+        assert_eq!(pieces, starts, "each where it was received");
     }
 
     #[test]

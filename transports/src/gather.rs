@@ -13,10 +13,19 @@ use zerocopy::IntoBytes;
 pub struct Gather {
     /// Heads and small payloads, in order.
     staged: Vec<u8>,
-    /// Large payloads, each with the offset in `staged` that it comes before.
-    held: Vec<(usize, Bytes)>,
+    /// Large payloads, in order.
+    held: Vec<Held>,
     bytes: usize,
     frames: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// The offset in `staged` that it comes before.
+    at: usize,
+    /// Bytes of the whole list up to its end.
+    end: usize,
+    bytes: Bytes,
 }
 
 impl Gather {
@@ -34,7 +43,8 @@ impl Gather {
                 self.staged.extend_from_slice(piece);
                 copied += piece.len();
             } else if !piece.is_empty() {
-                self.held.push((self.staged.len(), piece.clone()));
+                let end = self.bytes + piece.len();
+                self.held.push(Held { at: self.staged.len(), end, bytes: piece.clone() });
             }
             self.bytes += piece.len();
         }
@@ -49,19 +59,25 @@ impl Gather {
 
     /// The contiguous runs in order, after the first `skip` bytes.
     pub fn runs(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
-        let mut from = 0;
-        let ends = self.held.iter().map(|(end, bytes)| (*end, &bytes[..]));
+        // A long list is written in many parts: what is over is not walked through each time.
+        let over = self.held.partition_point(|held| held.end <= skip);
+        let (mut from, mut skip) = self.held[..over].last().map_or((0, skip), |held| (held.at, skip - held.end));
+        let ends = self.held[over..].iter().map(|held| (held.at, &held.bytes[..]));
         let runs = ends.chain([(self.staged.len(), &[][..])]).flat_map(move |(end, held)| {
             let run = &self.staged[from..end];
             from = end;
             [run, held]
         });
-        let mut skip = skip;
         runs.filter_map(move |run| {
             let skipped = run.len().min(skip);
             skip -= skipped;
             (run.len() > skipped).then(|| &run[skipped..])
         })
+    }
+
+    /// No fewer than the runs that there are.
+    pub fn most_runs(&self) -> usize {
+        2 * self.held.len() + 1
     }
 
     /// Bytes in all.
@@ -106,6 +122,7 @@ mod tests {
         assert_eq!(push(&mut gather, &Payload::Pieces([large.clone(), small.clone()].into())), 5);
         let runs: Vec<&[u8]> = gather.runs(0).collect();
         assert_eq!(runs.iter().map(|run| run.len()).collect::<Vec<_>>(), [64 + 5 + 64, 600, 64 + 64, 600, 5]);
+        assert!(runs.len() <= gather.most_runs());
         assert_eq!(runs[1].as_ptr(), large.as_ptr(), "held, not copied");
         assert_eq!((gather.bytes(), gather.frames()), (4 * 64 + 2 * 600 + 10, 4));
         gather.clear();

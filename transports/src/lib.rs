@@ -172,7 +172,9 @@ pub struct Options {
     /// The longest payload accepted; a longer one is malformed, and nothing is reserved for it.
     pub max_body: usize,
     /// Payloads below this are copied next to their heads: an entry of a gather list costs more than
-    /// copying a few hundred bytes.
+    /// copying a few hundred bytes. Measured over `uring` (CPU of both ends, a frame of a batch of
+    /// 128, copied against by handle): 512 B 158 against 212 ns, 1 KiB 249 against 266, 2 KiB 336
+    /// against 360, 4 KiB 575 against 573; the payload was in the cache, which favours the copy.
     pub gather_threshold: usize,
     /// Writes of at least this many bytes go out by zero-copy send, where the transport has it.
     pub zero_copy_threshold: Option<usize>,
@@ -181,7 +183,8 @@ pub struct Options {
     /// Size of a receive chunk.
     pub chunk_bytes: usize,
     /// How many receive chunks there may be. An empty pool stops reading, and the kernel's flow
-    /// control does the rest.
+    /// control does the rest. It is the sum of its owners: what the kernel may fill (over `uring` 2 to
+    /// 16 a connection, whether anything comes or not), frames begun, and whatever the run holds on to.
     pub chunks: usize,
     /// TCP congestion control, per socket.
     pub congestion: String,
@@ -192,7 +195,7 @@ impl Default for Options {
         Self {
             wait: Wait::Block,
             max_body: 16 << 20,
-            gather_threshold: 512,
+            gather_threshold: 1024,
             zero_copy_threshold: None,
             link_bytes: 32 << 20,
             chunk_bytes: 256 << 10,

@@ -45,6 +45,11 @@ impl Link {
         self.flying.runs(self.written)
     }
 
+    /// No fewer than the runs that [`to_write`](Self::to_write) will come up with.
+    pub fn most_runs(&self) -> usize {
+        self.flying.most_runs().max(self.filling.most_runs())
+    }
+
     /// The write has taken `bytes`; a short one is continued by the next [`to_write`](Self::to_write).
     pub fn wrote(&mut self, bytes: usize) {
         self.written += bytes;

@@ -16,33 +16,57 @@ pub struct Pool {
     chunk_bytes: usize,
     limit: usize,
     made: usize,
-    /// A handle on each chunk that was given back; oldest first, because it is the likeliest to be home.
+    /// How often a chunk was asked for.
+    taken: u64,
+    /// A handle on each chunk that was given back, in that order.
     kept: VecDeque<BytesMut>,
 }
 
-/// How many of the oldest chunks `take` looks at before it makes a new one.
-const GLANCES: usize = 4;
+/// How many of the newest and of the oldest chunks `take` looks at before it makes another.
+const GLANCES: usize = 8;
+/// How rarely a chunk too many is let go: making one anew costs as much as dozens of uses.
+const SHED_EVERY: u64 = 64;
 
 impl Pool {
     /// An empty pool; chunks are made when they are first needed.
     pub fn new(chunk_bytes: usize, limit: usize) -> Self {
-        Self { chunk_bytes, limit, made: 0, kept: VecDeque::new() }
+        Self { chunk_bytes, limit, made: 0, taken: 0, kept: VecDeque::new() }
     }
 
     /// An empty chunk with all of its capacity, or `None` when every chunk is in somebody's hands.
+    ///
+    /// The one given back last is tried first: what it holds is still in the cache, and a stream that
+    /// went round all chunks there are would find none of them there.
     pub fn take(&mut self) -> Option<BytesMut> {
-        let glances = if self.made < self.limit { GLANCES } else { usize::MAX };
-        for _ in 0..self.kept.len().min(glances) {
-            let mut chunk = self.kept.pop_front()?;
-            if chunk.try_reclaim(self.chunk_bytes) {
-                return Some(chunk);
+        self.taken = self.taken.wrapping_add(1);
+        if self.taken.is_multiple_of(SHED_EVERY) {
+            self.shed();
+        }
+        let count = self.kept.len();
+        let oldest = if self.made < self.limit { GLANCES } else { usize::MAX };
+        let newest_first = (0..count).rev().take(GLANCES);
+        let oldest_first = (0..count.saturating_sub(GLANCES)).take(oldest);
+        for at in newest_first.chain(oldest_first) {
+            if self.kept[at].try_reclaim(self.chunk_bytes) {
+                return self.kept.remove(at);
             }
-            self.kept.push_back(chunk);
         }
         (self.made < self.limit).then(|| {
             self.made += 1;
             BytesMut::with_capacity(self.chunk_bytes)
         })
+    }
+
+    /// Lets the coldest chunk go if it is home, and so is the middle one: a burst made more than are needed.
+    fn shed(&mut self) {
+        let middle = self.kept.len() / 2;
+        if middle >= GLANCES
+            && self.kept[0].try_reclaim(self.chunk_bytes)
+            && self.kept[middle].try_reclaim(self.chunk_bytes)
+        {
+            self.kept.pop_front();
+            self.made -= 1;
+        }
     }
 
     /// Leaves a chunk with the pool. What was sliced from it may live on; what is in `chunk` itself
@@ -52,7 +76,7 @@ impl Pool {
         self.kept.push_back(chunk);
     }
 
-    /// How many chunks were made.
+    /// How many chunks there are, home or not.
     pub fn made(&self) -> usize {
         self.made
     }
@@ -95,5 +119,18 @@ mod tests {
             pool.give(chunk);
         }
         assert_eq!(pool.made(), 2);
+    }
+
+    #[test]
+    fn what_a_burst_made_is_let_go_after_it() {
+        let mut pool = Pool::new(64, 100);
+        let burst: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!((burst.len(), pool.made()), (100, 100));
+        burst.into_iter().for_each(|chunk| pool.give(chunk));
+        for _ in 0..10_000 {
+            let chunk = pool.take().expect("there are many");
+            pool.give(chunk);
+        }
+        assert!(pool.made() < 3 * GLANCES, "{}", pool.made());
     }
 }

@@ -213,13 +213,13 @@ fn a_stream_by_spinning_and_by_zero_copy() {
 fn payloads_are_sliced_where_the_kernel_put_them() {
     let (mut zero, mut one) = pair(&Options::default(), kernels()[0]);
     for number in 0..10 {
-        one.send(&zero, number, pattern(number, 1000));
+        one.send(&zero, number, pattern(number, 2000));
     }
     let mut inbox = Vec::new();
     settle(&mut one, &mut zero, &mut inbox);
     let addresses: Vec<usize> = inbox.iter().map(|frame| frame.body.pieces()[0].as_ptr() as usize).collect();
     assert_eq!(addresses.len(), 10);
-    assert!(addresses.windows(2).all(|two| two[1] - two[0] == 1000 + Head::BYTES), "one chunk, side by side");
+    assert!(addresses.windows(2).all(|two| two[1] - two[0] == 2000 + Head::BYTES), "one chunk, side by side");
     assert_eq!(one.counters().copied_bytes, 0, "gathered, not copied");
 }
 
@@ -287,12 +287,33 @@ fn a_receiver_that_does_not_read_costs_its_own_frames_and_no_memory() {
 }
 
 #[test]
+fn a_node_leaves_in_the_middle_of_a_write() {
+    for zero_copy_threshold in [None, Some(0)] {
+        let options = Options { zero_copy_threshold, ..Options::default() };
+        let (mut zero, mut one) = pair(&options, kernels()[0]);
+        let body = pattern(0, 100_000);
+        for number in 0..300 {
+            one.send(&zero, number, body.clone());
+            one.turn(&mut Vec::new());
+        }
+        let start = Instant::now();
+        drop(one);
+        assert!(start.elapsed() < Duration::from_secs(1), "it does not wait for the other side");
+        let mut inbox = Vec::new();
+        until_counted("the end", &mut zero, &mut inbox, |counters| counters.lost_connections == 1);
+        let numbers: Vec<u64> = inbox.iter().map(|frame| frame.head.words[0]).collect();
+        assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "whole frames, in order: {numbers:?}");
+        assert!(inbox.iter().all(|frame| frame.body == body.clone().into()), "intact");
+    }
+}
+
+#[test]
 fn an_empty_pool_stops_reading_until_a_chunk_comes_home() {
     for capabilities in kernels() {
         let options = Options { chunks: 3, chunk_bytes: 4096, ..Options::default() };
         let (mut zero, mut one) = pair(&options, capabilities);
         for number in 0..100 {
-            one.send(&zero, number, pattern(number, 1000));
+            one.send(&zero, number, pattern(number, 2000));
         }
         let (mut held, mut number) = (Vec::new(), 0);
         settle(&mut one, &mut zero, &mut held);

@@ -242,7 +242,7 @@ table! {
             "frames from this size on are sent with SEND_ZC",
             |to, value| to.point.transport_options.zero_copy_threshold = value.size_or_off())
             .axis().when(Applies::Uring);
-        GATHER_THRESHOLD = key("gather_threshold", size(0, BATCH_BYTES), "512B",
+        GATHER_THRESHOLD = key("gather_threshold", size(0, BATCH_BYTES), "1KiB",
             "payloads below this size are copied next to their heads",
             |to, value| to.point.transport_options.gather_threshold = value.size()).axis().when(Applies::Sockets);
     }

@@ -15,6 +15,7 @@ pub struct Star {
     group: u16,
     voters: PeerSet,
     heartbeat: Nanos,
+    depth: usize,
     log: SlotLog,
     /// The last slot that is durable here. A record's `Lsn` is its slot: none is ever written twice.
     durable: Slot,
@@ -36,6 +37,9 @@ pub struct Star {
 
 impl Star {
     const LEADER: NodeId = NodeId(0);
+    /// How many windows the slowest follower may lag behind. A majority could run on without it until
+    /// its link overflows, and nothing is ever sent again; then less would be measured than is claimed.
+    const MAX_LAG_WINDOWS: u64 = 16;
     /// `words`: slot, commit. The body is the batch.
     const PROPOSE: u8 = 1;
     /// `words`: the last durable slot.
@@ -67,7 +71,7 @@ impl Star {
         if !self.leads() {
             return;
         }
-        let Some(slot) = self.window.send() else { return };
+        let Some(slot) = (self.room() > 0).then(|| self.window.send()).flatten() else { return };
         let head = Head { body_len: body.len() as u32, ..self.head(Self::PROPOSE, slot) };
         self.announced = self.committed;
         self.write(head, body, out);
@@ -129,6 +133,7 @@ impl Protocol for Star {
             group: config.group,
             voters: config.voters,
             heartbeat: config.heartbeat,
+            depth: config.window,
             log: SlotLog::default(),
             durable: Slot::ZERO,
             committed: Slot::ZERO,
@@ -172,7 +177,10 @@ impl Protocol for Star {
     }
 
     fn room(&self) -> usize {
-        if self.leads() { self.window.room() } else { 0 }
+        let slowest = self.voters.without(self.id).iter().map(|id| self.acknowledged[id.0 as usize]).min();
+        let lag = self.window.next().0 - 1 - slowest.unwrap_or(self.committed.0);
+        let most = Self::MAX_LAG_WINDOWS * self.depth as u64;
+        if self.leads() { self.window.room().min(most.saturating_sub(lag) as usize) } else { 0 }
     }
 
     fn leader(&self) -> Option<NodeId> {

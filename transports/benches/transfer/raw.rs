@@ -12,6 +12,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS: usize = 4;
 const RECEIVE: u64 = 1;
+const SEND: u64 = 2;
 
 /// One end of a connection, on a ring of its own.
 pub(super) struct End {
@@ -25,7 +26,9 @@ pub(super) struct End {
 }
 
 #[repr(C, align(4096))]
-struct Entries([u8; CHUNKS * size_of::<BufRingEntry>()]);
+struct Entries([u128; CHUNKS]);
+
+const _: () = assert!(size_of::<u128>() == size_of::<BufRingEntry>());
 
 impl End {
     pub(super) fn new(stream: TcpStream) -> Self {
@@ -65,22 +68,21 @@ impl End {
         unsafe { self.ring.submission().push(entry) }.expect("room");
     }
 
+    fn start_send(&mut self, bytes: &[u8], flags: i32) {
+        let send = opcode::Send::new(Fd(self.stream.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32);
+        self.push(&send.flags(flags).build().user_data(SEND));
+    }
+
     fn next(&mut self) -> Option<cqueue::Entry> {
         self.ring.completion().next()
     }
 
     /// Sends all of `bytes`.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        let send = opcode::Send::new(Fd(self.stream.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32);
-        self.push(&send.flags(rustix::net::SendFlags::from_bits_retain(0x100).bits().cast_signed()).build());
-        let mut sent = false;
-        while !sent {
-            self.ring.submit_and_wait(1).expect("an enter");
-            while let Some(completion) = self.next() {
-                assert!(completion.user_data() != RECEIVE && completion.result() == bytes.len() as i32);
-                sent = true;
-            }
-        }
+        self.start_send(bytes, libc::MSG_WAITALL);
+        self.ring.submit_and_wait(1).expect("an enter");
+        let completion = self.next().expect("it was waited for");
+        assert_eq!((completion.user_data(), completion.result() as usize), (SEND, bytes.len()));
     }
 
     /// Waits for bytes, and says how many came.
@@ -104,18 +106,16 @@ impl End {
 
     /// Sends and receives in one enter: `bytes` out, as many in.
     pub(super) fn exchange(&mut self, bytes: &[u8]) {
-        let send = opcode::Send::new(Fd(self.stream.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32);
-        self.push(&send.flags(rustix::net::SendFlags::DONTWAIT.bits().cast_signed()).build());
+        self.start_send(bytes, libc::MSG_DONTWAIT);
         self.ring.submit_and_wait(2).expect("an enter");
-        let (mut received, mut sent) = (0, 0);
+        let mut both = 0;
         while let Some(completion) = self.next() {
-            let count = if completion.user_data() == RECEIVE { &mut received } else { &mut sent };
-            *count += completion.result();
+            both += completion.result();
             let flags = completion.flags();
             if let Some(chunk) = cqueue::buffer_select(flags).filter(|_| !cqueue::buffer_more(flags)) {
                 self.offer(usize::from(chunk));
             }
         }
-        assert_eq!((received, sent), (bytes.len() as i32, bytes.len() as i32));
+        assert_eq!(both as usize, 2 * bytes.len());
     }
 }

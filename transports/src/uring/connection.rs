@@ -8,7 +8,8 @@ use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload};
 use rustix::io::Errno;
 use zerocopy::FromBytes;
 
-use super::ring::{Buffers, Completion, Flight, Greeting, Op, Received, Ring, Tag};
+use super::operation::{Op, Tag};
+use super::ring::{Buffers, Completion, Flight, Greeting, Received, Ring};
 use crate::framing::{Framer, TooLong};
 use crate::pool::Pool;
 use crate::{Counters, Options, hello};

@@ -18,7 +18,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use bytes::BytesMut;
-use io_uring::types::{BufRingEntry, CancelBuilder, Fd, IOU_PBUF_RING_INC, SubmitArgs, Timespec};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, IOU_PBUF_RING_INC, SubmitArgs};
 use io_uring::{IoUring, Submitter, cqueue, opcode, squeue};
 use quorumbench_protocols::{Frame, Head, Payload};
 use rustix::event::PollFlags;
@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::capabilities::Capabilities;
+use super::operation::{self, Op, Patience, Tag};
 use crate::framing::{Framer, TooLong};
 use crate::link::Link;
 use crate::{Counters, Options};
@@ -42,33 +43,6 @@ pub(super) struct Ring {
     pub(super) syscalls: u64,
 }
 
-/// Which connection an operation belongs to: its slot, and a number that no later user of the slot has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag {
-    pub(super) slot: u16,
-    pub(super) generation: u32,
-}
-
-/// What was asked of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Op {
-    Accept,
-    Connect,
-    Greet,
-    Receive,
-    Write,
-    Cancel,
-}
-
-/// How long an enter may sleep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    None,
-    For(u64),
-    Forever,
-}
-
 /// What the kernel says of an operation.
 #[derive(Debug)]
 pub(super) struct Completion {
@@ -78,7 +52,6 @@ pub(super) struct Completion {
     flags: u32,
 }
 
-const OPS: [Op; 6] = [Op::Accept, Op::Connect, Op::Greet, Op::Receive, Op::Write, Op::Cancel];
 /// Few operations wait between two enters; when the queue is full it is submitted early.
 const SUBMISSIONS: u32 = 256;
 /// Receives of many connections may complete in one enter. Beyond this the kernel keeps them back.
@@ -123,7 +96,7 @@ impl Ring {
         let inline = std::mem::take(&mut self.inline_writes);
         let wait = patience != Patience::None && !self.has_completions();
         let completions = if wait { inline + 1 } else { 0 };
-        let (timespec, mut args) = (timespec(patience), SubmitArgs::new());
+        let (timespec, mut args) = (patience.timespec(), SubmitArgs::new());
         if let Some(timespec) = timespec.as_ref().filter(|_| wait) {
             args = args.timespec(timespec);
         }
@@ -160,9 +133,8 @@ impl Ring {
     pub(super) fn next(&mut self) -> Option<Completion> {
         // SAFETY: as in `has_completions`.
         let entry = unsafe { self.inner.as_ref().completion_shared() }.next()?;
-        let data = entry.user_data();
-        let tag = Tag { slot: (data >> 32) as u16, generation: data as u32 };
-        Some(Completion { op: OPS[(data >> 56) as usize], tag, result: entry.result(), flags: entry.flags() })
+        let (op, tag) = operation::decode(entry.user_data());
+        Some(Completion { op, tag, result: entry.result(), flags: entry.flags() })
     }
 
     /// Accepts connections until an error ends it.
@@ -182,7 +154,7 @@ impl Ring {
 
     /// Ends an operation early; it still completes.
     pub(super) fn cancel(&mut self, op: Op, tag: Tag) -> io::Result<()> {
-        let entry = opcode::AsyncCancel2::new(CancelBuilder::user_data(user_data(op, tag)).all()).build();
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::user_data(operation::encode(op, tag)).all()).build();
         // SAFETY: the operation points to no memory.
         unsafe { self.push(entry, Op::Cancel, tag) }
     }
@@ -192,7 +164,7 @@ impl Ring {
     /// # Safety
     /// The memory that `entry` points to must be valid until the operation completes.
     unsafe fn push(&mut self, entry: squeue::Entry, op: Op, tag: Tag) -> io::Result<()> {
-        let entry = entry.user_data(user_data(op, tag));
+        let entry = entry.user_data(operation::encode(op, tag));
         for attempt in 0.. {
             // SAFETY: no other view of the submission queue exists, and the memory is the caller's promise.
             if unsafe { self.inner.as_ref().submission_shared().push(&entry) }.is_ok() {
@@ -241,17 +213,6 @@ impl Completion {
         // SAFETY: the kernel made this descriptor for the accept; a completion is used once, so
         // nobody else owns it.
         Ok(unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) })
-    }
-}
-
-fn user_data(op: Op, tag: Tag) -> u64 {
-    (op as u64) << 56 | u64::from(tag.slot) << 32 | u64::from(tag.generation)
-}
-
-fn timespec(patience: Patience) -> Option<Timespec> {
-    match patience {
-        Patience::For(ns) => Some(std::time::Duration::from_nanos(ns).into()),
-        Patience::None | Patience::Forever => None,
     }
 }
 

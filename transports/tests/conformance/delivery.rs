@@ -142,7 +142,8 @@ pub(crate) fn a_broadcast_shares_one_payload<S: Subject>() {
 /// put them: frames follow each other in one chunk, and payloads are slices of it.
 pub(crate) fn payloads_are_not_copied<S: Subject>() {
     const LEN: usize = 600;
-    let mut cluster = Cluster::new::<S>(2, &Options::default());
+    let options = Options { gather_threshold: LEN, ..Options::default() };
+    let mut cluster = Cluster::new::<S>(2, &options);
     let bodies: Vec<Payload> = (0..20).map(|number| payload(number, LEN)).collect();
     cluster.send(0, (0..).zip(&bodies).map(|(number, body)| transmit(0, 1, number, body.clone())));
     cluster.pump_until(1, bodies.len());

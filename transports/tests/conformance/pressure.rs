@@ -1,5 +1,8 @@
 //! Who cannot keep up holds up nobody, and there is no queue without an end.
 
+use std::thread;
+use std::time::Duration;
+
 use quorumbench_protocols::{Head, Nanos, Payload};
 use quorumbench_transports::{Options, Transport};
 
@@ -39,6 +42,30 @@ pub(crate) fn a_receiver_that_does_not_read_holds_up_nobody<S: Subject>() {
     assert!((0..).zip(&cluster.inboxes[1]).all(|(number, frame)| is_payload(&frame.body, number, 5000)));
 }
 
+/// One peer sends more than is read, all the time; the other's frame comes all the same.
+pub(crate) fn a_peer_that_never_stops_does_not_drown_the_others<S: Subject>() {
+    let options = Options { link_bytes: 4 << 20, ..Options::default() };
+    let mut cluster = Cluster::new::<S>(3, &options);
+    let body = payload(0, 64 << 10);
+    let flood = |cluster: &mut Cluster<S::Node>| {
+        cluster.send(1, (0..200).map(|number| transmit(1, 0, number, body.clone())));
+        cluster.nodes[0].recv(Nanos::ZERO, &mut cluster.inboxes[0]).expect("receives");
+        let quiet = cluster.inboxes[0].drain(..).any(|frame| frame.head.from.0 == 2);
+        cluster.nodes[1].recv(Nanos::ZERO, &mut cluster.inboxes[1]).expect("receives");
+        quiet
+    };
+    for _ in 0..20 {
+        assert!(!flood(&mut cluster));
+    }
+    cluster.send(2, [transmit(2, 0, 1, Payload::EMPTY)]);
+    let mut looks = 0;
+    until("the quiet peer is heard", || {
+        looks += 1;
+        flood(&mut cluster)
+    });
+    assert!(looks < 100, "it took {looks} looks");
+}
+
 /// The receiver's owner keeps every frame: it gets as many as its chunks hold, and no more until it
 /// lets go. Nothing is lost, because the kernel's flow control holds the sender back.
 pub(crate) fn an_empty_pool_stops_reading<T: Socketed>() {
@@ -64,9 +91,15 @@ pub(crate) fn an_empty_pool_stops_reading<T: Socketed>() {
         numbers.len() == 1000
     });
     assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+}
 
+/// It waits for a chunk without spinning, and goes on when one has come home, although no socket
+/// announces that.
+pub(crate) fn a_chunk_that_comes_home_ends_the_wait<T: Socketed>() {
+    let options = Options { chunk_bytes: 4096, chunks: 4, ..Options::default() };
+    let mut cluster = Cluster::new::<OverSockets<T>>(2, &options);
     cluster.send(0, (0..100).map(|number| transmit(0, 1, number, payload(number, 1000))));
-    until("the pool is empty again", || {
+    until("the pool is empty", || {
         cluster.pump();
         cluster.inboxes[1].len() >= 12
     });
@@ -76,5 +109,18 @@ pub(crate) fn an_empty_pool_stops_reading<T: Socketed>() {
         cluster.nodes[1].recv(deadline, &mut cluster.inboxes[1]).expect("receives");
     }
     let rounds = cluster.counters(1).syscalls - before;
-    assert!(rounds < 5000, "it waits for a chunk without spinning: {rounds} system calls in 100 ms");
+    assert!(rounds < 5000, "{rounds} system calls in 100 ms");
+
+    let held = std::mem::take(&mut cluster.inboxes[1]);
+    let owner = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(30));
+        drop(held);
+    });
+    let deadline = cluster.clock.now() + 20_000_000_000;
+    until("reading goes on", || {
+        cluster.nodes[1].recv(deadline, &mut cluster.inboxes[1]).expect("receives");
+        !cluster.inboxes[1].is_empty()
+    });
+    assert!(cluster.clock.now() < deadline);
+    owner.join().expect("it only lets go");
 }

@@ -6,7 +6,7 @@ use quorumbench_protocols::Payload;
 use quorumbench_transports::{Clock, Options};
 use zerocopy::IntoBytes;
 
-use crate::harness::{Cluster, Socketed, address, listener, mesh, transmit, until};
+use crate::harness::{Cluster, Socketed, address, listener, mesh, payload, transmit, until};
 use crate::raw::{self, Raw};
 
 /// Nodes 0 and 1, and where node 0 listens.
@@ -60,20 +60,22 @@ pub(crate) fn a_dialler_that_comes_back_is_accepted_again<T: Socketed>() {
     exchange(&mut cluster);
 }
 
+/// A bare socket that has said hello as node 9 and was answered.
+fn node_9<T: Socketed>(cluster: &mut Cluster<T>, at: SocketAddr) -> Raw {
+    let mut raw = Raw::connect(at);
+    raw.say(raw::hello(9).as_bytes());
+    until("the hello is answered", || {
+        cluster.pump();
+        raw.head().is_some_and(|answer| answer == raw::hello(0))
+    });
+    raw
+}
+
 /// A peer that restarted knows better than this node that its older connection is dead.
 pub(crate) fn a_newer_connection_replaces_the_older<T: Socketed>() {
     let (mut cluster, at) = pair::<T>();
-    let connect = |cluster: &mut Cluster<T>| {
-        let mut raw = Raw::connect(at);
-        raw.say(raw::hello(9).as_bytes());
-        until("the hello is answered", || {
-            cluster.pump();
-            raw.head().is_some_and(|answer| answer == raw::hello(0))
-        });
-        raw
-    };
-    let mut older = connect(&mut cluster);
-    let mut newer = connect(&mut cluster);
+    let mut older = node_9(&mut cluster, at);
+    let mut newer = node_9(&mut cluster, at);
     until("the older is closed", || {
         cluster.pump();
         older.is_closed()
@@ -89,14 +91,28 @@ pub(crate) fn a_newer_connection_replaces_the_older<T: Socketed>() {
     exchange(&mut cluster);
 }
 
+/// What the kernel had taken nobody can know; what it had not is counted, and the rest of the list
+/// that was being written with it.
+pub(crate) fn what_was_queued_for_a_lost_connection_is_counted<T: Socketed>() {
+    let (mut cluster, at) = pair::<T>();
+    let raw = node_9(&mut cluster, at);
+    let body = payload(0, 64 << 10);
+    cluster.send(0, (0..450).map(|number| transmit(0, 9, number, body.clone())));
+    cluster.pump();
+    assert_eq!(cluster.counters(0).dropped_frames, 0, "there was room in the link");
+    drop(raw);
+    until("the loss is noticed", || {
+        cluster.pump();
+        cluster.counters(0).lost_connections == 1
+    });
+    let dropped = cluster.counters(0).dropped_frames;
+    assert!((1..=450).contains(&dropped), "{dropped} frames");
+    exchange(&mut cluster);
+}
+
 pub(crate) fn a_node_that_leaves_closes_its_connections<T: Socketed>() {
     let (mut cluster, at) = pair::<T>();
-    let (mut peer, mut silent) = (Raw::connect(at), Raw::connect(at));
-    peer.say(raw::hello(9).as_bytes());
-    until("the hello is answered", || {
-        cluster.pump();
-        peer.head().is_some()
-    });
+    let (mut silent, mut peer) = (Raw::connect(at), node_9(&mut cluster, at));
     drop(cluster.nodes.remove(0));
     until("both are closed", || peer.is_closed() && silent.is_closed());
     TcpListener::bind(at).expect("nobody listens there any more");

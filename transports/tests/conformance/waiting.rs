@@ -145,14 +145,17 @@ pub(crate) fn a_ping_pong_under_short_deadlines_does_not_wait_for_them<S: Subjec
     echo.join().expect("it ends well");
 }
 
+/// The least of a few medians: a busy machine spoils some of them, a timer that is too coarse all.
 fn median(mut step: impl FnMut()) -> Duration {
-    let mut elapsed: Vec<Duration> = (0..101)
-        .map(|_| {
-            let start = Instant::now();
-            step();
-            start.elapsed()
-        })
-        .collect();
-    elapsed.sort();
-    elapsed[elapsed.len() / 2]
+    let mut once = || {
+        let start = Instant::now();
+        step();
+        start.elapsed()
+    };
+    let mut median = || {
+        let mut elapsed: Vec<Duration> = (0..101).map(|_| once()).collect();
+        elapsed.sort();
+        elapsed[elapsed.len() / 2]
+    };
+    (0..5).map(|_| median()).min().unwrap_or_default()
 }
