@@ -170,7 +170,7 @@ fn percentiles_with_too_few_samples_are_named() {
 /// was due is in the percentiles all the same.
 #[test]
 fn a_flood_overloads() {
-    let lines = "[cluster]\nprotocol = 'raft'\ntransport = 'mem'\n[load]\narrival = 'constant'\nrate = 20_000_000\nin_flight_limit = 2000\nresend = '500ms'\n[run]\nwarmup = '0ms'\nduration = '200ms'";
+    let lines = "[cluster]\nprotocol = 'raft'\ntransport = 'mem'\n[load]\narrival = 'constant'\nrate = 200_000_000\nin_flight_limit = 2000\nresend = '500ms'\n[run]\nwarmup = '0ms'\nduration = '20ms'";
     let outcome = measure(lines, &[]);
     let codes = codes(&spec(lines).points()[0], &outcome);
     for code in ["overloaded", "late"] {
