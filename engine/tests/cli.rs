@@ -28,7 +28,7 @@ arrival = 'constant'
 rate = [1000, 1100, 1200, 1300, 1400]
 [run]
 warmup = '10ms'
-duration = '100ms'
+duration = '500ms'
 ";
 /// How long a program may take on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
