@@ -8,16 +8,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
-/// A non-blocking socket on its way to `address`; whether it gets there shows when it can be written to.
+/// A non-blocking socket on its way to `address`; whether it gets there shows when it can be written
+/// to. `None` if it is known already that nobody is there.
 ///
 /// # Errors
-/// The machine's, or that nobody can be there.
-pub fn dial(address: SocketAddr, congestion: &str) -> io::Result<OwnedFd> {
+/// The machine's: there is no socket to be had, and trying again would hide that.
+pub fn dial(address: SocketAddr, congestion: &str) -> io::Result<Option<OwnedFd>> {
     let socket = open(address, congestion)?;
-    match connect(&socket, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error.into()),
-    }
+    let on_its_way = matches!(connect(&socket, &address), Ok(()) | Err(Errno::INPROGRESS));
+    Ok(on_its_way.then_some(socket))
 }
 
 /// Finds out whether sockets can be set up as asked, before the first connection has to be.

@@ -151,7 +151,8 @@ impl std::fmt::Display for DriveError {
             }
             Self::NoAnswer { waited } => write!(
                 f,
-                "no replica answered a client within {} s; is `cluster.election_timeout` too short for this machine?",
+                "no replica answered a client within {} s; perhaps `cluster.election_timeout` is too short for this \
+                 machine, or the limit of open files (`ulimit -n`) too low",
                 waited.as_secs()
             ),
             Self::Panicked { node } => write!(f, "{node} panicked: this is a bug, and its message stands above"),

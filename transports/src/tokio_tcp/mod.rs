@@ -116,7 +116,7 @@ impl Transport for TokioTcp {
         // have arrived too.
         let mut polled = false;
         runtime.block_on(poll_fn(|cx| {
-            let more = node.look(cx, inbox);
+            let more = node.look(cx, inbox)?;
             let now = node.clock.now();
             let done = inbox.len() > before || now >= deadline;
             if done && polled {
@@ -183,9 +183,9 @@ impl Node {
 
     /// Looks once at every socket and does what can be done. Whether there is more to do at once; if
     /// not, each socket has left its waker.
-    fn look(&mut self, cx: &mut Context<'_>, inbox: &mut Vec<Frame>) -> bool {
+    fn look(&mut self, cx: &mut Context<'_>, inbox: &mut Vec<Frame>) -> io::Result<bool> {
         let now = self.clock.now();
-        self.dial(now);
+        self.dial(now)?;
         let mut more = self.accept(cx, now);
         self.greet(cx, now);
         self.starved = false;
@@ -198,7 +198,7 @@ impl Node {
                 Err(end) => self.close(at, end),
             }
         }
-        more
+        Ok(more)
     }
 
     /// When something is to be done although no socket says so.
@@ -209,13 +209,14 @@ impl Node {
         newcomers.chain(accept).chain(chunk).fold(self.dials.due(), Nanos::min)
     }
 
-    fn dial(&mut self, now: Nanos) {
+    fn dial(&mut self, now: Nanos) -> io::Result<()> {
         while let Some((peer, address)) = self.dials.next(now) {
-            match Newcomer::dial(peer, address, &self.options.congestion, now) {
-                Ok(newcomer) => self.newcomers.push(newcomer),
-                Err(_) => self.dials.failed(peer, now),
+            match Newcomer::dial(peer, address, &self.options.congestion, now)? {
+                Some(newcomer) => self.newcomers.push(newcomer),
+                None => self.dials.failed(peer, now),
             }
         }
+        Ok(())
     }
 
     /// Whether there may be more to accept.

@@ -38,10 +38,11 @@ pub(super) enum Progress {
 }
 
 impl Newcomer {
-    /// Connects to the node, which may take a while yet.
-    pub(super) fn dial(peer: NodeId, address: SocketAddr, congestion: &str, now: Nanos) -> io::Result<Self> {
-        let stream = TcpStream::from_std(StdTcpStream::from(socket::dial(address, congestion)?))?;
-        Ok(Self::new(stream, Origin::Dialled(peer), now))
+    /// Connects to the node, which may take a while yet, unless nobody can be there.
+    pub(super) fn dial(peer: NodeId, address: SocketAddr, congestion: &str, now: Nanos) -> io::Result<Option<Self>> {
+        let Some(socket) = socket::dial(address, congestion)? else { return Ok(None) };
+        let stream = TcpStream::from_std(StdTcpStream::from(socket))?;
+        Ok(Some(Self::new(stream, Origin::Dialled(peer), now)))
     }
 
     /// Somebody has connected to this node.

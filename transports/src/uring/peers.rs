@@ -54,12 +54,11 @@ impl Uring {
 
     fn dial(&mut self, peer: NodeId, address: SocketAddr, now: Nanos) -> io::Result<()> {
         // A ring gives up at once on a socket that says it must not wait, and does not wait itself.
-        let patient = |socket| rustix::io::ioctl_fionbio(&socket, false).map(|()| socket);
-        let dialled = socket::dial(address, &self.options.congestion).and_then(|socket| Ok(patient(socket)?));
-        let Ok(socket) = dialled else {
+        let Some(socket) = socket::dial(address, &self.options.congestion)? else {
             self.dials.failed(peer, now);
             return Ok(());
         };
+        rustix::io::ioctl_fionbio(&socket, false)?;
         let slot = self.adopt(socket, Origin::Dialled(peer), now)?;
         let connection = self.connections[usize::from(slot)].as_mut().expect("adopted");
         connection.connecting = true;
