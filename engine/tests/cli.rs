@@ -391,7 +391,7 @@ fn a_port_in_use_is_named() {
 #[test]
 fn descriptors_that_run_out_are_a_message() {
     let desk = Desk::new(FIVE_POINTS);
-    for limit in 5..=10 {
+    for limit in 5..=8 {
         let script = format!("ulimit -n {limit}; exec \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, "sh", PROGRAM, "run", "x.toml", "--set", "transport=uring", "--set", "rate=500"]);
