@@ -113,6 +113,7 @@ impl std::fmt::Display for Warning {
 pub fn warnings(point: &Point, outcome: &Outcome, core_round_trip_ns: [f64; 2]) -> Vec<Warning> {
     let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
     let threads = point.cluster.replicas + point.load.clients;
+    let cores = outcome.cores;
     let moved = outcome.events.iter().any(|event| event.at_ns >= 0 && event.kind == crate::drive::EventKind::Leader);
     let dropped = outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames;
     let some = |condition: bool, warning: Warning| condition.then_some(warning);
@@ -128,7 +129,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, core_round_trip_ns: [f64; 2]) 
         some(moved, Warning::LeaderChanged),
         cores_moved(core_round_trip_ns),
         too_few_samples(&recording.response),
-        some(!outcome.pinned, Warning::SharedCores { threads, cores: crate::host::cores() }),
+        some(threads > cores, Warning::SharedCores { threads, cores }),
     ]
     .into_iter()
     .flatten()

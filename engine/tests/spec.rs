@@ -122,7 +122,7 @@ fn expansions_are_products_without_duplicates() {
 fn coordinates_are_full_and_in_their_shortest_form() {
     let point = &spec("name = 'x'", &["payload=0.0625KiB", "rate=5e4", "linger=1500us", "clients=0x10"]).points()[0];
     let expected = serde_json::json!({
-        "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block",
+        "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block", "pin": "spread",
         "election_timeout": "300ms", "heartbeat": "50ms",
         "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,
         "arrival": "poisson", "rate": 50000, "clients": 16, "payload": "64B", "resend": "1s", "in_flight_limit": 65536,

@@ -53,7 +53,7 @@ fn healthy() -> Outcome {
         busiest: NodeStats::default(),
         totals: Vec::new(),
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
-        pinned: true,
+        cores: 64,
         window_ns: SECONDS * INTERVAL_NS,
     }
 }
@@ -154,7 +154,7 @@ fn what_went_wrong_is_said() {
     assert_eq!(said(&open(), |outcome| outcome.replicas.counters.dropped_frames = 1), ["dropped_frames"]);
     assert_eq!(said(&open(), |outcome| outcome.clients.counters.dropped_frames = 1), ["dropped_frames"]);
     assert_eq!(said(&open(), |outcome| outcome.events[0].at_ns = 5), ["leader_changed"]);
-    assert_eq!(said(&open(), |outcome| outcome.pinned = false), ["shared_cores"]);
+    assert_eq!(said(&open(), |outcome| outcome.cores = 1), ["shared_cores"]);
     let moved = warnings(&open(), &healthy(), [60.0, 300.0]);
     assert!(moved.iter().any(|warning| warning.to_string().starts_with("cores_moved: ")));
 }

@@ -15,6 +15,14 @@ pub trait Protocol: Sized {
     /// A node with an empty log. `seed` is all the randomness that it will ever have.
     fn new(config: &Config, seed: u64) -> Self;
 
+    /// A node rebuilt from what was durable when it stopped: the same code after a crash on a real
+    /// disk and in a simulator. It has delivered nothing yet; its state machine starts empty too,
+    /// and gets every slot again once it is known to be committed.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a record that this protocol never wrote. The node must not take part.
+    fn recover(config: &Config, seed: u64, records: &[Record]) -> Result<Self, Malformed>;
+
     /// Takes one input. Work that many inputs share is left for [`flush`](Self::flush).
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use quorumbench_protocols::{Nanos, NodeId, Prng};
 
@@ -16,14 +16,13 @@ use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
-use crate::spec::{Arrival, MachineName, Point, TransportName};
+use crate::spec::{Arrival, MachineName, Pin, Point, TransportName};
 
 /// A running cluster and its clients.
 pub(super) struct Cluster {
     control: Control,
     replicas: Vec<ReplicaThread>,
     clients: Vec<Option<JoinHandle<io::Result<ClientEnd>>>>,
-    pinned: bool,
     leader: Arc<AtomicU32>,
 }
 
@@ -34,7 +33,6 @@ pub(super) struct Ended {
     pub(super) clients: Usage,
     pub(super) busiest: NodeStats,
     pub(super) totals: Vec<NodeStats>,
-    pub(super) pinned: bool,
 }
 
 struct ReplicaThread {
@@ -56,22 +54,17 @@ enum State {
 impl Cluster {
     /// Starts every thread of `point`.
     pub(super) fn start(point: &Point, seed: u64, control: &Control) -> Result<Self, DriveError> {
-        let (replicas, clients) = (point.cluster.replicas, point.load.clients);
-        let pinned = thread::available_parallelism().is_ok_and(|cores| cores.get() >= replicas + clients);
+        let replicas = point.cluster.replicas;
+        let cores = threads::cores();
         let leader = Arc::new(AtomicU32::new(NOBODY));
-        let mut cluster = Self {
-            control: control.clone(),
-            replicas: Vec::new(),
-            clients: Vec::new(),
-            pinned,
-            leader: leader.clone(),
-        };
+        let mut cluster =
+            Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), leader: leader.clone() };
         let mut prng = Prng::new(seed);
         let seats = seats(point, prng.next_u64(), control)
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
         for (index, (seat, place)) in seats.into_iter().enumerate() {
             let id = NodeId(index as u32);
-            let core = pinned.then_some(index);
+            let core = (point.cluster.pin == Pin::Spread).then(|| cores[index % cores.len()]);
             if index < replicas {
                 let orders =
                     Orders { die: AtomicBool::new(false), transfer_to: AtomicU32::new(NOBODY), leader: leader.clone() };
@@ -139,7 +132,7 @@ impl Cluster {
         }
         outcome?;
         let recording = recording.ok_or(DriveError::Interrupted)?;
-        Ok(Ended { recording, replicas, clients, busiest, totals, pinned: self.pinned })
+        Ok(Ended { recording, replicas, clients, busiest, totals })
     }
 
     fn leader(&self) -> Option<usize> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
+use rustix::io::Errno;
 
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
@@ -99,8 +100,8 @@ pub struct Outcome {
     pub totals: Vec<NodeStats>,
     /// What happened.
     pub events: Vec<Event>,
-    /// Whether each thread had a core of its own.
-    pub pinned: bool,
+    /// How many cores the threads had between them.
+    pub cores: usize,
     /// How long the window was.
     pub window_ns: u64,
 }
@@ -143,7 +144,11 @@ pub enum DriveError {
 impl std::fmt::Display for DriveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Transport { node, source } => write!(f, "{node}: {source}"),
+            Self::Transport { node, source } => {
+                let out_of_files = source.raw_os_error() == Some(Errno::MFILE.raw_os_error());
+                let hint = if out_of_files { "; raise the limit of open files with `ulimit -n`" } else { "" };
+                write!(f, "{node}: {source}{hint}")
+            }
             Self::NoAnswer { waited } => write!(
                 f,
                 "no replica answered a client within {} s; is `cluster.election_timeout` too short for this machine?",
@@ -202,7 +207,7 @@ pub fn measure(
         busiest: ended.busiest,
         totals: ended.totals,
         events: control.events(),
-        pinned: ended.pinned,
+        cores: threads::cores().len(),
         window_ns: window.length_ns(),
     })
 }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Counters, Transport};
-use rustix::thread::{CpuSet, sched_setaffinity, set_current_timer_slack};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use super::control::{Control, Meter};
 use super::replica::Replica;
@@ -136,7 +136,14 @@ pub(super) fn run_client(
     Ok(ClientEnd { recording, meter })
 }
 
-/// A named thread, on `core` if there are enough of them, with timers that do not dawdle.
+/// The cores that this process may use: never empty, and not always the first ones.
+pub(super) fn cores() -> Vec<usize> {
+    let allowed = sched_getaffinity(None).unwrap_or_default();
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+    if cores.is_empty() { vec![0] } else { cores }
+}
+
+/// A named thread, on `core` if one is given, with timers that do not dawdle.
 pub(super) fn spawn<T: Send + 'static>(
     name: String,
     core: Option<usize>,

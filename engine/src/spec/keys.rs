@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, MachineName, ProtocolName, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, ProtocolName, TransportName, Wait};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -159,6 +159,9 @@ table! {
         REPLICAS = key("replicas", count(1, 63), "3",
             "replicas of each batch",
             |to, value| to.point.cluster.replicas = value.count()).axis();
+        GROUPS = key("groups", count(1, 1), "1",
+            "consensus groups over the same nodes: one is all there is so far",
+            |_, _| ());
         TRANSPORT = key("transport", Kind::Choice(TransportName::CHOICES), "uring",
             "what moves frames between nodes",
             |to, value| to.point.cluster.transport = value.choice(TransportName::named)).axis();
@@ -168,6 +171,9 @@ table! {
         WAIT = key("wait", Kind::Choice(Wait::CHOICES), "block",
             "how a node waits for input",
             |to, value| to.point.cluster.wait = value.choice(Wait::named)).axis();
+        PIN = key("pin", Kind::Choice(Pin::CHOICES), "spread",
+            "which core each thread runs on",
+            |to, value| to.point.cluster.pin = value.choice(Pin::named)).axis();
         BIND = key("bind", Kind::Address, "127.0.0.1",
             "the address that replicas listen on",
             |to, value| to.point.cluster.bind = value.address()).when(Applies::Sockets);

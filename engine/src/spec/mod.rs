@@ -60,7 +60,7 @@ use keys::{Draft, TABLE};
 pub use distribution::Keys;
 pub use error::SpecError;
 pub use keys::{Applies, Key};
-pub use names::{ArrivalName, Choice, MachineName, ProtocolName, TransportName, Wait};
+pub use names::{ArrivalName, Choice, MachineName, Pin, ProtocolName, TransportName, Wait};
 pub use point::{Arrival, Batch, Cluster, Load, Point, Run, TransportOptions};
 pub use units::{duration_text, size_text};
 pub use value::{Kind, Value};

@@ -102,6 +102,14 @@ names! {
 }
 
 names! {
+    /// Which core a thread runs on.
+    Pin {
+        Spread = "spread": "each thread on a core of its own; where there are too few, round robin over them",
+        Off = "off": "wherever the kernel puts it, which may differ from run to run",
+    }
+}
+
+names! {
     /// When clients send: the kind of an [`Arrival`](super::Arrival).
     ArrivalName {
         Poisson = "poisson": "open loop, exponential gaps: independent users",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
 use super::keys::Key;
-use super::names::{ArrivalName, MachineName, ProtocolName, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, ProtocolName, TransportName, Wait};
 use super::value::Value;
 
 /// One combination of the values that a config lists.
@@ -50,6 +50,7 @@ impl Point {
                 transport: TransportName::ALL[0],
                 machine: MachineName::ALL[0],
                 wait: Wait::ALL[0],
+                pin: Pin::ALL[0],
                 bind: Ipv4Addr::UNSPECIFIED.into(),
                 base_port: 0,
                 election_timeout: Duration::ZERO,
@@ -88,6 +89,8 @@ pub struct Cluster {
     pub machine: MachineName,
     /// How they wait for input.
     pub wait: Wait,
+    /// Which core each thread runs on.
+    pub pin: Pin,
     /// Where they listen.
     pub bind: IpAddr,
     /// Replica `i` listens on `base_port + i`; 0 for ports of the system's choice.

@@ -1,6 +1,6 @@
 //! The transport's floor: one server delivers each batch as it comes. No replication, no safety.
 
-use crate::io::{Config, Delivery, Input, Outbox, Protocol};
+use crate::io::{Config, Delivery, Input, Outbox, Protocol, Record};
 use crate::wire::{Malformed, Nanos, NodeId, Slot};
 
 /// Node 0 delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
@@ -18,6 +18,11 @@ impl Echo {
 impl Protocol for Echo {
     fn new(config: &Config, _seed: u64) -> Self {
         Self { id: config.id, window: config.window, delivered: Slot::ZERO }
+    }
+
+    /// A floor survives nothing: it starts anew.
+    fn recover(config: &Config, seed: u64, _records: &[Record]) -> Result<Self, Malformed> {
+        Ok(Self::new(config, seed))
     }
 
     fn step(&mut self, _now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {

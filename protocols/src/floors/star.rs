@@ -147,6 +147,11 @@ impl Protocol for Star {
         }
     }
 
+    /// A floor survives nothing: it starts anew.
+    fn recover(config: &Config, seed: u64, _records: &[Record]) -> Result<Self, Malformed> {
+        Ok(Self::new(config, seed))
+    }
+
     fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
         match input {
             Input::Submit(body) => self.on_submit(body, out),

@@ -42,6 +42,16 @@ impl Journal {
         self.last
     }
 
+    /// The last record emitted.
+    pub(super) fn last(&self) -> Lsn {
+        self.last
+    }
+
+    /// A record that was found after a crash: it is durable, and with it the log up to `slot`.
+    pub(super) fn replay(&mut self, lsn: Lsn, slot: Slot) {
+        (self.last, self.durable, self.slot) = (lsn, lsn, slot);
+    }
+
     /// The log forgets what follows `slot`.
     pub(super) fn truncate_after(&mut self, slot: Slot) {
         while self.unsynced.back().is_some_and(|&(_, unsynced)| unsynced > slot) {

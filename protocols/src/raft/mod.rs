@@ -30,7 +30,7 @@ use self::follower::{Follower, contradicts};
 use self::leader::Leader;
 use self::message::{Append, Message, Probe};
 use self::replica::Replica;
-use crate::io::{Config, Input, Outbox, Protocol};
+use crate::io::{Config, Input, Outbox, Protocol, Record};
 use crate::log::SlotLog;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
 
@@ -241,6 +241,12 @@ impl Protocol for Raft {
             replica: Replica::new(config, seed),
             state: State::Follower(Follower::new(None, Nanos::ZERO, Slot::ZERO)),
         }
+    }
+
+    fn recover(config: &Config, seed: u64, records: &[Record]) -> Result<Self, Malformed> {
+        let mut raft = Self::new(config, seed);
+        records.iter().try_for_each(|record| raft.replica.replay(record))?;
+        Ok(raft)
     }
 
     fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {

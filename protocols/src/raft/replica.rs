@@ -2,10 +2,10 @@
 
 use super::journal::Journal;
 use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE};
-use crate::io::{Config, Delivery, Outbox};
+use crate::io::{Config, Delivery, Outbox, Record};
 use crate::log::{Entry, SlotLog};
 use crate::prng::Prng;
-use crate::wire::{Head, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
+use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 #[derive(Debug)]
 pub(super) struct Replica {
@@ -55,6 +55,31 @@ impl Replica {
             election_at: Nanos::ZERO,
             vote_due: false,
         }
+    }
+
+    /// Takes a record of this node's own journal back, after those before it. A slot's record overrules
+    /// all earlier ones of that slot and after it, as the write that it stands for did.
+    pub(super) fn replay(&mut self, record: &Record) -> Result<(), Malformed> {
+        let malformed = |what| Malformed { kind: record.head.kind, what };
+        if record.lsn != self.journal.last() + 1 {
+            return Err(malformed("a gap in the journal"));
+        }
+        if record.head.kind == HARD_STATE {
+            let [term, vote, ..] = record.head.words;
+            self.term = term;
+            self.voted_for = u32::try_from(vote).ok().map(NodeId);
+            self.journal.replay(record.lsn, self.log.last());
+            return Ok(());
+        }
+        let frame = Frame { head: record.head, body: record.body.clone() };
+        let Message::Append(append) = Message::read(&frame)? else { return Err(malformed("no record of Raft's")) };
+        if append.slot > self.log.last() + 1 || append.slot <= self.log.trimmed() {
+            return Err(malformed("a slot out of order"));
+        }
+        self.log.truncate_after(append.slot - 1);
+        let slot = self.log.append(Entry { stamp: append.entry_term, noop: append.noop, body: frame.body });
+        self.journal.replay(record.lsn, slot);
+        Ok(())
     }
 
     /// Draws a new election timeout from `[t, 2t)`: split votes are rare because the draws differ

@@ -1,0 +1,63 @@
+//! A node is rebuilt from its records, from any prefix of them, and is what it was.
+
+use bytes::Bytes;
+use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::raft::message::HARD_STATE;
+use quorumbench_protocols::{Config, Input, Nanos, NodeId, Outbox, Protocol, Record, Slot};
+
+/// A cluster of one that elects itself and orders three batches, and every record that it wrote.
+fn history() -> (Config, Raft, Vec<Record>) {
+    let config = Config::new(NodeId(0), 1);
+    let mut raft = Raft::new(&config, 1);
+    let (mut out, mut records, mut now) = (Outbox::default(), Vec::new(), Nanos::ZERO);
+    for turn in 0..20_u8 {
+        now = now.max(raft.deadline());
+        raft.step(now, Input::Timeout, &mut out).expect("no frame");
+        if raft.room() > 0 && turn >= 17 {
+            raft.step(now, Input::Submit(&Bytes::from(vec![turn]).into()), &mut out).expect("no frame");
+        }
+        raft.flush(now, &mut out);
+        if let Some(last) = out.records.last() {
+            raft.step(now, Input::Durable(last.lsn), &mut out).expect("no frame");
+        }
+        raft.flush(now, &mut out);
+        records.append(&mut out.records);
+        out.clear();
+    }
+    (config, raft, records)
+}
+
+#[test]
+fn a_node_comes_back_as_it_was() {
+    let (config, before, records) = history();
+    let after = Raft::recover(&config, 2, &records).expect("its own records");
+    assert_eq!((after.term(), after.voted_for()), (before.term(), before.voted_for()));
+    assert_eq!(after.durable(), before.durable());
+    assert_eq!(after.committed(), Slot::ZERO, "what is committed is for the next leader to say");
+    for slot in (1..=after.log().last().0).map(Slot) {
+        let recovered = after.log().get(slot).expect("kept");
+        assert!(
+            before.log().get(slot).is_none_or(|entry| entry.body == recovered.body && entry.stamp == recovered.stamp)
+        );
+    }
+    assert!(after.log().last() >= Slot(4), "a no-op and three batches");
+}
+
+#[test]
+fn any_prefix_of_the_records_is_a_node() {
+    let (config, _, records) = history();
+    for kept in 0..=records.len() {
+        let raft = Raft::recover(&config, 2, &records[..kept]).expect("a prefix");
+        let slots = records[..kept].iter().filter(|record| record.head.kind != HARD_STATE).count();
+        assert_eq!(raft.log().last(), Slot(slots as u64));
+    }
+}
+
+#[test]
+fn records_that_were_never_written_so_are_refused() {
+    let (config, _, records) = history();
+    assert!(Raft::recover(&config, 2, &records[1..]).is_err(), "a gap");
+    let mut foreign = records;
+    foreign[0].head.kind = 99;
+    assert!(Raft::recover(&config, 2, &foreign).is_err(), "not Raft's");
+}
