@@ -86,7 +86,8 @@ fn every_protocol_on_tokio_tcp() {
 
 fn point_is_whole(point: &PointResult) {
     assert_eq!((point.schema.as_str(), point.world.as_str()), ("quorumbench.point/1", "real"));
-    assert_eq!((point.errors, point.shed), (0, 0), "{:?}", point.warnings);
+    let label = point.label(&["protocol", "machine"]);
+    assert_eq!((point.errors, point.shed), (0, 0), "{label}: {:?} {:?}", point.warnings, point.events);
     assert!(point.commands > 0 && point.completed_per_s > 0.0);
     let histograms = &point.histograms;
     for (text, stored) in [
