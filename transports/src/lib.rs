@@ -186,7 +186,8 @@ pub struct Options {
     /// How many receive chunks there may be. An empty pool stops reading, and the kernel's flow
     /// control does the rest. It is the sum of its owners: what the kernel may fill (over `uring` 2 to
     /// 16 a connection, whether anything comes or not), frames begun, and whatever the run holds on to.
-    /// With fewer than hold the longest frame no transport over sockets starts.
+    /// With fewer than hold the longest frame no transport over sockets starts; `uring` before Linux
+    /// 6.12 may spend up to eight times as many on a frame that trickles in.
     pub chunks: usize,
     /// TCP congestion control, per socket.
     pub congestion: String,

@@ -298,6 +298,9 @@ impl Drop for Uring {
 
 impl fmt::Debug for Uring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Uring").field("peers", &self.peers).field("counters", &self.counters()).finish_non_exhaustive()
+        f.debug_struct("Uring")
+            .field("id", &self.peers.hello().from)
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
     }
 }
