@@ -114,7 +114,10 @@ impl Subject for Star {
     const NAME: &'static str = "star";
 
     fn leading() -> (Node<Self>, u64) {
-        (Node::new(0), 1)
+        let mut node = Node::<Self>::new(0);
+        node.hear(1, Self::acknowledge(0), &Payload::EMPTY);
+        node.hear(2, Self::acknowledge(0), &Payload::EMPTY);
+        (node, 1)
     }
 
     fn following() -> (Node<Self>, u64) {

@@ -239,6 +239,9 @@ fn star_survives_arbitrary_frames() {
     for id in 0..2 {
         let make = || {
             let mut cluster = Cluster::<Star>::new(3);
+            cluster.timeout(1);
+            cluster.timeout(2);
+            cluster.settle();
             cluster.submit(0, &["one", "two"]);
             cluster.settle();
             cluster.submit(0, &["three"]);
