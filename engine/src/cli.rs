@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::bundled;
 use crate::progress::Progress;
-use crate::results::RUN_SCHEMA;
+use crate::results::{PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished};
 use crate::spec::{Spec, SpecError};
 use crate::summary;
@@ -145,16 +145,18 @@ impl RunArgs {
 
 /// The table, the warnings, the sentence, and where it all is.
 fn print_table(finished: &Finished, spec: &Spec) {
-    let rows = summary::rows(&finished.points, spec);
-    if !rows.is_empty() {
-        println!("\n{}\n", summary::table(&rows, spec));
-        let warnings = summary::warnings_text(&rows);
-        if !warnings.is_empty() {
-            println!("{warnings}");
+    // What was measured and what was computed do not share a table.
+    let (virtual_points, real): (Vec<_>, Vec<_>) = finished.points.iter().cloned().partition(PointResult::is_virtual);
+    for (points, title) in [(real, ""), (virtual_points, "In virtual time; not to be compared with real results:\n")] {
+        let rows = summary::rows(&points, spec);
+        if rows.is_empty() {
+            continue;
         }
-        let verdict = summary::verdict(&rows, spec);
-        if !verdict.is_empty() {
-            println!("{verdict}");
+        println!("\n{title}{}\n", summary::table(&rows, spec));
+        for text in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
+            if !text.is_empty() {
+                println!("{text}");
+            }
         }
     }
     println!("Results: {}", finished.dir.display());

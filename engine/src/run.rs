@@ -211,11 +211,12 @@ fn shoot(
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<(PointResult, Outcome), DriveError> {
-    let before = host::core_round_trip_ns();
+    let probe = || if point.is_virtual() { 0.0 } else { host::core_round_trip_ns() };
+    let before = probe();
     let run = experiment.spec.run();
     let outcome =
         drive::measure(point, run, shot.seed, experiment.faults, interrupted, &mut |phase| observer.phase(phase))?;
-    let round_trip = [before, host::core_round_trip_ns()];
+    let round_trip = [before, probe()];
     let warnings = warnings(point, &outcome, round_trip);
     let mut result = result(experiment.spec.name(), point, shot, &outcome, &warnings);
     result.core_round_trip_ns = round_trip;
@@ -232,7 +233,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         schema: POINT_SCHEMA.into(),
         name: name.into(),
         repetition: shot.repetition,
-        world: "real".into(),
+        world: if point.is_virtual() { "virtual" } else { "real" }.into(),
         seed: shot.seed,
         axes: point.axes(),
         offered_per_s: point.load.arrival.rate(),

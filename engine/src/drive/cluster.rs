@@ -262,7 +262,7 @@ fn seats(point: &Point, run: u64, control: &Control) -> io::Result<Vec<(Seat, Op
     Ok((0..nodes).map(seat).collect())
 }
 
-fn client(point: &Point, id: NodeId, seed: u64) -> Client {
+pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
     let (load, batch) = (&point.load, &point.batch);
     let options = ClientOptions {
         id,
@@ -282,7 +282,7 @@ fn client(point: &Point, id: NodeId, seed: u64) -> Client {
 
 /// Client `index`'s share of the load. Rates are divided evenly; commands outstanding too, the first
 /// clients taking the remainder.
-fn pace(point: &Point, index: usize, seed: u64) -> impl FnOnce(Nanos) -> Pace + Send + 'static {
+pub(super) fn pace(point: &Point, index: usize, seed: u64) -> impl FnOnce(Nanos) -> Pace + Send + 'static {
     let (arrival, clients) = (point.load.arrival, point.load.clients);
     move |begin| {
         let open = |schedule, rate: f64| Pace::Open(Arrivals::new(schedule, rate / clients as f64, begin, seed));

@@ -1,4 +1,4 @@
-//! The real driver: one point of an experiment on real threads and a real transport.
+//! The driver: one point of an experiment, on real threads and a real transport, or in virtual time.
 //!
 //! A thread a replica and a thread a client, each with a loop of its own: wait for frames, take a
 //! turn, send. [`measure`] starts a fresh cluster, waits until it answers, loads it, and stops it.
@@ -20,6 +20,7 @@ mod control;
 mod replica;
 mod seat;
 mod threads;
+mod virtual_time;
 
 use cluster::Cluster;
 pub use control::Phase;
@@ -179,6 +180,8 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Runs `point` once, on a fresh cluster, with all randomness from `seed`.
 ///
+/// A point on the transport `sim` runs in virtual time, on this thread, and knows no faults.
+///
 /// `interrupted` ends it early, with [`DriveError::Interrupted`]. `progress` is called every few
 /// milliseconds, on the calling thread.
 ///
@@ -192,6 +195,9 @@ pub fn measure(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<Outcome, DriveError> {
+    if point.is_virtual() {
+        return virtual_time::measure(point, run, seed, interrupted, progress);
+    }
     let control = Control::new(Clock::start());
     let mut cluster = Cluster::start(point, seed, &control)?;
     let conducted = conduct(&mut cluster, point, run, faults, &control, interrupted, progress);

@@ -153,6 +153,11 @@ pub struct Histograms {
 }
 
 impl PointResult {
+    /// Whether it was computed in virtual time. Such a result never compares with a real one.
+    pub fn is_virtual(&self) -> bool {
+        self.world == "virtual"
+    }
+
     /// A coordinate as text, as the config would have it; empty where the axis does not apply.
     pub fn axis(&self, name: &str) -> String {
         match self.axes.get(name) {
