@@ -1,5 +1,7 @@
 //! The command line: what may be typed, and what each of it does.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use crate::bundled;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::results::{PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished};
 use crate::spec::{Spec, SpecError};
@@ -58,7 +60,7 @@ struct RunArgs {
     #[arg(long, short)]
     quiet: bool,
     /// Prints one JSON document instead of the table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     json: bool,
 }
 
@@ -84,10 +86,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         match self.command {
             Command::Run(arguments) => arguments.execute(),
-            Command::List => {
-                println!("{}", bundled::list());
-                ExitCode::SUCCESS
-            }
+            Command::List => print(&(bundled::list() + "\n")).into(),
         }
     }
 }
@@ -101,8 +100,7 @@ impl RunArgs {
             Err(error) => return fail(exit::USAGE, &error),
         };
         if self.dry_run {
-            specs.iter().for_each(print_plan);
-            return ExitCode::SUCCESS;
+            return print(&specs.iter().map(plan_text).collect::<String>()).into();
         }
         if self.json && specs.len() > 1 {
             return fail(exit::USAGE, &"--json prints one document: give it one CONFIG");
@@ -121,7 +119,7 @@ impl RunArgs {
     }
 
     fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
-        let command_line = std::env::args().collect();
+        let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let experiment = Experiment { spec, config, out: &self.out, command_line, faults: &[] };
         let mut progress = Progress::new(self.quiet);
         let finished = run::run(&experiment, interrupted, &mut progress);
@@ -132,19 +130,20 @@ impl RunArgs {
                 exit::FAILED
             }
             Ok(finished) => {
-                if self.json {
-                    print_json(&finished);
-                } else {
-                    print_table(&finished, spec);
+                let text = if self.json { json_text(&finished) } else { table_text(&finished, spec) };
+                let printed = print(&text);
+                match conclude(&finished) {
+                    0 => printed,
+                    code => code,
                 }
-                conclude(&finished)
             }
         }
     }
 }
 
 /// The table, the warnings, the sentence, and where it all is.
-fn print_table(finished: &Finished, spec: &Spec) {
+fn table_text(finished: &Finished, spec: &Spec) -> String {
+    let mut text = String::new();
     // What was measured and what was computed do not share a table.
     let (virtual_points, real): (Vec<_>, Vec<_>) = finished.points.iter().cloned().partition(PointResult::is_virtual);
     for (points, title) in [(real, ""), (virtual_points, "In virtual time; not to be compared with real results:\n")] {
@@ -152,35 +151,32 @@ fn print_table(finished: &Finished, spec: &Spec) {
         if rows.is_empty() {
             continue;
         }
-        println!("\n{title}{}\n", summary::table(&rows, spec));
-        for text in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
-            if !text.is_empty() {
-                println!("{text}");
+        let _ = writeln!(text, "\n{title}{}\n", summary::table(&rows, spec));
+        for part in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
+            if !part.is_empty() {
+                let _ = writeln!(text, "{part}");
             }
         }
     }
-    println!("Results: {}", finished.dir.display());
+    let _ = writeln!(text, "Results: {}", finished.dir.display());
+    text
 }
 
-fn print_json(finished: &Finished) {
+fn json_text(finished: &Finished) -> String {
     let document = json!({
         "schema": RUN_SCHEMA,
         "run": finished.dir.display().to_string(),
         "points": finished.points,
     });
-    println!("{document}");
+    format!("{document}\n")
 }
 
 /// Says why a run ended early, or why it is void. The exit code.
 fn conclude(finished: &Finished) -> u8 {
     if let Some(failure) = &finished.failure {
         say(failure);
-        eprintln!(
-            "{} of {} points are finished and stored in {}",
-            finished.points.len(),
-            finished.planned,
-            finished.dir.display()
-        );
+        let (done, planned) = (finished.points.len(), finished.planned);
+        progress::note(&format!("{done} of {planned} points are finished and stored in {}", finished.dir.display()));
         return exit::FAILED;
     }
     let void = finished.points.iter().filter(|point| point.completed_per_s == 0.0).count();
@@ -191,16 +187,18 @@ fn conclude(finished: &Finished) -> u8 {
     0
 }
 
-fn print_plan(spec: &Spec) {
+fn plan_text(spec: &Spec) -> String {
     let points = spec.points();
     let run = spec.run();
     let each = run.warmup + run.duration;
     let total = each.as_secs_f64() * (points.len() * run.repetitions) as f64;
-    println!("{}: {} points x {} repetitions, about {total:.0} s", spec.name(), points.len(), run.repetitions);
+    let (name, repetitions) = (spec.name(), run.repetitions);
+    let mut text = format!("{name}: {} points x {repetitions} repetitions, about {total:.0} s\n", points.len());
     for point in &points {
-        println!("  {}", serde_json::Value::Object(point.axes()));
+        let _ = writeln!(text, "  {}", serde_json::Value::Object(point.axes()));
     }
-    println!("\n{}", spec.to_toml());
+    let _ = writeln!(text, "\n{}", spec.to_toml());
+    text
 }
 
 /// A flag that Ctrl-C and SIGTERM raise. The second signal ends the program at once.
@@ -219,5 +217,17 @@ fn fail(code: u8, message: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn say(message: &dyn std::fmt::Display) {
-    eprintln!("error: {message}");
+    progress::note(&format!("error: {message}"));
+}
+
+/// Writes `text` to standard output. The exit code: a reader that has had enough is no failure.
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("cannot write to standard output: {error}"));
+            exit::FAILED
+        }
+        _ => 0,
+    }
 }

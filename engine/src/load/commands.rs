@@ -35,6 +35,9 @@ pub struct CommandStream {
 }
 
 impl CommandStream {
+    /// Bytes of a command of a key-value machine besides its value.
+    pub const KV_OVERHEAD: usize = KvCommand::OVERHEAD + size_of::<u64>();
+
     /// The stream of `seed`.
     ///
     /// # Panics
@@ -51,7 +54,7 @@ impl CommandStream {
     pub fn max_bytes(&self) -> usize {
         match self.mix {
             Mix::Opaque { payload } => payload,
-            Mix::Kv { payload, .. } => KvCommand::OVERHEAD + size_of::<u64>() + payload,
+            Mix::Kv { payload, .. } => Self::KV_OVERHEAD + payload,
         }
     }
 

@@ -315,6 +315,10 @@ mod tests {
             assert_eq!(position(key), index, "coordinates and overrides go by {}", key.name);
             assert!(!key.doc.is_empty() && !key.doc.ends_with('.'), "{key}");
         }
-        assert_eq!(sections(), ["cluster", "batch", "load", "run", "transport", "network", "cost"], "each in one piece");
+        assert_eq!(
+            sections(),
+            ["cluster", "batch", "load", "run", "transport", "network", "cost"],
+            "each in one piece"
+        );
     }
 }

@@ -10,6 +10,7 @@ use super::keys::Key;
 use super::names::{ArrivalName, MachineName, Pin, ProtocolName, TransportName, Wait};
 use super::regions::Regions;
 use super::value::Value;
+use crate::batch::BatchHead;
 
 /// One combination of the values that a config lists.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,10 +136,10 @@ pub struct Batch {
 
 impl Batch {
     /// Bytes of a batch before its first command.
-    pub const HEADER_BYTES: usize = 32;
+    pub const HEADER_BYTES: usize = BatchHead::BYTES;
 
-    /// Bytes before each command's value: its length.
-    pub const PREFIX_BYTES: usize = 4;
+    /// Bytes before each command: its length.
+    pub const PREFIX_BYTES: usize = BatchHead::PREFIX;
 }
 
 /// `[load]`: what clients do.
