@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Transmit};
+use quorumbench_protocols::{
+    Delivery, DeliveryKind, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Slot, Transmit,
+};
 
 use crate::batch::{BatchHead, Commands};
 use crate::machine::Machine;
@@ -31,7 +33,30 @@ pub struct Node<P, M> {
     results: BytesMut,
     /// A batch of operator's wishes: to hand leadership over.
     transfer_to: Option<NodeId>,
+    snapshots: SnapshotPolicy,
+    /// What was delivered since the last snapshot, and up to where.
+    since: SnapshotPolicy,
+    delivered: Slot,
     stats: NodeStats,
+}
+
+/// How much is delivered between two snapshots: whichever is reached first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPolicy {
+    /// Slots.
+    pub slots: u64,
+    /// Bytes of batches.
+    pub bytes: u64,
+}
+
+impl SnapshotPolicy {
+    /// None but those that the protocol asks for.
+    pub const NEVER: Self = Self { slots: u64::MAX, bytes: u64::MAX };
+    const NOTHING: Self = Self { slots: 0, bytes: 0 };
+
+    fn is_due(self, since: Self) -> bool {
+        since.slots >= self.slots || since.bytes >= self.bytes
+    }
 }
 
 /// "Applied" for one client, still growing.
@@ -62,6 +87,10 @@ pub struct NodeStats {
     pub busy: u64,
     /// How often the node saw leadership move to another node.
     pub leader_changes: u64,
+    /// Snapshots taken of the state machine.
+    pub snapshots: u64,
+    /// Snapshots that the state machine was replaced by.
+    pub restored: u64,
 }
 
 impl NodeStats {
@@ -77,6 +106,8 @@ impl NodeStats {
             malformed: self.malformed - earlier.malformed,
             busy: self.busy - earlier.busy,
             leader_changes: self.leader_changes - earlier.leader_changes,
+            snapshots: self.snapshots - earlier.snapshots,
+            restored: self.restored - earlier.restored,
         }
     }
 }
@@ -86,7 +117,7 @@ impl NodeStats {
 const MAX_WAITING: usize = 1 << 17;
 
 impl<P: Protocol, M: Machine> Node<P, M> {
-    /// A replica that runs `protocol`.
+    /// A replica that runs `protocol`, and takes a snapshot only if the protocol asks for one.
     pub fn new(id: NodeId, protocol: P) -> Self {
         Self {
             inbox: Vec::new(),
@@ -99,8 +130,23 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             answers: Vec::new(),
             results: BytesMut::new(),
             transfer_to: None,
+            snapshots: SnapshotPolicy::NEVER,
+            since: SnapshotPolicy::NOTHING,
+            delivered: Slot::ZERO,
             stats: NodeStats::default(),
         }
+    }
+
+    /// A replica that was rebuilt from its records. Its state machine and sessions are empty: they
+    /// are delivered anew, from the last snapshot on.
+    pub fn recover(id: NodeId, protocol: P) -> Self {
+        Self::new(id, protocol)
+    }
+
+    /// The same replica, with this policy.
+    #[must_use]
+    pub fn with_snapshots(self, snapshots: SnapshotPolicy) -> Self {
+        Self { snapshots, ..self }
     }
 
     /// Takes all that has arrived, flushes, delivers, answers.
@@ -121,6 +167,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             self.make_durable(now);
             self.protocol.flush(now, &mut self.outbox);
             self.deliver();
+            self.snapshot(now);
             let admissible = !self.waiting.is_empty() && self.protocol.room() > 0;
             if self.outbox.records.is_empty() && !admissible {
                 break;
@@ -228,15 +275,56 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         let leads = self.leads();
         let mut deliveries = std::mem::take(&mut self.outbox.deliveries);
         for delivery in deliveries.drain(..) {
-            let Some(head) = BatchHead::read(&delivery.body) else { continue };
-            self.stats.slots += 1;
-            self.stats.commands += u64::from(head.commands);
-            let results = self.apply(&head, &delivery.body);
-            if let (true, Some(results)) = (leads, results) {
-                self.push_answer(NodeId(head.client), head.sequence, results);
+            self.delivered = delivery.slot;
+            self.since.slots += 1;
+            match delivery.kind {
+                DeliveryKind::Batch => self.deliver_batch(&delivery, leads),
+                DeliveryKind::Noop | DeliveryKind::Config => {}
+                DeliveryKind::Snapshot => self.restore(&delivery.body),
             }
         }
         self.outbox.deliveries = deliveries;
+    }
+
+    fn deliver_batch(&mut self, delivery: &Delivery, leads: bool) {
+        let Some(head) = BatchHead::read(&delivery.body) else { return };
+        self.since.bytes += delivery.body.len() as u64;
+        self.stats.slots += 1;
+        self.stats.commands += u64::from(head.commands);
+        let results = self.apply(&head, &delivery.body);
+        if let (true, Some(results)) = (leads, results) {
+            self.push_answer(NodeId(head.client), head.sequence, results);
+        }
+    }
+
+    /// A snapshot of sessions and state machine, if the policy or the protocol wants one.
+    fn snapshot(&mut self, now: Nanos) {
+        if !self.snapshots.is_due(self.since) && !self.protocol.wants_snapshot() {
+            return;
+        }
+        // Its size is what the last one's was, more or less; it is the driver's memory, not a pool's.
+        let mut bytes = BytesMut::new();
+        self.sessions.encode(&mut bytes);
+        self.machine.snapshot(&mut bytes);
+        self.since = SnapshotPolicy::NOTHING;
+        self.stats.snapshots += 1;
+        let body = Payload::from(bytes.freeze());
+        self.step(now, Input::Snapshot { slot: self.delivered, body: &body });
+    }
+
+    /// Becomes what a snapshot holds.
+    ///
+    /// # Panics
+    /// If it holds nothing that can be read. A replica that went on would answer from a state that
+    /// none of the others has.
+    fn restore(&mut self, body: &Payload) {
+        let bytes = body.pieces().concat();
+        let mut rest = &bytes[..];
+        let sessions = Sessions::decode(&mut rest);
+        assert!(sessions.is_some() && self.machine.restore(rest), "{}: a snapshot that cannot be read", self.id);
+        self.sessions = sessions.unwrap_or_default();
+        self.since = SnapshotPolicy::NOTHING;
+        self.stats.restored += 1;
     }
 
     /// Applies a batch, at most once. `None` if its client waits for no answer.

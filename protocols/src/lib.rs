@@ -64,6 +64,6 @@ pub mod raft;
 pub mod window;
 pub mod wire;
 
-pub use io::{Config, Delivery, Input, Outbox, Protocol, Record, Transmit};
+pub use io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record, Snapshot, Transmit};
 pub use prng::Prng;
 pub use wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};

@@ -1,7 +1,7 @@
 //! The floor of replication: a fixed leader, one broadcast and one acknowledgement per follower.
 //! No terms, no election, no retransmission: a lost frame or node stops it for ever.
 
-use crate::io::{Config, Delivery, Input, Outbox, Protocol, Record};
+use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record};
 use crate::log::{Entry, SlotLog};
 use crate::quorum;
 use crate::window::Window;
@@ -73,7 +73,7 @@ impl Star {
 
     /// Appends the batch and records it.
     fn write(&mut self, head: Head, body: &Payload, out: &mut Outbox) {
-        let slot = self.log.append(Entry { stamp: 0, noop: false, body: body.clone() });
+        let slot = self.log.append(Entry { stamp: 0, kind: DeliveryKind::Batch, body: body.clone() });
         out.records.push(Record { lsn: Lsn(slot.0), head, body: body.clone() });
     }
 
@@ -131,7 +131,7 @@ impl Star {
         while self.delivered < self.committed {
             let slot = self.delivered + 1;
             let Some(entry) = self.log.get(slot) else { return };
-            out.deliveries.push(Delivery { slot, body: entry.body.clone() });
+            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
             self.delivered = slot;
         }
         self.log.trim_to(self.delivered);
@@ -181,7 +181,7 @@ impl Protocol for Star {
                 let head = self.head(Self::ACKNOWLEDGE, Slot::ZERO);
                 out.transmit(Recipients::One(Self::LEADER), head, Payload::EMPTY);
             }
-            Input::Timeout | Input::Transfer(_) => {}
+            Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } => {}
         }
         Ok(())
     }
