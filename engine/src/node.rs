@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Transmit};
+use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Slot, Transmit};
 
 use crate::batch::{BatchHead, Commands};
+use crate::check::witness::Applied;
 use crate::machine::Machine;
 use crate::request::Request;
 use crate::session::{Seen, Sessions};
@@ -32,6 +33,8 @@ pub struct Node<P, M> {
     /// A batch of operator's wishes: to hand leadership over.
     transfer_to: Option<NodeId>,
     stats: NodeStats,
+    /// What it applies, if that is to be checked.
+    trace: Option<Vec<Applied>>,
 }
 
 /// "Applied" for one client, still growing.
@@ -100,6 +103,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             results: BytesMut::new(),
             transfer_to: None,
             stats: NodeStats::default(),
+            trace: None,
         }
     }
 
@@ -144,6 +148,16 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// Asks the protocol, in the next turn, to hand leadership to `target`.
     pub fn transfer(&mut self, target: NodeId) {
         self.transfer_to = Some(target);
+    }
+
+    /// Keeps a trace of every batch that it applies from now on.
+    pub fn keep_trace(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    /// The trace so far, if one was kept.
+    pub fn take_trace(&mut self) -> Option<Vec<Applied>> {
+        self.trace.take()
     }
 
     /// What it has done so far.
@@ -231,7 +245,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             let Some(head) = BatchHead::read(&delivery.body) else { continue };
             self.stats.slots += 1;
             self.stats.commands += u64::from(head.commands);
-            let results = self.apply(&head, &delivery.body);
+            let results = self.apply(delivery.slot, &head, &delivery.body);
             if let (true, Some(results)) = (leads, results) {
                 self.push_answer(NodeId(head.client), head.sequence, results);
             }
@@ -240,10 +254,14 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     }
 
     /// Applies a batch, at most once. `None` if its client waits for no answer.
-    fn apply(&mut self, head: &BatchHead, body: &Payload) -> Option<Bytes> {
+    fn apply(&mut self, slot: Slot, head: &BatchHead, body: &Payload) -> Option<Bytes> {
         match self.sessions.seen(head) {
             Seen::New => {
                 self.stats.applied += u64::from(head.commands);
+                if let Some(trace) = &mut self.trace {
+                    let &BatchHead { client, sequence, commands, .. } = head;
+                    trace.push(Applied { slot: slot.0, sequence, client, commands });
+                }
                 self.machine.apply(head, Commands::new(head, body), &mut self.results);
                 let results = self.results.split().freeze();
                 self.sessions.apply(head, results.clone());

@@ -5,7 +5,7 @@
 //! - [`linearizability`] searches: given only a [`History`] of operations with their times, is there any order of them
 //!   that explains what every client saw? It knows nothing of the system, and costs a search. For simulated runs, and
 //!   for histories from elsewhere.
-//! - `witness` verifies: a replicated log already *names* an order, the slots'. Given what every replica applied and
+//! - [`witness`] verifies: a replicated log already *names* an order, the slots'. Given what every replica applied and
 //!   what every client was told, is that order whole, the same everywhere, true to real time, and does replaying it
 //!   give the very answers? It costs one pass, so it holds a run at full speed to account (`run --check`).
 //!
@@ -17,6 +17,7 @@
 
 pub mod history;
 pub mod linearizability;
+pub mod witness;
 
 pub use history::{History, HistoryError, Op, Operation, Outcome};
 pub use linearizability::{Limits, Report, Verdict};
