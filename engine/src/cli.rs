@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::bundled;
 use crate::progress::{self, Progress};
 use crate::results::{PointResult, RUN_SCHEMA};
-use crate::run::{self, Experiment, Finished};
+use crate::run::{self, Experiment, Finished, RunError};
 use crate::spec::{Spec, SpecError};
 use crate::summary;
 
@@ -43,6 +43,7 @@ enum Command {
 /// Runs experiments: progress while they run, a table at the end, results on disk.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 struct RunArgs {
     /// Experiments, one TOML file each; `quorumbench list` names the bundled ones
     #[arg(required = true, value_name = "CONFIG")]
@@ -62,6 +63,10 @@ struct RunArgs {
     /// Prints one JSON document instead of the table
     #[arg(long, conflicts_with = "dry_run")]
     json: bool,
+    /// Records what clients invoked and saw, and verifies after each point, with slot order as the witness, that it was
+    /// linearizable. A violation ends the run: exit code 5
+    #[arg(long)]
+    check: bool,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -71,6 +76,7 @@ Examples:
   quorumbench run bench-configs/quickstart.toml --set rate=[10_000,50_000] --set run.duration=10s
   quorumbench run bench-configs/smoke.toml --dry-run
   quorumbench run bench-configs/smoke.toml --json > smoke.json
+  quorumbench run bench-configs/smoke.toml --check --set machine=kv
 
 Ctrl-C stops a run and keeps what was finished.";
 
@@ -120,7 +126,7 @@ impl RunArgs {
 
     fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
         let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let experiment = Experiment { spec, config, out: &self.out, command_line, faults: &[] };
+        let experiment = Experiment { spec, config, out: &self.out, command_line, faults: &[], check: self.check };
         let mut progress = Progress::new(self.quiet);
         let finished = run::run(&experiment, interrupted, &mut progress);
         progress.clear();
@@ -177,7 +183,7 @@ fn conclude(finished: &Finished) -> u8 {
         say(failure);
         let (done, planned) = (finished.points.len(), finished.planned);
         progress::note(&format!("{done} of {planned} points are finished and stored in {}", finished.dir.display()));
-        return exit::FAILED;
+        return if matches!(failure, RunError::Unsafe { .. }) { exit::INVALID } else { exit::FAILED };
     }
     let void = finished.points.iter().filter(|point| point.completed_per_s == 0.0).count();
     if void > 0 {
@@ -229,5 +235,23 @@ fn print(text: &str) -> u8 {
             exit::FAILED
         }
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::witness::{Applied, Breach};
+
+    #[test]
+    fn a_run_that_was_not_safe_is_invalid() {
+        let batch = Applied { slot: 7, sequence: 3, client: 4, commands: 64 };
+        let breach = Breach::Twice { first: batch, second: Applied { slot: 9, ..batch } };
+        let failure = RunError::Unsafe { label: "rate=10".into(), breach: Box::new(breach) };
+        let said = "invalid: rate=10: at most once is violated: batch 3 of client 4 (64 commands, slot 7) was applied again in slot 9";
+        assert_eq!(failure.to_string(), said);
+        let finished = Finished { dir: "x".into(), points: Vec::new(), planned: 1, failure: Some(failure) };
+        assert_eq!(conclude(&finished), exit::INVALID);
+        assert_eq!(conclude(&Finished { failure: Some(RunError::Interrupted), ..finished }), exit::FAILED);
     }
 }

@@ -41,6 +41,7 @@ pub mod machine;
 pub mod node;
 pub mod session;
 
+pub mod check;
 pub mod drive;
 pub mod host;
 pub mod measure;

@@ -11,6 +11,7 @@ use quorumbench_protocols::{
 };
 
 use crate::batch::{BatchHead, Commands};
+use crate::check::witness::Applied;
 use crate::machine::Machine;
 use crate::request::Request;
 use crate::session::{Seen, Sessions};
@@ -38,6 +39,8 @@ pub struct Node<P, M> {
     since: SnapshotPolicy,
     delivered: Slot,
     stats: NodeStats,
+    /// What it applies, if that is to be checked.
+    trace: Option<Vec<Applied>>,
 }
 
 /// How much is delivered between two snapshots: whichever is reached first.
@@ -134,6 +137,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             since: SnapshotPolicy::NOTHING,
             delivered: Slot::ZERO,
             stats: NodeStats::default(),
+            trace: None,
         }
     }
 
@@ -191,6 +195,16 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// Asks the protocol, in the next turn, to hand leadership to `target`.
     pub fn transfer(&mut self, target: NodeId) {
         self.transfer_to = Some(target);
+    }
+
+    /// Keeps a trace of every batch that it applies from now on.
+    pub fn keep_trace(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    /// The trace so far, if one was kept.
+    pub fn take_trace(&mut self) -> Option<Vec<Applied>> {
+        self.trace.take()
     }
 
     /// What it has done so far.
@@ -291,7 +305,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.since.bytes += delivery.body.len() as u64;
         self.stats.slots += 1;
         self.stats.commands += u64::from(head.commands);
-        let results = self.apply(&head, &delivery.body);
+        let results = self.apply(delivery.slot, &head, &delivery.body);
         if let (true, Some(results)) = (leads, results) {
             self.push_answer(NodeId(head.client), head.sequence, results);
         }
@@ -328,10 +342,14 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     }
 
     /// Applies a batch, at most once. `None` if its client waits for no answer.
-    fn apply(&mut self, head: &BatchHead, body: &Payload) -> Option<Bytes> {
+    fn apply(&mut self, slot: Slot, head: &BatchHead, body: &Payload) -> Option<Bytes> {
         match self.sessions.seen(head) {
             Seen::New => {
                 self.stats.applied += u64::from(head.commands);
+                if let Some(trace) = &mut self.trace {
+                    let &BatchHead { client, sequence, commands, .. } = head;
+                    trace.push(Applied { slot: slot.0, sequence, client, commands });
+                }
                 self.machine.apply(head, Commands::new(head, body), &mut self.results);
                 let results = self.results.split().freeze();
                 self.sessions.apply(head, results.clone());

@@ -74,6 +74,7 @@ impl Observer for Progress {
             Phase::WarmingUp => "warming up",
             Phase::Measuring => "measuring",
             Phase::Draining => "waiting for the last answers",
+            Phase::Checking => "checking",
         };
         bar.set_message(format!("{}  {phase}", self.label));
         bar.tick();

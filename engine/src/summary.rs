@@ -150,6 +150,9 @@ fn spread(row: &Row<'_>) -> String {
 
 fn notes(row: &Row<'_>) -> String {
     let mut codes: Vec<&str> = Vec::new();
+    if row.runs.iter().all(|run| run.checked) {
+        codes.push("checked");
+    }
     for warning in row.runs.iter().flat_map(|run| &run.warnings) {
         let code = warning_code(warning);
         if !codes.contains(&code) && !SAID_ONCE.contains(&code) {

@@ -11,6 +11,7 @@ use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::io::Errno;
 
+use crate::check::witness::Trace;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::spec::{Point, Run};
@@ -195,18 +196,34 @@ pub fn measure(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<Outcome, DriveError> {
+    measure_and_trace(point, run, seed, faults, false, interrupted, progress).map(|(outcome, _)| outcome)
+}
+
+/// As [`measure`], and if `traced` with everything that was asked, told and applied, to be verified.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_and_trace(
+    point: &Point,
+    run: Run,
+    seed: u64,
+    faults: &[Fault],
+    traced: bool,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(Phase),
+) -> Result<(Outcome, Trace), DriveError> {
     if point.is_virtual() {
-        return virtual_time::measure(point, run, seed, interrupted, progress);
+        return virtual_time::measure(point, run, seed, traced, interrupted, progress);
     }
     let control = Control::new(Clock::start());
-    let mut cluster = Cluster::start(point, seed, &control)?;
+    let mut cluster = Cluster::start(point, seed, traced, &control)?;
     let conducted = conduct(&mut cluster, point, run, faults, &control, interrupted, progress);
     control.stop();
     let ended = cluster.join();
     let process_cpu_ns = conducted?;
     let ended = ended?;
     let window = control.window().expect("a point that was conducted has a window");
-    Ok(Outcome {
+    let outcome = Outcome {
         recording: ended.recording,
         replicas: ended.replicas,
         clients: ended.clients,
@@ -216,7 +233,8 @@ pub fn measure(
         events: control.events(),
         cores: threads::cores().len(),
         window_ns: window.length_ns(),
-    })
+    };
+    Ok((outcome, ended.trace))
 }
 
 /// Leads a started cluster through its phases. Says how much CPU time the process used in the window.

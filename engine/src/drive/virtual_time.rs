@@ -15,6 +15,7 @@ use quorumbench_transports::Counters;
 use super::cluster;
 use super::replica::{self, Replica};
 use super::{DriveError, Event, EventKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
+use crate::check::witness::Trace;
 use crate::client::Client;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
@@ -28,10 +29,11 @@ pub(super) fn measure(
     point: &Point,
     run: Run,
     seed: u64,
+    traced: bool,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
-) -> Result<Outcome, DriveError> {
-    let mut world = World::new(point, seed);
+) -> Result<(Outcome, Trace), DriveError> {
+    let mut world = World::new(point, seed, traced);
     let mut pass = |world: &mut World, phase, until: Nanos, done: &dyn Fn(&World) -> bool| {
         while !done(world) && world.step(until) {
             if world.steps.is_multiple_of(LOOK_STEPS) {
@@ -115,16 +117,24 @@ enum What {
 }
 
 impl World {
-    fn new(point: &Point, seed: u64) -> Self {
+    fn new(point: &Point, seed: u64, traced: bool) -> Self {
         let mut prng = Prng::new(seed);
         let replicas = point.cluster.replicas;
         let nodes = replicas + point.load.clients;
         let mut actor = |index: usize| {
             let (id, seed) = (NodeId(index as u32), prng.next_u64());
             if index < replicas {
-                Actor::Replica(replica::build(point, id, seed))
+                let mut replica = replica::build(point, id, seed);
+                if traced {
+                    replica.keep_trace();
+                }
+                Actor::Replica(replica)
             } else {
-                Actor::Client(Box::new(cluster::client(point, id, seed)))
+                let mut client = cluster::client(point, id, seed);
+                if traced {
+                    client.keep_trace();
+                }
+                Actor::Client(Box::new(client))
             }
         };
         let members = (0..nodes).map(|index| Member::new(actor(index))).collect();
@@ -247,19 +257,21 @@ impl World {
         self.members.iter().map(read).collect()
     }
 
-    fn finish(mut self, window: Window, before: &[Reading], after: &[Reading]) -> Outcome {
+    fn finish(mut self, window: Window, before: &[Reading], after: &[Reading]) -> (Outcome, Trace) {
         let (mut replicas, mut clients, mut busiest) = (Usage::default(), Usage::default(), NodeStats::default());
-        let (mut recording, mut totals) = (None::<Recording>, Vec::new());
+        let (mut recording, mut totals, mut trace) = (None::<Recording>, Vec::new(), Trace::default());
         for ((member, before), after) in self.members.iter_mut().zip(before).zip(after) {
             let cpu_ns = after.cpu_ns - before.cpu_ns;
             let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) };
             match std::mem::replace(&mut member.actor, Actor::Gone) {
-                Actor::Replica(replica) => {
+                Actor::Replica(mut replica) => {
+                    trace.replicas.extend(replica.take_trace());
                     replicas = replicas.plus(usage);
                     busiest = std::cmp::max_by_key(busiest, after.stats.since(before.stats), |stats| stats.commands);
                     totals.push(replica.stats());
                 }
-                Actor::Client(client) => {
+                Actor::Client(mut client) => {
+                    trace.clients.extend(client.take_trace());
                     clients = clients.plus(usage);
                     match (&mut recording, client.finish(self.now)) {
                         (Some(sum), Some(more)) => sum.merge(&more),
@@ -274,7 +286,7 @@ impl World {
             kind,
             node,
         };
-        Outcome {
+        let outcome = Outcome {
             recording: recording.expect("every client was started"),
             replicas,
             clients,
@@ -285,7 +297,8 @@ impl World {
             // Each node has a virtual core of its own.
             cores: usize::MAX,
             window_ns: window.length_ns(),
-        }
+        };
+        (outcome, trace)
     }
 }
 

@@ -47,6 +47,10 @@ pub struct PointResult {
     pub late: u64,
     /// Batches sent again.
     pub resent: u64,
+    /// Whether it was verified that what was measured was linearizable: all of it, with slot order as the witness.
+    /// A run that is found not to have been is not stored.
+    #[serde(default)]
+    pub checked: bool,
     /// The measured window's length.
     pub window_ns: u64,
     /// From the intended send to the answer.
