@@ -1,3 +1,5 @@
+//! Histories with known verdicts, made by hand and drawn by seed.
+
 use super::*;
 use crate::check::history::{Op, Outcome};
 use quorumbench_protocols::Prng;
