@@ -1,3 +1,5 @@
+//! Traces that agree, and one mutation of them for each way to fail.
+
 use super::*;
 use crate::load::Mix;
 use crate::spec::Keys;
