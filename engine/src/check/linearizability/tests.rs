@@ -1,3 +1,5 @@
+//! Hand-made histories, histories of a real register, and a brute-force checker to agree with.
+
 use super::*;
 use crate::check::history::{Op, Outcome};
 use quorumbench_protocols::Prng;

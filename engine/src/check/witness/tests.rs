@@ -1,3 +1,5 @@
+//! Honest traces hold; each mutated one breaks the property that it should.
+
 use super::*;
 use crate::load::Mix;
 use crate::spec::Keys;
