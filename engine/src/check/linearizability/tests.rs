@@ -1,4 +1,4 @@
-//! Histories with known verdicts, made by hand and drawn by seed.
+//! Hand-made histories, histories of a real register, and a brute-force checker to agree with.
 
 use super::*;
 use crate::check::history::{Op, Outcome};

@@ -1,4 +1,4 @@
-//! Traces that agree, and one mutation of them for each way to fail.
+//! Honest traces hold; each mutated one breaks the property that it should.
 
 use super::*;
 use crate::load::Mix;
