@@ -279,6 +279,27 @@ fn sizes_clients_and_loads() {
     }
 }
 
+/// What a config allows to be in flight has room on its way: a link that overflows stops a floor for
+/// ever, and makes everyone else wait for a resend.
+#[test]
+fn what_may_be_in_flight_is_not_dropped() {
+    let deep = "batch.commands = 1\nbatch.window = 20_000\nload.outstanding = 40_000\ncluster.transport = 'mem'";
+    let wide = "batch.commands = 2\nbatch.bytes = '4MiB'\nload.payload = '2000KB'\nload.outstanding = 60\ncluster.transport = 'tokio-tcp'";
+    let read = "batch.commands = 4096\nload.payload = '8KiB'\nload.outstanding = 4096\ncluster.transport = 'tokio-tcp'\ncluster.machine = 'kv'\nload.reads = 0.999\nload.keys = 'uniform:4'";
+    for (lines, protocol) in [(deep, "star"), (wide, "star"), (wide, "echo"), (read, "echo")] {
+        let outcome = measure(
+            &format!(
+                "{lines}\ncluster.protocol = '{protocol}'\nload.arrival = 'closed'\nload.resend = '500ms'
+                run = {{ warmup = '0ms', duration = '800ms' }}"
+            ),
+            &[],
+        );
+        let dropped = outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames;
+        let malformed = outcome.replicas.counters.malformed + outcome.clients.counters.malformed;
+        assert_eq!((dropped, malformed), (0, 0), "{protocol}\n{lines}");
+    }
+}
+
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("Linux").count()
 }
