@@ -15,6 +15,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use quorumbench::drive::{self, EventKind, Fault, FaultKind, Outcome};
 use quorumbench::results::{Percentiles, PointResult, decode_histogram};
 use quorumbench::spec::Spec;
+use quorumbench::summary;
 use support::{manifest, measure, points_on_disk, run_spec, spec, uring_works};
 
 /// Every protocol on both machines; with the second, half of the commands are reads.
@@ -277,6 +278,21 @@ fn sizes_clients_and_loads() {
             assert!(each > 3.0, "company came while they lingered: {each} commands a slot");
         }
     }
+}
+
+/// An open and a closed loop are never one comparison.
+#[test]
+fn each_kind_of_loop_has_its_own_sentence() {
+    let spec = spec(
+        "cluster.transport = 'mem'\nload.arrival = ['closed', 'constant']\nload.rate = 500\nload.outstanding = 8
+        run = { warmup = '20ms', duration = '200ms' }",
+    );
+    let ran = run_spec(&spec, &[]);
+    let rows = summary::rows(&ran.finished.points, &spec);
+    let verdict = summary::verdict(&rows, &spec);
+    assert!(verdict.contains("raft (arrival=closed) peaks at "), "{verdict}");
+    assert!(verdict.contains("raft (arrival=constant) "), "{verdict}");
+    assert!(!summary::table(&rows, &spec).contains("(closed loop)"), "not all of them");
 }
 
 /// What a config allows to be in flight has room on its way: a link that overflows stops a floor for
