@@ -15,6 +15,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use quorumbench::drive::{self, EventKind, Fault, FaultKind, Outcome};
 use quorumbench::results::{Percentiles, PointResult, decode_histogram};
 use quorumbench::spec::Spec;
+use quorumbench::summary;
 use support::{manifest, measure, points_on_disk, run_spec, spec, uring_works};
 
 /// Every protocol on both machines; with the second, half of the commands are reads.
@@ -277,6 +278,42 @@ fn sizes_clients_and_loads() {
             let each = outcome.busiest.commands as f64 / outcome.busiest.slots as f64;
             assert!(each > 3.0, "company came while they lingered: {each} commands a slot");
         }
+    }
+}
+
+/// An open and a closed loop are never one comparison.
+#[test]
+fn each_kind_of_loop_has_its_own_sentence() {
+    let spec = spec(
+        "cluster.transport = 'mem'\nload.arrival = ['closed', 'constant']\nload.rate = 500\nload.outstanding = 8
+        run = { warmup = '20ms', duration = '200ms' }",
+    );
+    let ran = run_spec(&spec, &[]);
+    let rows = summary::rows(&ran.finished.points, &spec);
+    let verdict = summary::verdict(&rows, &spec);
+    assert!(verdict.contains("raft (arrival=closed) peaks at "), "{verdict}");
+    assert!(verdict.contains("raft (arrival=constant) "), "{verdict}");
+    assert!(!summary::table(&rows, &spec).contains("(closed loop)"), "not all of them");
+}
+
+/// What a config allows to be in flight has room on its way: a link that overflows stops a floor for
+/// ever, and makes everyone else wait for a resend.
+#[test]
+fn what_may_be_in_flight_is_not_dropped() {
+    let deep = "batch.commands = 1\nbatch.window = 20_000\nload.outstanding = 40_000\ncluster.transport = 'mem'";
+    let wide = "batch.commands = 2\nbatch.bytes = '4MiB'\nload.payload = '2000KB'\nload.outstanding = 60\ncluster.transport = 'tokio-tcp'";
+    let read = "batch.commands = 4096\nload.payload = '8KiB'\nload.outstanding = 4096\ncluster.transport = 'tokio-tcp'\ncluster.machine = 'kv'\nload.reads = 0.999\nload.keys = 'uniform:4'";
+    for (lines, protocol) in [(deep, "star"), (wide, "star"), (wide, "echo"), (read, "echo")] {
+        let outcome = measure(
+            &format!(
+                "{lines}\ncluster.protocol = '{protocol}'\nload.arrival = 'closed'\nload.resend = '500ms'
+                run = {{ warmup = '0ms', duration = '800ms' }}"
+            ),
+            &[],
+        );
+        let dropped = outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames;
+        let malformed = outcome.replicas.counters.malformed + outcome.clients.counters.malformed;
+        assert_eq!((dropped, malformed), (0, 0), "{protocol}\n{lines}");
     }
 }
 

@@ -75,6 +75,10 @@ pub struct Config {
 }
 
 impl Config {
+    /// No node has more than so many windows of slots on their way to another. What carries them must
+    /// have room for that many: not every protocol sends again what was dropped.
+    pub const MOST_WINDOWS_BEHIND: usize = 16;
+
     /// A node of a cluster of ids `0..replicas`, with timeouts fit for one machine.
     pub fn new(id: NodeId, replicas: usize) -> Self {
         Self {

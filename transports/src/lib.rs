@@ -181,6 +181,8 @@ pub struct Options {
     pub zero_copy_threshold: Option<usize>,
     /// What may wait for one peer before frames to it are dropped, in bytes.
     pub link_bytes: usize,
+    /// The same over `mem`, which holds handles and no bytes, in frames.
+    pub link_frames: usize,
     /// Size of a receive chunk.
     pub chunk_bytes: usize,
     /// How many receive chunks there may be. An empty pool stops reading, and the kernel's flow
@@ -201,6 +203,7 @@ impl Default for Options {
             gather_threshold: 1024,
             zero_copy_threshold: None,
             link_bytes: 32 << 20,
+            link_frames: 8192,
             chunk_bytes: 256 << 10,
             chunks: 4096,
             congestion: "cubic".into(),

@@ -84,6 +84,11 @@ enum Status {
     Refused = 2,
 }
 
+impl Kv {
+    /// Bytes of a command's result besides the value that was read.
+    pub const RESULT_OVERHEAD: usize = 5;
+}
+
 impl Machine for Kv {
     fn apply(&mut self, _head: &BatchHead, mut commands: Commands<'_>, results: &mut BytesMut) {
         while let Some(command) = commands.next_command() {

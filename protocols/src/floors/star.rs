@@ -44,7 +44,7 @@ impl Star {
     const LEADER: NodeId = NodeId(0);
     /// How many windows the slowest follower may lag behind. A majority could run on without it until
     /// its link overflows, and nothing is ever sent again; then less would be measured than is claimed.
-    const MAX_LAG_WINDOWS: u64 = 16;
+    const MAX_LAG_WINDOWS: u64 = Config::MOST_WINDOWS_BEHIND as u64;
     /// `words`: slot, commit. The body is the batch.
     const PROPOSE: u8 = 1;
     /// `words`: the last durable slot.
