@@ -43,6 +43,8 @@ pub struct Client {
     intended_from: u64,
     /// Open loop: due, and not sent yet.
     due: VecDeque<Nanos>,
+    /// Closed loop: since when there is room that no batch has taken.
+    free_since: Option<Nanos>,
     /// Commands in flight.
     in_flight: usize,
     /// No flight is to be sent again before this.
@@ -137,6 +139,7 @@ impl Client {
             intended: VecDeque::new(),
             intended_from: 0,
             due: VecDeque::new(),
+            free_since: None,
             in_flight: 0,
             retry_at: Nanos::NEVER,
             full: false,
@@ -184,8 +187,12 @@ impl Client {
                 let next = Some(arrivals.next()).filter(|&next| self.room() > 0 && next < window.until);
                 lingering.unwrap_or(Nanos::NEVER).min(next.unwrap_or(Nanos::NEVER))
             }
+            Stage::Loading { pace: Pace::Closed { .. }, window, .. } => {
+                let lingering = self.free_since.map(|since| since + self.options.linger.as_nanos() as u64);
+                lingering.filter(|&until| until < window.until).unwrap_or(Nanos::NEVER)
+            }
             Stage::Searching { answered: false } if self.flights.is_empty() => Nanos::ZERO,
-            _ => Nanos::NEVER,
+            Stage::Searching { .. } => Nanos::NEVER,
         };
         let give_up = match self.stage {
             Stage::Loading { give_up_at, .. } => give_up_at,
@@ -225,20 +232,22 @@ impl Client {
     }
 
     /// Ends the load and hands over what was recorded; `None` if it never started.
-    pub fn finish(mut self, now: Nanos) -> Option<Recording> {
+    pub fn finish(self, now: Nanos) -> Option<Recording> {
         let Stage::Loading { pace, mut recorder, window, .. } = self.stage else { return None };
         for flight in self.flights.iter().filter(|flight| !flight.answered) {
             each_intended(flight, &self.intended, self.intended_from, |intended, commands| {
                 recorder.gave_up(now, intended, flight.sent, commands);
             });
         }
+        for intended in self.due {
+            recorder.gave_up(now, intended, now, 1);
+        }
         // What was due in the window and never went out is owed all the same.
         if let Pace::Open(mut arrivals) = pace {
             let last = Nanos(window.until.0.saturating_sub(1)).min(now);
-            self.due.extend(std::iter::from_fn(|| arrivals.take_due(last)));
-        }
-        for intended in self.due {
-            recorder.gave_up(now, intended, now, 1);
+            while let Some(intended) = arrivals.take_due(last) {
+                recorder.gave_up(now, intended, now, 1);
+            }
         }
         Some(recorder.finish())
     }
@@ -264,17 +273,29 @@ impl Client {
     fn load(&mut self, now: Nanos) {
         let Stage::Loading { pace, window, .. } = &mut self.stage else { return };
         match pace {
-            Pace::Closed { .. } if now < window.until => {
-                while self.room() > 0 {
-                    let before = self.flights.len();
-                    self.send_batch(now, self.room().min(self.options.batch_commands));
-                    if self.flights.len() == before {
-                        break;
-                    }
-                }
+            Pace::Closed { outstanding } if now < window.until => {
+                let full = (*outstanding).min(self.options.batch_commands);
+                self.send_freed(now, full);
             }
             Pace::Closed { .. } => {}
             Pace::Open(_) => self.send_due(now),
+        }
+    }
+
+    /// Keeps the closed loop full, by batches of `full` commands; a smaller one lingers for company.
+    fn send_freed(&mut self, now: Nanos, full: usize) {
+        let linger = self.options.linger.as_nanos() as u64;
+        while self.room() > 0 {
+            let since = *self.free_since.get_or_insert(now);
+            let before = self.flights.len();
+            if self.room() < full && now < since + linger {
+                return;
+            }
+            self.send_batch(now, self.room().min(full));
+            if self.flights.len() == before {
+                return;
+            }
+            self.free_since = None;
         }
     }
 

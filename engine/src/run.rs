@@ -134,7 +134,7 @@ pub fn run(
         observer.begin(index, plan.len(), &label);
         match shoot(experiment, point, *shot, &mut floors, interrupted, observer) {
             Ok((result, outcome)) => {
-                if let Err(error) = dir.append(index, &result, &label, &outcome.recording, SystemTime::now()) {
+                if let Err(error) = dir.append(index, &result, &label, &outcome.recording, outcome.window_closed) {
                     finished.failure = Some(RunError::Store(error));
                     break;
                 }
@@ -307,7 +307,7 @@ fn cost(outcome: &Outcome) -> Cost {
 /// The floors measured so far, by repetition and by what they share with the points above them.
 #[derive(Debug, Default)]
 struct Floors {
-    measured: BTreeMap<(ProtocolName, usize, String), (f64, Percentiles)>,
+    measured: BTreeMap<(ProtocolName, usize, String), (f64, Percentiles, bool)>,
 }
 
 impl Floors {
@@ -316,15 +316,16 @@ impl Floors {
         let protocol = point.cluster.protocol;
         let shared = without_protocol(point);
         if protocol.is_floor() {
-            let measured = (result.completed_per_s, result.response_ns);
+            let measured = (result.completed_per_s, result.response_ns, result.is_doubtful());
             self.measured.insert((protocol, result.repetition, shared.clone()), measured);
         }
         let over = |floor: ProtocolName| {
             let key = (floor, result.repetition, shared.clone());
-            let (throughput, times) = self.measured.get(&key).filter(|_| floor != protocol)?;
+            let (throughput, times, doubtful) = self.measured.get(&key).filter(|_| floor != protocol)?;
             let ratio = |mine: f64, floor: f64| (floor > 0.0).then(|| mine / floor);
             let times = |of: fn(&Percentiles) -> u64| ratio(of(&result.response_ns) as f64, of(times) as f64);
-            Some([ratio(result.completed_per_s, *throughput), times(|each| each.p50), times(|each| each.p99)])
+            let ratios = [ratio(result.completed_per_s, *throughput), times(|each| each.p50), times(|each| each.p99)];
+            Some((ratios, *doubtful))
         };
         let echo = over(ProtocolName::Echo);
         // The floor of replication says nothing of a server that does not replicate.
@@ -332,8 +333,8 @@ impl Floors {
         if echo.is_none() && star.is_none() {
             return None;
         }
-        let [echo_throughput_ratio, echo_p50_ratio, echo_p99_ratio] = echo.unwrap_or_default();
-        let [star_throughput_ratio, star_p50_ratio, star_p99_ratio] = star.unwrap_or_default();
+        let ([echo_throughput_ratio, echo_p50_ratio, echo_p99_ratio], echo_doubtful) = echo.unwrap_or_default();
+        let ([star_throughput_ratio, star_p50_ratio, star_p99_ratio], star_doubtful) = star.unwrap_or_default();
         Some(Floor {
             echo_throughput_ratio,
             echo_p50_ratio,
@@ -341,6 +342,8 @@ impl Floors {
             star_throughput_ratio,
             star_p50_ratio,
             star_p99_ratio,
+            echo_doubtful,
+            star_doubtful,
         })
     }
 }

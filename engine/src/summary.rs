@@ -123,19 +123,31 @@ fn figures_of(row: &Row<'_>) -> [String; 7] {
         let enough = row.runs.iter().all(|run| run.response_ns.count >= needed);
         format!("{}{}", if enough { "" } else { "~" }, time_text(time))
     };
-    let over = |throughput: Option<f64>, p50: Option<f64>| match (throughput, p50) {
-        (Some(throughput), Some(p50)) => format!("{:.0} %, p50 {p50:.1}x", throughput * 100.0),
+    let over = |throughput: Option<f64>, p50: Option<f64>, doubtful: bool| match (throughput, p50) {
+        (Some(throughput), Some(p50)) => {
+            format!("{}{:.0} %, p50 {p50:.1}x", if doubtful { "~" } else { "" }, throughput * 100.0)
+        }
         _ => String::new(),
     };
     let floor = |of: fn(&crate::results::Floor) -> Option<f64>| row.median(|run| run.floor.as_ref().and_then(of));
+    let doubtful =
+        |of: fn(&crate::results::Floor) -> bool| row.runs.iter().any(|run| run.floor.as_ref().is_some_and(of));
     [
         format!("{}{}", thousands(row.throughput()), spread(row)),
         time_text(row.p50_ns()),
         percentile("p99", |run| run.response_ns.p99),
         percentile("p99.9", |run| run.response_ns.p99_9),
         time_text(row.median(|run| Some(run.cost.cpu_ns_per_command)).unwrap_or_default()),
-        over(floor(|floor| floor.echo_throughput_ratio), floor(|floor| floor.echo_p50_ratio)),
-        over(floor(|floor| floor.star_throughput_ratio), floor(|floor| floor.star_p50_ratio)),
+        over(
+            floor(|floor| floor.echo_throughput_ratio),
+            floor(|floor| floor.echo_p50_ratio),
+            doubtful(|floor| floor.echo_doubtful),
+        ),
+        over(
+            floor(|floor| floor.star_throughput_ratio),
+            floor(|floor| floor.star_p50_ratio),
+            doubtful(|floor| floor.star_doubtful),
+        ),
     ]
 }
 
@@ -177,7 +189,8 @@ pub fn warnings_text(rows: &[Row<'_>]) -> String {
     for (code, example, count) in kinds {
         let said = match code {
             "too_few_samples" => {
-                "~ marks a percentile with fewer samples behind it than it needs; measure longer".to_owned()
+                "~ marks a percentile with too few samples behind it, or a ratio to a floor that has doubts itself"
+                    .to_owned()
             }
             _ if count == runs.len() => example.to_owned(),
             _ => format!("{example} (in {count} of {} runs, here the first)", runs.len()),
@@ -214,6 +227,9 @@ fn sentence(rows: &[&Row<'_>], label: &str, protocol: ProtocolName) -> Option<St
     let sustained: Vec<&Row<'_>> = rows.iter().copied().filter(|row| !row.warned("overloaded")).collect();
     let best = fastest(&sustained).or_else(|| fastest(rows))?;
     let place = if label.is_empty() { String::new() } else { format!(" ({})", label.replace('/', ", ")) };
+    if best.throughput() == 0.0 {
+        return Some(format!("{protocol}{place} answered nothing."));
+    }
     let closed = best.axis("arrival") == "closed";
     let verb = match (closed, best.warned("overloaded")) {
         (true, _) => "peaks at",
@@ -233,6 +249,9 @@ fn sentence(rows: &[&Row<'_>], label: &str, protocol: ProtocolName) -> Option<St
         (floor(|floor| floor.echo_throughput_ratio), floor(|floor| floor.echo_p50_ratio))
     {
         let _ = write!(text, "; that is {:.0} % of echo's throughput at {p50:.1} times its p50", throughput * 100.0);
+        if best.runs.iter().any(|run| run.floor.as_ref().is_some_and(|floor| floor.echo_doubtful)) {
+            text += ", but the generator could not keep its schedule for echo either, so take the ratio with care";
+        }
     }
     let overloaded = rows.len() - sustained.len();
     if overloaded > 0 && !sustained.is_empty() {

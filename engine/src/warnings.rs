@@ -49,6 +49,15 @@ pub enum Warning {
         /// How many.
         frames: u64,
     },
+    /// Connections were lost, turned away, or dropped for what came over them.
+    Disturbed {
+        /// Established connections that were lost.
+        lost: u64,
+        /// Strangers that were turned away.
+        strangers: u64,
+        /// Frames, and connections, that no correct peer sends.
+        malformed: u64,
+    },
     /// Leadership moved inside the window.
     LeaderChanged,
     /// Several threads shared a core, so each also waited for the others.
@@ -96,6 +105,10 @@ impl std::fmt::Display for Warning {
             Self::DroppedFrames { frames } => {
                 write!(f, "dropped_frames: a full or absent link dropped {frames} frames")
             }
+            Self::Disturbed { lost, strangers, malformed } => write!(
+                f,
+                "disturbed: {lost} connections lost, {strangers} strangers turned away, {malformed} malformed frames"
+            ),
             Self::LeaderChanged => write!(f, "leader_changed: leadership moved inside the window"),
             Self::SharedCores { threads, cores } => {
                 write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")
@@ -126,6 +139,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, core_round_trip_ns: [f64; 2]) 
         some(tally.unanswered > 0, Warning::Unanswered { commands: tally.unanswered }),
         some(tally.late > 0, Warning::Late { commands: tally.late }),
         some(dropped > 0, Warning::DroppedFrames { frames: dropped }),
+        disturbed(outcome),
         some(moved, Warning::LeaderChanged),
         cores_moved(core_round_trip_ns),
         too_few_samples(&recording.response),
@@ -166,16 +180,23 @@ fn overloaded(point: &Point, outcome: &Outcome) -> Option<Warning> {
 fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
     let busy = outcome.clients.busiest_cpu_ns as f64 / outcome.window_ns as f64;
     let spins = point.cluster.wait == crate::spec::Wait::Spin;
-    let reason = if point.load.arrival.is_open() {
+    let starved = (busy > 0.9 && !spins).then(|| format!("a client thread was {:.0} % busy", busy * 100.0));
+    let lagging = point.load.arrival.is_open().then(|| {
         let lag = Percentiles::from(&outcome.recording.send_lag).p99;
         // What lingers for company is sent late as it was told to.
         let linger = point.batch.linger.as_nanos() as u64;
         let limit = (Percentiles::from(&outcome.recording.response).p50 / 10).max(50_000) + linger;
         (lag > limit).then(|| format!("p99 send lag of {} us, above {} us", lag / 1000, limit / 1000))
-    } else {
-        (busy > 0.9 && !spins).then(|| format!("a client thread was {:.0} % busy", busy * 100.0))
-    };
-    Some(Warning::GeneratorLimited { reason: reason? })
+    });
+    Some(Warning::GeneratorLimited { reason: lagging.flatten().or(starved)? })
+}
+
+/// What came over the network that should not have, or stopped coming.
+fn disturbed(outcome: &Outcome) -> Option<Warning> {
+    let counters = outcome.replicas.counters.plus(outcome.clients.counters);
+    let frames: u64 = outcome.totals.iter().map(|stats| stats.malformed).sum();
+    let (lost, strangers, malformed) = (counters.lost_connections, counters.strangers, counters.malformed + frames);
+    (lost + strangers + malformed > 0).then_some(Warning::Disturbed { lost, strangers, malformed })
 }
 
 /// Little's law: what is in flight equals throughput times the time that each takes.

@@ -308,6 +308,18 @@ fn a_command_waits_for_company_but_no_longer_than_said() {
     assert!((4990..=5010).contains(&longest_us) && each > 1.9, "{longest_us} {each}");
 }
 
+/// A batch that answers did not free whole waits for more of them, but no longer than said.
+#[test]
+fn a_closed_loops_smaller_batch_lingers_too() {
+    let options = ClientOptions { linger: Duration::from_millis(3), batch_commands: 8, ..options(1) };
+    let mut alone = Alone::started(options, CLOSED);
+    let sent = |batches: Vec<(u32, u64, u32)>| batches.into_iter().map(|(_, _, commands)| commands).collect::<Vec<_>>();
+    assert_eq!(sent(alone.turn(0)), [8], "a full batch waits for nothing");
+    assert_eq!(alone.client.deadline(), alone.now + 3 * MS);
+    assert_eq!(sent(alone.turn(3 * MS - 1)), [0; 0]);
+    assert_eq!(sent(alone.turn(1)), [4]);
+}
+
 #[test]
 fn what_is_given_up_is_counted_with_its_time_so_far() {
     for closed in [true, false] {

@@ -51,9 +51,10 @@ fn healthy() -> Outcome {
         clients: Usage::default(),
         process_cpu_ns: 0,
         busiest: NodeStats::default(),
-        totals: Vec::new(),
+        totals: vec![NodeStats::default()],
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
         cores: 64,
+        window_closed: std::time::SystemTime::now(),
         window_ns: SECONDS * INTERVAL_NS,
     }
 }
@@ -125,6 +126,7 @@ fn a_generator_without_cpu_time_left_is_the_limit() {
     };
     assert_eq!(said(&closed("block"), busy(0.95)), ["generator_limited"]);
     assert_eq!(said(&closed("block"), busy(0.85)), [""; 0]);
+    assert_eq!(said(&open(), busy(0.95)), ["generator_limited"], "in an open loop too");
     assert_eq!(said(&closed("spin"), busy(1.0)), [""; 0], "who spins is always busy");
 }
 
@@ -156,6 +158,9 @@ fn what_went_wrong_is_said() {
     assert_eq!(tally(|tally| tally.unanswered = 1), ["unanswered"]);
     assert_eq!(said(&open(), |outcome| outcome.replicas.counters.dropped_frames = 1), ["dropped_frames"]);
     assert_eq!(said(&open(), |outcome| outcome.clients.counters.dropped_frames = 1), ["dropped_frames"]);
+    assert_eq!(said(&open(), |outcome| outcome.replicas.counters.strangers = 1), ["disturbed"]);
+    assert_eq!(said(&open(), |outcome| outcome.clients.counters.lost_connections = 1), ["disturbed"]);
+    assert_eq!(said(&open(), |outcome| outcome.totals[0].malformed = 1), ["disturbed"]);
     assert_eq!(said(&open(), |outcome| outcome.events[0].at_ns = 5), ["leader_changed"]);
     assert_eq!(said(&open(), |outcome| outcome.cores = 1), ["shared_cores"]);
     let moved = warnings(&open(), &healthy(), [60.0, 300.0]);

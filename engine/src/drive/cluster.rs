@@ -1,5 +1,7 @@
 //! The threads of one point: started, killed, restarted, joined.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -63,7 +65,9 @@ impl Cluster {
         let mut cluster =
             Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), leader: leader.clone() };
         let mut prng = Prng::new(seed);
-        let seats = seats(point, prng.next_u64(), control)
+        // Not from the seed: two runs of one config must not take each other's nodes for their own.
+        let run = RandomState::new().build_hasher().finish();
+        let seats = seats(point, run, control)
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
         for (index, (seat, place)) in seats.into_iter().enumerate() {
             let id = NodeId(index as u32);

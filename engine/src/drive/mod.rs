@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
@@ -106,6 +106,8 @@ pub struct Outcome {
     pub cores: usize,
     /// How long the window was.
     pub window_ns: u64,
+    /// When it closed; in virtual time, when it was computed.
+    pub window_closed: SystemTime,
 }
 
 /// What threads used between two moments.
@@ -220,7 +222,7 @@ pub fn measure_and_trace(
     let conducted = conduct(&mut cluster, point, run, faults, &control, interrupted, progress);
     control.stop();
     let ended = cluster.join();
-    let process_cpu_ns = conducted?;
+    let (process_cpu_ns, window_closed) = conducted?;
     let ended = ended?;
     let window = control.window().expect("a point that was conducted has a window");
     let outcome = Outcome {
@@ -233,11 +235,13 @@ pub fn measure_and_trace(
         events: control.events(),
         cores: threads::cores().len(),
         window_ns: window.length_ns(),
+        window_closed,
     };
     Ok((outcome, ended.trace))
 }
 
-/// Leads a started cluster through its phases. Says how much CPU time the process used in the window.
+/// Leads a started cluster through its phases. Says how much CPU time the process used in the window,
+/// and when that closed.
 fn conduct(
     cluster: &mut Cluster,
     point: &Point,
@@ -246,22 +250,22 @@ fn conduct(
     control: &Control,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
-) -> Result<u64, DriveError> {
+) -> Result<(u64, SystemTime), DriveError> {
     let clock = control.clock();
-    let mut wait =
-        |cluster: &mut Cluster, phase: Phase, until: &mut dyn FnMut(&mut Cluster) -> Result<bool, DriveError>| {
-            while !until(cluster)? {
-                if interrupted.load(Ordering::Relaxed) {
-                    return Err(DriveError::Interrupted);
-                }
-                cluster.check()?;
-                progress(phase);
-                std::thread::sleep(TICK);
+    // `edge` is when the phase ends at the latest: what is read there must not be read a tick later.
+    let mut wait = |cluster: &mut Cluster, phase: Phase, edge: Nanos, until: &mut Until<'_>| {
+        while !until(cluster)? {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(DriveError::Interrupted);
             }
-            Ok(())
-        };
+            cluster.check()?;
+            progress(phase);
+            std::thread::sleep(TICK.min(Duration::from_nanos(edge.saturating_since(clock.now()))));
+        }
+        Ok(())
+    };
 
-    wait(cluster, Phase::Starting, &mut |cluster| {
+    wait(cluster, Phase::Starting, Nanos::NEVER, &mut |cluster| {
         if clock.now() > Nanos(PATIENCE.as_nanos() as u64) {
             return Err(DriveError::NoAnswer { waited: PATIENCE });
         }
@@ -272,22 +276,25 @@ fn conduct(
     let from = load_from + run.warmup.as_nanos() as u64;
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
     control.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
-    wait(cluster, Phase::WarmingUp, &mut |_| Ok(clock.now() >= window.from))?;
+    wait(cluster, Phase::WarmingUp, window.from, &mut |_| Ok(clock.now() >= window.from))?;
 
     let cpu_before = control::process_cpu_ns();
     let mut plan = cluster::FaultPlan::new(faults, window);
-    wait(cluster, Phase::Measuring, &mut |cluster| {
+    wait(cluster, Phase::Measuring, window.until, &mut |cluster| {
         plan.turn(clock.now(), cluster)?;
         Ok(clock.now() >= window.until)
     })?;
-    let cpu = control::process_cpu_ns() - cpu_before;
+    let (cpu, closed) = (control::process_cpu_ns() - cpu_before, SystemTime::now());
 
-    wait(cluster, Phase::Draining, &mut |cluster| {
+    wait(cluster, Phase::Draining, Nanos::NEVER, &mut |cluster| {
         plan.turn(clock.now(), cluster)?;
         Ok(control.clients_finished() == cluster.clients())
     })?;
-    Ok(cpu)
+    Ok((cpu, closed))
 }
+
+/// Whether a phase is over.
+type Until<'a> = dyn FnMut(&mut Cluster) -> Result<bool, DriveError> + 'a;
 
 /// How long answers are awaited after the window: long enough for a resend to be answered.
 fn drain_limit_ns(point: &Point) -> u64 {

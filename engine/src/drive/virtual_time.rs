@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Prng, Transmit};
 use quorumbench_transports::Counters;
@@ -297,6 +298,7 @@ impl World {
             // Each node has a virtual core of its own.
             cores: usize::MAX,
             window_ns: window.length_ns(),
+            window_closed: SystemTime::now(),
         };
         (outcome, trace)
     }

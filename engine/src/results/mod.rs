@@ -134,6 +134,9 @@ pub struct Floor {
     pub star_throughput_ratio: Option<f64>,
     pub star_p50_ratio: Option<f64>,
     pub star_p99_ratio: Option<f64>,
+    /// The floor was itself late, overloaded or limited by the generator: its ratios say little.
+    pub echo_doubtful: bool,
+    pub star_doubtful: bool,
 }
 
 /// Something that happened.
@@ -160,6 +163,12 @@ impl PointResult {
     /// Whether it was computed in virtual time. Such a result never compares with a real one.
     pub fn is_virtual(&self) -> bool {
         self.world == "virtual"
+    }
+
+    /// Whether it is no measure for others: it was late, overloaded or limited by the generator.
+    pub fn is_doubtful(&self) -> bool {
+        let void = ["late:", "overloaded:", "generator_limited:", "unanswered:"];
+        self.warnings.iter().any(|warning| void.iter().any(|code| warning.starts_with(code)))
     }
 
     /// A coordinate as text, as the config would have it; empty where the axis does not apply.
