@@ -72,6 +72,9 @@ pub struct Config {
     pub heartbeat: Nanos,
     /// Bytes of a snapshot that travel in one frame.
     pub chunk: usize,
+    /// How far a node's clock may run from true time, in parts per thousand: leases are shorter by
+    /// that much on either side.
+    pub clock_drift: u32,
 }
 
 impl Config {
@@ -85,6 +88,7 @@ impl Config {
             election_timeout: Nanos(300_000_000),
             heartbeat: Nanos(50_000_000),
             chunk: 64 << 10,
+            clock_drift: 10,
         }
     }
 
@@ -113,8 +117,45 @@ pub enum Input<'a> {
         /// The state machine.
         body: &'a Payload,
     },
+    /// A client wants to read what is not older than now. Answered in [`Outbox::reads`].
+    Read {
+        /// The driver's name for it.
+        id: u64,
+        /// What it costs, and what it relies on.
+        mode: ReadMode,
+    },
     /// An operator's wish: hand leadership to this node. A node that does not lead ignores it.
     Transfer(NodeId),
+}
+
+/// How a read that does not go through the log learns how much of the log it must see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Linearizable: the leader makes sure that it still leads, a round trip for any number of reads.
+    Index,
+    /// Linearizable while clocks keep their bound ([`Config::clock_drift`]): the leader relies on
+    /// nobody else having been elected yet. Without a lease it is as [`Index`](Self::Index).
+    Lease,
+    /// Whatever this node has: any replica answers, and may be behind.
+    Stale,
+}
+
+/// The answer to an [`Input::Read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadAnswer {
+    /// Which read.
+    pub id: u64,
+    /// What came of it.
+    pub outcome: ReadOutcome,
+}
+
+/// What came of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// It may be served from the state machine once this slot was delivered here.
+    At(Slot),
+    /// This node does not lead, or no longer: ask another.
+    Refused,
 }
 
 /// What a node wants done. The driver empties it between turns and keeps its capacity.
@@ -126,6 +167,8 @@ pub struct Outbox {
     pub records: Vec<Record>,
     /// For the state machine, in order.
     pub deliveries: Vec<Delivery>,
+    /// Reads that are answered, each once.
+    pub reads: Vec<ReadAnswer>,
     /// Records before this one are no longer needed by [`Protocol::recover`]: the journal may be cut
     /// there, at the driver's leisure. It then begins with the record of a snapshot.
     pub release: Option<Lsn>,
@@ -142,6 +185,7 @@ impl Outbox {
         self.transmits.clear();
         self.records.clear();
         self.deliveries.clear();
+        self.reads.clear();
         self.release = None;
     }
 }

@@ -10,7 +10,7 @@ use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::message::{Accept, Append, Candidacy, Message, Probe, Received, Reject};
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Slot,
+    DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, ReadMode, Slot,
 };
 use support::cluster::{Cluster, Event, Subject};
 
@@ -67,7 +67,9 @@ impl<P: Protocol + Debug> Victim<P> {
     }
 
     fn go_on(&mut self, prng: &mut Prng) {
-        match prng.below(5) {
+        match prng.below(6) {
+            5 => self
+                .step(Input::Read { id: 1, mode: if prng.below(2) == 0 { ReadMode::Index } else { ReadMode::Lease } }),
             0 => self.now += prng.below(400_000_000),
             4 => {
                 let slot = Slot(NUMBERS[prng.below(NUMBERS.len() as u64) as usize]);

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use quorumbench_protocols::raft::message::{Accept, Candidacy, Message};
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    Config, DeliveryKind, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Record, Slot,
-    quorum,
+    Config, DeliveryKind, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, ReadMode,
+    ReadOutcome, Record, Slot, quorum,
 };
 
 const MS: u64 = 1_000_000;
@@ -35,6 +35,7 @@ fn noise_breaks_nothing_and_ends_in_progress() {
         did.crashes += sim.crashes;
         did.forgotten += sim.forgotten;
         did.restored += sim.restored;
+        did.reads += sim.answered;
         std::mem::forget(guard);
     }
     // A check that nothing ever reaches proves nothing.
@@ -45,6 +46,7 @@ fn noise_breaks_nothing_and_ends_in_progress() {
         assert!(did.overwritten > count / 5, "no conflicts: {did:?}");
         assert!(did.crashes > count && did.forgotten > count / 8, "no crashes: {did:?}");
         assert!(did.restored > count, "no snapshots: {did:?}");
+        assert!(did.reads > 30 * count, "no reads: {did:?}");
         println!("{did:?}");
     }
 }
@@ -59,6 +61,8 @@ struct Did {
     forgotten: usize,
     /// Snapshots that a state machine was replaced by.
     restored: usize,
+    /// Reads served.
+    reads: usize,
 }
 
 struct Announce(u64);
@@ -124,6 +128,9 @@ struct Sim {
     crashes: usize,
     forgotten: usize,
     restored: usize,
+    /// Who was asked, and how much had been committed by then.
+    reads: Vec<(NodeId, usize)>,
+    answered: usize,
 }
 
 impl Sim {
@@ -168,6 +175,8 @@ impl Sim {
             crashes: 0,
             forgotten: 0,
             restored: 0,
+            reads: Vec::new(),
+            answered: 0,
         }
     }
 
@@ -179,8 +188,27 @@ impl Sim {
             if self.prng.unit() < 0.3 {
                 self.submit();
             }
+            if self.prng.unit() < 0.1 {
+                self.read();
+            }
             self.next();
         }
+    }
+
+    /// A client asks a node that thinks that it leads, or anyone.
+    fn read(&mut self) {
+        let leader = |at: &usize| self.nodes[*at].role() == Role::Leader;
+        let leaders: Vec<_> = (0..self.nodes.len()).filter(leader).collect();
+        let all = self.nodes.len() as u64;
+        let any = self.prng.below(leaders.len().max(1) as u64) as usize;
+        let id = NodeId(leaders.get(any).map_or_else(|| self.prng.below(all) as u32, |&at| at as u32));
+        if self.paused[id.0 as usize] > self.now {
+            return;
+        }
+        let mode = if self.prng.below(2) == 0 { ReadMode::Index } else { ReadMode::Lease };
+        self.reads.push((id, self.chosen.len()));
+        let read = self.reads.len() as u64 - 1;
+        self.turn(id, |node, now, out| node.step(now, Input::Read { id: read, mode }, out).expect("no frame"));
     }
 
     /// A majority is whole again and the rest stays broken for ever, each in its own way: what heals by
@@ -406,6 +434,19 @@ impl Sim {
         self.check_log_matching(id);
         self.check_state_machine_safety(id, out);
         self.check_promises(id, out);
+        self.check_reads(id, out);
+    }
+
+    /// A read sees everything that was committed anywhere before it was asked for.
+    fn check_reads(&mut self, id: NodeId, out: &Outbox) {
+        for answer in &out.reads {
+            let (asked, committed) = self.reads[answer.id as usize];
+            assert_eq!(asked, id);
+            if let ReadOutcome::At(slot) = answer.outcome {
+                self.answered += 1;
+                assert!(slot.0 as usize >= committed, "a stale read: {id} says {slot} of {committed}");
+            }
+        }
     }
 
     /// At most one leader a term, one vote a term and node, and no term goes back.

@@ -150,9 +150,10 @@ impl Raft {
         if let State::Campaign(campaign) = &self.state { Some(campaign.stage) } else { None }
     }
 
-    /// Whether this node leads, or has a leader that is alive.
+    /// Whether this node leads, or has a leader that is alive, or may have had one before it crashed.
     fn is_led(&self, now: Nanos) -> bool {
         match &self.state {
+            _ if now < self.replica.quiet_until => true,
             State::Follower(follower) => follower.hears_leader(now, &self.replica),
             State::Campaign(_) => false,
             State::Leader(_) => true,

@@ -1,13 +1,10 @@
 //! Raft (Ongaro & Ousterhout, *In Search of an Understandable Consensus Algorithm*, USENIX ATC 2014;
 //! "paper" here; Ongaro, *Consensus: Bridging Theory and Practice*, Stanford 2014: "thesis").
 //!
-//! Built: elections with pre-vote and check-quorum, replication in a window, repair with hints,
-//! leadership transfer. A slot is a batch, so an append carries exactly one entry.
-//!
-//! Not built, and provided for: snapshots (the log is trimmed by agreement until then, see
-//! `replica`), membership change, linearizable reads (a [`Probe`] and its answers name their round),
-//! and recovery (the records, read in order, give term, vote and log: a slot's record overrules all
-//! earlier ones of that slot and after it).
+//! Elections with pre-vote and check-quorum, replication in a window, repair with hints, leadership
+//! transfer; snapshots, which let go of the log's beginning and bring up a follower that needs it; reads
+//! by index and by lease; recovery from the records. A slot is a batch, so an append carries exactly
+//! one entry.
 //!
 //! Two rules hold everything together. *Nothing is promised before it is durable*: a vote and an
 //! acknowledgement wait for [`Input::Durable`], and a leader counts itself no sooner than others.
@@ -15,7 +12,8 @@
 //! its leader's log in this very term.
 //!
 //! The roles are in `leader`, `follower` and `election`; what a node has in every role in `replica`,
-//! what is durable in `journal`, what a leader knows of each follower in `progress`.
+//! what is durable in `journal`, what a leader knows of each follower in `progress`; and `snapshot`,
+//! `reads` and [`membership`] are what their names say.
 
 mod election;
 mod follower;
@@ -24,6 +22,7 @@ mod leader;
 pub mod membership;
 pub mod message;
 mod progress;
+mod reads;
 mod replica;
 mod snapshot;
 
@@ -31,8 +30,9 @@ use self::election::{Campaign, Stage};
 use self::follower::{Follower, contradicts};
 use self::leader::Leader;
 use self::message::{Append, Chunk, Message, Probe};
-use self::replica::Replica;
-use crate::io::{Config, Input, Outbox, Protocol, Record, Snapshot};
+use self::reads::Reads;
+use self::replica::{Replica, later};
+use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Snapshot};
 use crate::log::SlotLog;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
 
@@ -45,6 +45,9 @@ use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
 pub struct Raft {
     replica: Replica,
     state: State,
+    reads: Reads,
+    /// It was rebuilt and has not been stepped since: it does not know what time it is.
+    recovered: bool,
 }
 
 #[derive(Debug)]
@@ -232,8 +235,24 @@ impl Raft {
 
     fn on_stale(&mut self, now: Nanos, term: u64, out: &mut Outbox) {
         if term > self.replica.term {
+            if let State::Follower(follower) = &self.state
+                && follower.hears_leader(now, &self.replica)
+            {
+                // It is not forgotten with its term: it may hold a lease, and know nothing of this.
+                self.replica.quiet_until = later(follower.heard_at, self.replica.election_timeout);
+            }
             self.replica.enter_term(term, None, out);
             self.become_follower(now);
+        }
+    }
+
+    fn on_read(&mut self, id: u64, mode: ReadMode, out: &mut Outbox) {
+        if mode == ReadMode::Stale {
+            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(self.replica.delivered) });
+        } else if let State::Leader(_) = &self.state {
+            self.reads.ask(self.replica.term, id, mode, out);
+        } else {
+            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused });
         }
     }
 
@@ -263,21 +282,29 @@ impl Protocol for Raft {
         Self {
             replica: Replica::new(config, seed),
             state: State::Follower(Follower::new(None, Nanos::ZERO, Slot::ZERO)),
+            reads: Reads::default(),
+            recovered: false,
         }
     }
 
     fn recover(config: &Config, seed: u64, records: &[Record]) -> Result<Self, Malformed> {
         let mut raft = Self::new(config, seed);
         records.iter().try_for_each(|record| raft.replica.replay(record))?;
+        raft.state = State::Follower(Follower::new(None, Nanos::ZERO, raft.replica.committed));
+        raft.recovered = true;
         Ok(raft)
     }
 
     fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
+        if std::mem::take(&mut self.recovered) {
+            self.replica.quiet_until = later(now, self.replica.election_timeout);
+        }
         match (input, &mut self.state) {
             (Input::Frame(frame), _) => return self.on_frame(now, frame, out),
             (Input::Submit(body), State::Leader(leader)) => leader.on_submit(&mut self.replica, body, out),
             (Input::Durable(lsn), _) => self.replica.journal.on_durable(lsn),
             (Input::Timeout, _) => self.on_timeout(now),
+            (Input::Read { id, mode }, _) => self.on_read(id, mode, out),
             (Input::Snapshot { slot, body }, _) => self.replica.take_snapshot(slot, body, out),
             (Input::Transfer(target), State::Leader(leader)) => leader.on_transfer(&self.replica, now, target),
             (Input::Submit(_) | Input::Transfer(_), _) => {}
@@ -289,9 +316,12 @@ impl Protocol for Raft {
         self.flush_campaign(now, out);
         self.replica.snapshots.wanted = None;
         match &mut self.state {
-            State::Follower(follower) => follower.flush(&self.replica, out),
-            State::Campaign(_) => {}
-            State::Leader(leader) => leader.flush(&mut self.replica, out),
+            State::Leader(leader) => leader.flush(&mut self.replica, &mut self.reads, now, out),
+            _ if !self.reads.is_empty() => self.reads.refuse_all(out),
+            _ => {}
+        }
+        if let State::Follower(follower) = &mut self.state {
+            follower.flush(&self.replica, out);
         }
         self.replica.flush(out);
     }

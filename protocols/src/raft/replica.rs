@@ -20,6 +20,7 @@ pub(super) struct Replica {
     pub(super) memberships: Memberships,
     pub(super) window: usize,
     pub(super) chunk: usize,
+    pub(super) clock_drift: u32,
     pub(super) election_timeout: u64,
     pub(super) heartbeat: u64,
     prng: Prng,
@@ -35,6 +36,9 @@ pub(super) struct Replica {
     trim: Slot,
     /// When a follower or candidate loses patience. Zero in a fresh node, whose first timeout arms it.
     pub(super) election_at: Nanos,
+    /// Until then it votes for nobody but on its leader's own wish. Before a crash it may have
+    /// promised a leader not to, by hearing from it; that leader may hold a lease.
+    pub(super) quiet_until: Nanos,
     /// The vote of this term is given, and the candidate has not been told.
     pub(super) vote_due: bool,
 }
@@ -51,6 +55,7 @@ impl Replica {
             peers: config.peers(),
             memberships: Memberships::new(Slot::ZERO, members),
             window: config.window,
+            clock_drift: config.clock_drift,
             chunk: config.chunk.max(Members::BYTES),
             election_timeout: config.election_timeout.0.max(1),
             heartbeat: config.heartbeat.0.max(1),
@@ -64,6 +69,7 @@ impl Replica {
             delivered: Slot::ZERO,
             trim: Slot::ZERO,
             election_at: Nanos::ZERO,
+            quiet_until: Nanos::ZERO,
             vote_due: false,
         }
     }

@@ -9,8 +9,8 @@ use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record,
-    Slot,
+    Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, ReadAnswer,
+    ReadMode, ReadOutcome, Record, Slot,
 };
 
 /// A protocol that can tell a reader what it says and where it stands.
@@ -89,6 +89,7 @@ pub enum Event {
     Timeout,
     Transfer(NodeId),
     Snapshot(Slot, Payload),
+    Read(u64, ReadMode),
 }
 
 impl Event {
@@ -99,6 +100,7 @@ impl Event {
             Self::Durable(lsn) => Input::Durable(*lsn),
             Self::Timeout => Input::Timeout,
             Self::Transfer(target) => Input::Transfer(*target),
+            Self::Read(id, mode) => Input::Read { id: *id, mode: *mode },
             Self::Snapshot(slot, body) => Input::Snapshot { slot: *slot, body },
         }
     }
@@ -253,6 +255,12 @@ impl<P: Subject> Cluster<P> {
             let slot = delivery.slot;
             node.delivered.push(delivery);
             self.say(format_args!("{id} delivers {what}{slot} {body}"));
+        }
+        for ReadAnswer { id: read, outcome } in out.reads {
+            match outcome {
+                ReadOutcome::At(slot) => self.say(format_args!("{id} answers read {read} at {slot}")),
+                ReadOutcome::Refused => self.say(format_args!("{id} refuses read {read}")),
+            }
         }
         if let Some(lsn) = out.release {
             let journal = &mut self.nodes[id.0 as usize].journal;

@@ -12,6 +12,7 @@
 //! | `run 500ms` | time passes for all and everything arrives |
 //! | `submit n0 bob tom` | a turn of n0 in which clients bring these batches |
 //! | `transfer n0 n2` | n0 is asked to hand leadership to n2 |
+//! | `read n0 index 7` | a turn of n0 in which read 7 comes: `index`, `lease` or `stale` |
 //! | `snapshot n0` | n0's driver brings a snapshot of what was delivered |
 //! | `restart n0` | n0 crashes and comes back with what was durable |
 //! | `sync n1` | what n1 recorded is durable (with `slow-disks`) |
@@ -29,7 +30,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_protocols::{Nanos, NodeId, ReadMode};
 
 use super::cluster::{Cluster, Event, Subject};
 
@@ -139,6 +140,16 @@ fn obey<P: Subject>(cluster: &mut Cluster<P>, command: &str, words: &[&str]) {
         "wait" => cluster.now += milliseconds(words[0]).0,
         "submit" => cluster.submit(node(words[0]), &words[1..]),
         "transfer" => cluster.turn(NodeId(node(words[0])), &[Event::Transfer(NodeId(node(words[1])))]),
+        "read" => {
+            let mode = match words[1] {
+                "index" => ReadMode::Index,
+                "lease" => ReadMode::Lease,
+                "stale" => ReadMode::Stale,
+                other => panic!("{other} is no way to read"),
+            };
+            let reads = words[2..].iter().map(|id| Event::Read(id.parse().expect("a number"), mode));
+            cluster.turn(NodeId(node(words[0])), &reads.collect::<Vec<_>>());
+        }
         "snapshot" => cluster.snapshot(node(words[0])),
         "restart" => cluster.restart(node(words[0])),
         "sync" => cluster.sync(node(words[0])),
