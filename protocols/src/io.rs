@@ -60,7 +60,8 @@ pub trait Protocol: Sized {
 pub struct Config {
     /// This node.
     pub id: NodeId,
-    /// All that vote, this node among them.
+    /// All that vote at the start: this node among them, unless it is one that joins later. What the
+    /// log or a snapshot says of members overrules this.
     pub voters: PeerSet,
     /// The consensus group that its heads carry.
     pub group: u16,
@@ -126,6 +127,34 @@ pub enum Input<'a> {
     },
     /// An operator's wish: hand leadership to this node. A node that does not lead ignores it.
     Transfer(NodeId),
+    /// An operator's wish: other members. It counts as soon as it is in the log, and is done when its
+    /// slot is delivered ([`DeliveryKind::Config`]); or it is in [`Outbox::refused`].
+    Reconfigure(Change),
+}
+
+/// A change of membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new node receives everything from now on, and has no say.
+    AddLearner(NodeId),
+    /// A learner that has caught up votes from now on.
+    Promote(NodeId),
+    /// A voter or learner leaves.
+    Remove(NodeId),
+    /// These vote, whoever did before: voters and learners that have caught up.
+    Replace {
+        /// The new voters.
+        voters: PeerSet,
+    },
+}
+
+/// A change of membership that does not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub change: Change,
+    /// Why not.
+    pub why: &'static str,
 }
 
 /// How a read that does not go through the log learns how much of the log it must see.
@@ -169,6 +198,8 @@ pub struct Outbox {
     pub deliveries: Vec<Delivery>,
     /// Reads that are answered, each once.
     pub reads: Vec<ReadAnswer>,
+    /// Changes of membership that do not happen.
+    pub refused: Vec<Refusal>,
     /// Records before this one are no longer needed by [`Protocol::recover`]: the journal may be cut
     /// there, at the driver's leisure. It then begins with the record of a snapshot.
     pub release: Option<Lsn>,
@@ -186,6 +217,7 @@ impl Outbox {
         self.records.clear();
         self.deliveries.clear();
         self.reads.clear();
+        self.refused.clear();
         self.release = None;
     }
 }

@@ -60,8 +60,8 @@ pub mod window;
 pub mod wire;
 
 pub use io::{
-    Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Snapshot,
-    Transmit,
+    Change, Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record,
+    Refusal, Snapshot, Transmit,
 };
 pub use prng::Prng;
 pub use wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};

@@ -37,9 +37,12 @@ impl Protocol for Echo {
                 Ok(())
             }
             Input::Frame(frame) => Err(Malformed { kind: frame.head.kind, what: "echo nodes do not talk" }),
-            Input::Submit(_) | Input::Durable(_) | Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } => {
-                Ok(())
-            }
+            Input::Submit(_)
+            | Input::Durable(_)
+            | Input::Timeout
+            | Input::Transfer(_)
+            | Input::Snapshot { .. }
+            | Input::Reconfigure(_) => Ok(()),
         }
     }
 

@@ -163,7 +163,7 @@ impl Protocol for Star {
                 out.transmit(Recipients::Peers(self.voters.without(self.id)), head, Payload::EMPTY);
             }
             Input::Read { id, .. } => out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused }),
-            Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } => {}
+            Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } | Input::Reconfigure(_) => {}
         }
         Ok(())
     }

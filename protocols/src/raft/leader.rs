@@ -13,7 +13,7 @@ use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 #[derive(Debug)]
 pub(super) struct Leader {
     /// By node id; this node's own is not used.
-    progress: Vec<Progress>,
+    pub(super) progress: Vec<Progress>,
     /// Who is sent a probe in the next flush.
     due: PeerSet,
     /// Who lacks what was let go, and waits for a snapshot that is recent enough.
@@ -138,7 +138,7 @@ impl Leader {
     /// Hands leadership over (thesis, section 3.10). Asking for the same again changes nothing.
     pub(super) fn on_transfer(&mut self, replica: &Replica, now: Nanos, target: NodeId) {
         let under_way = self.transfer.is_some_and(|transfer| transfer.target == target);
-        if replica.peers.contains(target) && !under_way {
+        if replica.members.voters.without(replica.id).contains(target) && !under_way {
             self.lease.end();
             self.transfer = Some(Transfer { target, until: later(now, replica.election_timeout), told: false });
         }
@@ -190,8 +190,11 @@ impl Leader {
         self.transfer.map_or(self.heartbeat_at, |transfer| transfer.until.min(self.heartbeat_at))
     }
 
-    pub(super) fn flush(&mut self, replica: &mut Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) {
+    /// Says whether the node still leads.
+    #[must_use]
+    pub(super) fn flush(&mut self, replica: &mut Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) -> bool {
         self.advance_commit(replica);
+        let leads = self.conclude(replica, now, out);
         if !reads.is_empty() {
             self.serve(replica, reads, now, out);
         }
@@ -199,6 +202,20 @@ impl Leader {
         self.send_snapshots(replica, out);
         self.probe(replica, now, out);
         self.hand_over(replica, out);
+        leads
+    }
+
+    pub(super) fn hands_over(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// The membership changed: these are the others now, and majorities are counted anew.
+    pub(super) fn forget_others(&mut self, peers: PeerSet) {
+        self.moved = true;
+        for set in [&mut self.due, &mut self.lacking, &mut self.installing] {
+            *set = set.iter().filter(|&id| peers.contains(id)).collect();
+        }
+        self.transfer.take_if(|transfer| !peers.contains(transfer.target));
     }
 
     /// Commits what a majority holds durably, this node among the others only as far as its own
@@ -222,7 +239,7 @@ impl Leader {
     /// round is answered are served (thesis, section 6.4). Before the no-op is committed all wait.
     fn serve(&mut self, replica: &Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) {
         reads.enter(replica.term, out);
-        if replica.log.stamp(replica.committed) != Some(replica.term) {
+        if !replica.has_committed_in_term() {
             return;
         }
         let confirmed = self.confirmed(replica);
@@ -259,7 +276,7 @@ impl Leader {
     }
 
     /// What a member holds durably, this node among them.
-    fn matched(&self, replica: &Replica, id: NodeId) -> Slot {
+    pub(super) fn matched(&self, replica: &Replica, id: NodeId) -> Slot {
         if id == replica.id { replica.journal.slot() } else { self.progress[id.0 as usize].matched() }
     }
 
@@ -371,7 +388,7 @@ impl Leader {
 
 /// The record goes out now and the append in the same turn's flush: the leader's disk works
 /// while its followers' do (thesis, section 10.2.1).
-fn write(replica: &mut Replica, kind: DeliveryKind, body: &Payload, out: &mut Outbox) {
+pub(super) fn write(replica: &mut Replica, kind: DeliveryKind, body: &Payload, out: &mut Outbox) {
     let append = Append {
         term: replica.term,
         slot: replica.log.last() + 1,

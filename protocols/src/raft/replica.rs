@@ -45,7 +45,6 @@ pub(super) struct Replica {
 
 impl Replica {
     pub(super) fn new(config: &Config, seed: u64) -> Self {
-        assert!(config.voters.contains(config.id), "a node that does not vote has no part in this yet");
         assert!(config.window > 0, "a window of zero lets nothing through");
         let members = Members::of(config.voters);
         Self {
@@ -133,6 +132,20 @@ impl Replica {
     /// Whether a candidate's log holds all that this one's does (paper, section 5.4.1).
     pub(super) fn is_up_to_date(&self, candidacy: &Candidacy) -> bool {
         (candidacy.last_term, candidacy.last) >= (self.log.last_stamp(), self.log.last())
+    }
+
+    /// A learner, or a node that was removed, has no business to campaign. One whose removal is not
+    /// known to be committed may be the only one that can be elected, and bring it about (thesis,
+    /// section 4.2.2); it does not count itself.
+    pub(super) fn may_campaign(&self) -> bool {
+        let written = self.memberships.slot();
+        self.members.votes(self.id)
+            || (written > self.committed && self.memberships.at(Slot(written.0 - 1)).votes(self.id))
+    }
+
+    /// Only then does a leader know how much of its log is committed (paper, section 8).
+    pub(super) fn has_committed_in_term(&self) -> bool {
+        self.log.stamp(self.committed) == Some(self.term)
     }
 
     /// Appends an entry and records it under the head that it has on the wire.
