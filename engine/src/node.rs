@@ -410,6 +410,8 @@ mod tests {
     use crate::machine::Null;
     use quorumbench_protocols::Config;
     use quorumbench_protocols::floors::{Echo, Star};
+    use quorumbench_protocols::raft::Raft;
+    use quorumbench_protocols::raft::membership::Members;
 
     fn submit(client: u32, sequence: u64) -> Frame {
         let mut chunk = BytesMut::new();
@@ -476,5 +478,50 @@ mod tests {
         node.inbox = vec![forged];
         node.turn(Nanos(1));
         assert_eq!((node.transmits().len(), node.stats().malformed), (0, 1));
+    }
+
+    /// A cluster of one that leads.
+    fn alone(policy: SnapshotPolicy) -> Node<Raft, Null> {
+        let protocol = Raft::new(&Config { window: 8, ..Config::new(NodeId(0), 1) }, 1);
+        let mut node = Node::new(NodeId(0), protocol).with_snapshots(policy);
+        while node.protocol.room() == 0 {
+            node.turn(node.deadline());
+        }
+        node
+    }
+
+    #[test]
+    fn an_endless_run_keeps_little() {
+        let mut node = alone(SnapshotPolicy { slots: 10, ..SnapshotPolicy::NEVER });
+        for sequence in 0..1000 {
+            node.inbox = vec![submit(3, sequence)];
+            node.turn(node.deadline());
+            let log = node.protocol.log();
+            assert!(log.last().saturating_since(log.trimmed()) <= 10 + 8);
+        }
+        assert!(node.stats().snapshots >= 99, "{:?}", node.stats());
+        assert_eq!(alone(SnapshotPolicy::NEVER).stats().snapshots, 0);
+    }
+
+    /// R12: sessions are part of the snapshot.
+    #[test]
+    fn what_was_applied_before_a_snapshot_is_not_applied_after_it() {
+        let mut node = alone(SnapshotPolicy { slots: 1, ..SnapshotPolicy::NEVER });
+        node.inbox = vec![submit(3, 0)];
+        node.turn(node.deadline());
+        let snapshot = node.protocol.snapshot().expect("one a slot").body.clone();
+        let members = Members::BYTES;
+        let mut other = alone(SnapshotPolicy::NEVER);
+        other.restore(&snapshot.slice(members, snapshot.len() - members));
+        assert_eq!((other.machine().applied(), other.stats().restored), (2, 1));
+        other.inbox = vec![submit(3, 0), submit(3, 1)];
+        other.turn(other.deadline());
+        assert_eq!(other.machine().applied(), 4, "the second only");
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot be read")]
+    fn a_broken_snapshot_stops_the_node() {
+        alone(SnapshotPolicy::NEVER).restore(&Bytes::from_static(b"nothing of ours").into());
     }
 }

@@ -60,7 +60,8 @@ pub trait Protocol: Sized {
 pub struct Config {
     /// This node.
     pub id: NodeId,
-    /// All that vote, this node among them.
+    /// All that vote at the start: this node among them, unless it is one that joins later. What the
+    /// log or a snapshot says of members overrules this.
     pub voters: PeerSet,
     /// The consensus group that its heads carry.
     pub group: u16,
@@ -72,6 +73,9 @@ pub struct Config {
     pub heartbeat: Nanos,
     /// Bytes of a snapshot that travel in one frame.
     pub chunk: usize,
+    /// How far a node's clock may run from true time, in parts per thousand: leases are shorter by
+    /// that much on either side.
+    pub clock_drift: u32,
 }
 
 impl Config {
@@ -89,6 +93,7 @@ impl Config {
             election_timeout: Nanos(300_000_000),
             heartbeat: Nanos(50_000_000),
             chunk: 64 << 10,
+            clock_drift: 10,
         }
     }
 
@@ -117,8 +122,73 @@ pub enum Input<'a> {
         /// The state machine.
         body: &'a Payload,
     },
+    /// A client wants to read what is not older than now. Answered in [`Outbox::reads`].
+    Read {
+        /// The driver's name for it.
+        id: u64,
+        /// What it costs, and what it relies on.
+        mode: ReadMode,
+    },
     /// An operator's wish: hand leadership to this node. A node that does not lead ignores it.
     Transfer(NodeId),
+    /// An operator's wish: other members. It counts as soon as it is in the log, and is done when its
+    /// slot is delivered ([`DeliveryKind::Config`]); or it is in [`Outbox::refused`].
+    Reconfigure(Change),
+}
+
+/// A change of membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new node receives everything from now on, and has no say.
+    AddLearner(NodeId),
+    /// A learner that has caught up votes from now on.
+    Promote(NodeId),
+    /// A voter or learner leaves.
+    Remove(NodeId),
+    /// These vote, whoever did before: voters and learners that have caught up.
+    Replace {
+        /// The new voters.
+        voters: PeerSet,
+    },
+}
+
+/// A change of membership that does not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub change: Change,
+    /// Why not.
+    pub why: &'static str,
+}
+
+/// How a read that does not go through the log learns how much of the log it must see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Linearizable: the leader makes sure that it still leads, a round trip for any number of reads.
+    Index,
+    /// Linearizable while clocks keep their bound ([`Config::clock_drift`]): the leader relies on
+    /// nobody else having been elected yet. Without a lease it is as [`Index`](Self::Index).
+    Lease,
+    /// Whatever this node has: any replica answers, and may be behind.
+    Stale,
+}
+
+/// The answer to an [`Input::Read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadAnswer {
+    /// Which read.
+    pub id: u64,
+    /// What came of it.
+    pub outcome: ReadOutcome,
+}
+
+/// What came of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// It may be served from the state machine once this slot was delivered here.
+    At(Slot),
+    /// This node does not lead, or no longer: ask another.
+    Refused,
 }
 
 /// What a node wants done. The driver empties it between turns and keeps its capacity.
@@ -130,6 +200,10 @@ pub struct Outbox {
     pub records: Vec<Record>,
     /// For the state machine, in order.
     pub deliveries: Vec<Delivery>,
+    /// Reads that are answered, each once.
+    pub reads: Vec<ReadAnswer>,
+    /// Changes of membership that do not happen.
+    pub refused: Vec<Refusal>,
     /// Records before this one are no longer needed by [`Protocol::recover`]: the journal may be cut
     /// there, at the driver's leisure. It then begins with the record of a snapshot.
     pub release: Option<Lsn>,
@@ -146,6 +220,8 @@ impl Outbox {
         self.transmits.clear();
         self.records.clear();
         self.deliveries.clear();
+        self.reads.clear();
+        self.refused.clear();
         self.release = None;
     }
 }

@@ -64,6 +64,9 @@ pub mod raft;
 pub mod window;
 pub mod wire;
 
-pub use io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record, Snapshot, Transmit};
+pub use io::{
+    Change, Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record,
+    Refusal, Snapshot, Transmit,
+};
 pub use prng::Prng;
 pub use wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};

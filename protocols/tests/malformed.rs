@@ -10,7 +10,8 @@ use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::message::{Accept, Append, Candidacy, Message, Probe, Received, Reject};
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Slot,
+    Change, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, ReadMode,
+    Slot,
 };
 use support::cluster::{Cluster, Event, Subject};
 
@@ -67,7 +68,15 @@ impl<P: Protocol + Debug> Victim<P> {
     }
 
     fn go_on(&mut self, prng: &mut Prng) {
-        match prng.below(5) {
+        match prng.below(7) {
+            6 => {
+                let id = NodeId(prng.below(70) as u32);
+                let replace = Change::Replace { voters: PeerSet::from_bits(prng.below(16)) };
+                let changes = [Change::AddLearner(id), Change::Promote(id), Change::Remove(id), replace];
+                self.step(Input::Reconfigure(changes[prng.below(4) as usize]));
+            }
+            5 => self
+                .step(Input::Read { id: 1, mode: if prng.below(2) == 0 { ReadMode::Index } else { ReadMode::Lease } }),
             0 => self.now += prng.below(400_000_000),
             4 => {
                 let slot = Slot(NUMBERS[prng.below(NUMBERS.len() as u64) as usize]);
@@ -267,9 +276,9 @@ fn raft_refuses_what_no_peer_says() {
         assert_eq!(error.what, why);
     };
     refused(Head { group: 1, ..good }, "another group's");
-    refused(Head { from: NodeId(1), ..good }, "not from a peer that votes");
-    refused(Head { from: NodeId(3), ..good }, "not from a peer that votes");
-    refused(Head { from: NodeId(u32::MAX), ..good }, "not from a peer that votes");
+    refused(Head { from: NodeId(1), ..good }, "not from another node");
+    refused(Head { from: NodeId(64), ..good }, "not from another node");
+    refused(Head { from: NodeId(u32::MAX), ..good }, "not from another node");
     refused(Head { from: NodeId(2), ..good }, "a second leader in its term");
     refused(Head { kind: 0x80, ..good }, "not a message of Raft");
     refused(Head { flags: 1, ..good }, "unknown flags");

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
 use bytes::Bytes;
+use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::{Accept, Candidacy, Message};
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    Config, DeliveryKind, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Record, Slot,
-    quorum,
+    Change, Config, DeliveryKind, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, ReadMode,
+    ReadOutcome, Record, Slot, quorum,
 };
 
 const MS: u64 = 1_000_000;
@@ -35,6 +36,8 @@ fn noise_breaks_nothing_and_ends_in_progress() {
         did.crashes += sim.crashes;
         did.forgotten += sim.forgotten;
         did.restored += sim.restored;
+        did.reads += sim.answered;
+        did.changes += sim.changes;
         std::mem::forget(guard);
     }
     // A check that nothing ever reaches proves nothing.
@@ -45,6 +48,8 @@ fn noise_breaks_nothing_and_ends_in_progress() {
         assert!(did.overwritten > count / 5, "no conflicts: {did:?}");
         assert!(did.crashes > count && did.forgotten > count / 8, "no crashes: {did:?}");
         assert!(did.restored > count, "no snapshots: {did:?}");
+        assert!(did.reads > 30 * count, "no reads: {did:?}");
+        assert!(did.changes > count, "nobody comes or goes: {did:?}");
         println!("{did:?}");
     }
 }
@@ -59,6 +64,10 @@ struct Did {
     forgotten: usize,
     /// Snapshots that a state machine was replaced by.
     restored: usize,
+    /// Reads served.
+    reads: usize,
+    /// Memberships that were committed.
+    changes: usize,
 }
 
 struct Announce(u64);
@@ -124,6 +133,14 @@ struct Sim {
     crashes: usize,
     forgotten: usize,
     restored: usize,
+    /// Who was asked, and how much had been committed by then.
+    reads: Vec<(NodeId, usize)>,
+    answered: usize,
+    /// Members come and go.
+    moving: bool,
+    changes: usize,
+    /// Everything that ever was a membership.
+    memberships: Vec<Members>,
 }
 
 impl Sim {
@@ -132,8 +149,10 @@ impl Sim {
         let replicas = [1, 2, 3, 3, 3, 4, 5, 5][prng.below(8) as usize];
         let window = 1 + prng.below(8) as usize;
         let chunk = 1 + prng.below(100) as usize;
-        let configs: Vec<_> =
-            (0..replicas as u32).map(|id| Config { window, chunk, ..Config::new(NodeId(id), replicas) }).collect();
+        let moving = prng.below(3) == 0;
+        let (replicas, voters) = if moving { (5, 1 + prng.below(5) as usize) } else { (replicas, replicas) };
+        let config = |id| Config { window, chunk, ..Config::new(NodeId(id), voters) };
+        let configs: Vec<_> = (0..replicas as u32).map(config).collect();
         let node = |config: &Config| Raft::new(config, seed << 8 | u64::from(config.id.0));
         let noise = Noise {
             loss: [0.0, 0.02, 0.2][prng.below(3) as usize],
@@ -168,6 +187,11 @@ impl Sim {
             crashes: 0,
             forgotten: 0,
             restored: 0,
+            reads: Vec::new(),
+            answered: 0,
+            moving,
+            changes: 0,
+            memberships: vec![Members::of(PeerSet::first(voters))],
         }
     }
 
@@ -179,8 +203,47 @@ impl Sim {
             if self.prng.unit() < 0.3 {
                 self.submit();
             }
+            if self.prng.unit() < 0.1 {
+                self.read();
+            }
+            if self.moving && self.prng.unit() < 0.05 {
+                self.reconfigure();
+            }
             self.next();
         }
+    }
+
+    /// An operator asks everyone that thinks that it leads for some other membership.
+    fn reconfigure(&mut self) {
+        let id = NodeId(self.prng.below(5) as u32);
+        let change = match self.prng.below(5) {
+            0 | 1 => Change::AddLearner(id),
+            2 => Change::Promote(id),
+            3 => Change::Remove(id),
+            _ => Change::Replace { voters: PeerSet::from_bits(self.prng.below(32)) },
+        };
+        for leader in 0..self.nodes.len() {
+            if self.nodes[leader].role() == Role::Leader && self.paused[leader] <= self.now {
+                let id = NodeId(leader as u32);
+                self.turn(id, |node, now, out| node.step(now, Input::Reconfigure(change), out).expect("no frame"));
+            }
+        }
+    }
+
+    /// A client asks a node that thinks that it leads, or anyone.
+    fn read(&mut self) {
+        let leader = |at: &usize| self.nodes[*at].role() == Role::Leader;
+        let leaders: Vec<_> = (0..self.nodes.len()).filter(leader).collect();
+        let all = self.nodes.len() as u64;
+        let any = self.prng.below(leaders.len().max(1) as u64) as usize;
+        let id = NodeId(leaders.get(any).map_or_else(|| self.prng.below(all) as u32, |&at| at as u32));
+        if self.paused[id.0 as usize] > self.now {
+            return;
+        }
+        let mode = if self.prng.below(2) == 0 { ReadMode::Index } else { ReadMode::Lease };
+        self.reads.push((id, self.chosen.len()));
+        let read = self.reads.len() as u64 - 1;
+        self.turn(id, |node, now, out| node.step(now, Input::Read { id: read, mode }, out).expect("no frame"));
     }
 
     /// A majority is whole again and the rest stays broken for ever, each in its own way: what heals by
@@ -191,7 +254,9 @@ impl Sim {
         for at in (1..count).rev() {
             ids.swap(at, self.prng.below(at as u64 + 1) as usize);
         }
-        ids.truncate(quorum::majority(count) + self.prng.below((count - quorum::majority(count) + 1) as u64) as usize);
+        // Whoever is a member by then must be whole; any may be.
+        let least = if self.moving { count } else { quorum::majority(count) };
+        ids.truncate(least + self.prng.below((count - least + 1) as u64) as usize);
         let loss = [0.0, 0.1][self.prng.below(2) as usize];
         self.noise = Noise { loss, duplicate: 0.0, delay: MS, disk: MS, trouble: 0.0 };
         self.cut.clear();
@@ -206,7 +271,12 @@ impl Sim {
         }
         self.run(2000 * MS);
         let before = self.chosen.len();
-        let whole = |sim: &Self| ids.iter().all(|id| sim.delivered[id.0 as usize] == sim.chosen.len());
+        let whole = |sim: &Self| {
+            let leader = sim.nodes.iter().filter(|node| node.role() == Role::Leader).max_by_key(|node| node.term());
+            let members = leader.map_or(PeerSet::EMPTY, |leader| leader.members().all());
+            let counts = |id: &&NodeId| !sim.moving || members.contains(**id);
+            !members.is_empty() && ids.iter().filter(counts).all(|id| sim.delivered[id.0 as usize] == sim.chosen.len())
+        };
         // If only one of a bare majority may win, every frame of its election must get through, and a
         // lossy network takes many attempts. Without loss it is a matter of moments.
         for _ in 0..if loss > 0.0 { 300 } else { 20 } {
@@ -217,6 +287,10 @@ impl Sim {
             if self.chosen.len() > before && whole(self) {
                 return;
             }
+        }
+        for node in &self.nodes {
+            let (role, term, members) = (node.role(), node.term(), node.members());
+            eprintln!("{role:?} of term {term}, {members}, {} of {}", node.committed(), node.log().last());
         }
         panic!("no progress on {ids:?} after {before} slots: {:?}", self.delivered);
     }
@@ -402,10 +476,27 @@ impl Sim {
     }
 
     fn check(&mut self, id: NodeId, out: &Outbox) {
+        let members = self.nodes[id.0 as usize].members();
+        if !self.memberships.contains(&members) {
+            self.memberships.push(members);
+        }
         self.check_election_safety(id);
         self.check_log_matching(id);
         self.check_state_machine_safety(id, out);
         self.check_promises(id, out);
+        self.check_reads(id, out);
+    }
+
+    /// A read sees everything that was committed anywhere before it was asked for.
+    fn check_reads(&mut self, id: NodeId, out: &Outbox) {
+        for answer in &out.reads {
+            let (asked, committed) = self.reads[answer.id as usize];
+            assert_eq!(asked, id);
+            if let ReadOutcome::At(slot) = answer.outcome {
+                self.answered += 1;
+                assert!(slot.0 as usize >= committed, "a stale read: {id} says {slot} of {committed}");
+            }
+        }
     }
 
     /// At most one leader a term, one vote a term and node, and no term goes back.
@@ -474,8 +565,9 @@ impl Sim {
             };
             let durable: PeerSet =
                 (0..self.nodes.len()).filter(|&at| holds(&self.nodes[at])).map(|at| NodeId(at as u32)).collect();
-            let voters = PeerSet::first(self.nodes.len());
-            assert!(quorum::is_majority(durable, voters), "slot {} is durable on {durable:?} alone", delivery.slot);
+            let decides = self.memberships.iter().any(|members| members.is_majority(durable));
+            assert!(decides, "slot {} is durable on {durable:?} alone", delivery.slot);
+            self.changes += usize::from(delivery.kind == DeliveryKind::Config);
             self.chosen.push((delivery.body.clone(), self.nodes[id.0 as usize].term()));
         }
     }

@@ -1,6 +1,6 @@
 //! The transport's floor: one server delivers each batch as it comes. No replication, no safety.
 
-use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record};
+use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadOutcome, Record};
 use crate::wire::{Malformed, Nanos, NodeId, Slot};
 
 /// Node 0 delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
@@ -32,10 +32,17 @@ impl Protocol for Echo {
                 out.deliveries.push(Delivery { slot: self.delivered, kind: DeliveryKind::Batch, body: body.clone() });
                 Ok(())
             }
-            Input::Frame(frame) => Err(Malformed { kind: frame.head.kind, what: "echo nodes do not talk" }),
-            Input::Submit(_) | Input::Durable(_) | Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } => {
+            Input::Read { id, .. } => {
+                out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused });
                 Ok(())
             }
+            Input::Frame(frame) => Err(Malformed { kind: frame.head.kind, what: "echo nodes do not talk" }),
+            Input::Submit(_)
+            | Input::Durable(_)
+            | Input::Timeout
+            | Input::Transfer(_)
+            | Input::Snapshot { .. }
+            | Input::Reconfigure(_) => Ok(()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The floor of replication: a fixed leader, one broadcast and one acknowledgement per follower.
 //! No terms, no election, no retransmission: a lost frame or node stops it for ever.
 
-use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record};
+use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadOutcome, Record};
 use crate::log::{Entry, SlotLog};
 use crate::quorum;
 use crate::window::Window;
@@ -181,7 +181,8 @@ impl Protocol for Star {
                 let head = self.head(Self::ACKNOWLEDGE, Slot::ZERO);
                 out.transmit(Recipients::One(Self::LEADER), head, Payload::EMPTY);
             }
-            Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } => {}
+            Input::Read { id, .. } => out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused }),
+            Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } | Input::Reconfigure(_) => {}
         }
         Ok(())
     }

@@ -70,8 +70,9 @@ impl Raft {
             return;
         }
         campaign.asked = true;
-        if !self.replica.peers.is_empty() {
-            self.replica.send(Recipients::Peers(self.replica.peers), campaign.request(&self.replica), out);
+        let others = (self.replica.members.voters | self.replica.members.outgoing).without(self.replica.id);
+        if !others.is_empty() {
+            self.replica.send(Recipients::Peers(others), campaign.request(&self.replica), out);
         }
         self.count(now, self.replica.id, out);
     }
@@ -128,7 +129,10 @@ impl Raft {
 
     /// The leader resigns in favour of this node, which has everything: no pre-vote, no waiting.
     pub(super) fn on_timeout_now(&mut self, now: Nanos, from: NodeId, term: u64, out: &mut Outbox) {
-        if term == self.replica.term && matches!(&self.state, State::Follower(f) if f.leader == Some(from)) {
+        if term == self.replica.term
+            && self.replica.may_campaign()
+            && matches!(&self.state, State::Follower(f) if f.leader == Some(from))
+        {
             self.campaign(now, true, out);
         }
     }
@@ -150,9 +154,10 @@ impl Raft {
         if let State::Campaign(campaign) = &self.state { Some(campaign.stage) } else { None }
     }
 
-    /// Whether this node leads, or has a leader that is alive.
+    /// Whether this node leads, or has a leader that is alive, or may have had one before it crashed.
     fn is_led(&self, now: Nanos) -> bool {
         match &self.state {
+            _ if now < self.replica.quiet_until => true,
             State::Follower(follower) => follower.hears_leader(now, &self.replica),
             State::Campaign(_) => false,
             State::Leader(_) => true,

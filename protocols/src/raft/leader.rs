@@ -1,7 +1,9 @@
 //! A leader: takes batches, streams them to its followers, commits what a majority holds.
 
+use super::membership::Members;
 use super::message::{Accept, Append, Chunk, Message, Probe, Received, Reject};
 use super::progress::{Progress, Then};
+use super::reads::{Lease, Reads};
 use super::replica::{Replica, later};
 use crate::io::{DeliveryKind, Outbox, Snapshot};
 use crate::log::Entry;
@@ -11,7 +13,7 @@ use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 #[derive(Debug)]
 pub(super) struct Leader {
     /// By node id; this node's own is not used.
-    progress: Vec<Progress>,
+    pub(super) progress: Vec<Progress>,
     /// Who is sent a probe in the next flush.
     due: PeerSet,
     /// Who lacks what was let go, and waits for a snapshot that is recent enough.
@@ -19,8 +21,9 @@ pub(super) struct Leader {
     /// Who is being sent one.
     installing: PeerSet,
     /// Counts the flushes that sent probes. An answer names its round, which is what a linearizable
-    /// read will wait for.
+    /// read waits for.
     round: u64,
+    lease: Lease,
     /// A match or the own journal moved since the commit was last counted.
     moved: bool,
     /// What the own journal had reached then.
@@ -53,6 +56,7 @@ impl Leader {
             lacking: PeerSet::EMPTY,
             installing: PeerSet::EMPTY,
             round: 0,
+            lease: Lease::new(replica.election_timeout, replica.clock_drift),
             moved: true,
             counted: Slot::ZERO,
             heartbeat_at: later(now, replica.heartbeat),
@@ -134,7 +138,8 @@ impl Leader {
     /// Hands leadership over (thesis, section 3.10). Asking for the same again changes nothing.
     pub(super) fn on_transfer(&mut self, replica: &Replica, now: Nanos, target: NodeId) {
         let under_way = self.transfer.is_some_and(|transfer| transfer.target == target);
-        if replica.peers.contains(target) && !under_way {
+        if replica.members.voters.without(replica.id).contains(target) && !under_way {
+            self.lease.end();
             self.transfer = Some(Transfer { target, until: later(now, replica.election_timeout), told: false });
         }
     }
@@ -185,12 +190,32 @@ impl Leader {
         self.transfer.map_or(self.heartbeat_at, |transfer| transfer.until.min(self.heartbeat_at))
     }
 
-    pub(super) fn flush(&mut self, replica: &mut Replica, out: &mut Outbox) {
+    /// Says whether the node still leads.
+    #[must_use]
+    pub(super) fn flush(&mut self, replica: &mut Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) -> bool {
         self.advance_commit(replica);
+        let leads = self.conclude(replica, now, out);
+        if !reads.is_empty() {
+            self.serve(replica, reads, now, out);
+        }
         self.replicate(replica, out);
         self.send_snapshots(replica, out);
-        self.probe(replica, out);
+        self.probe(replica, now, out);
         self.hand_over(replica, out);
+        leads
+    }
+
+    pub(super) fn hands_over(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// The membership changed: these are the others now, and majorities are counted anew.
+    pub(super) fn forget_others(&mut self, peers: PeerSet) {
+        self.moved = true;
+        for set in [&mut self.due, &mut self.lacking, &mut self.installing] {
+            *set = set.iter().filter(|&id| peers.contains(id)).collect();
+        }
+        self.transfer.take_if(|transfer| !peers.contains(transfer.target));
     }
 
     /// Commits what a majority holds durably, this node among the others only as far as its own
@@ -202,30 +227,56 @@ impl Leader {
             return;
         }
         (self.moved, self.counted) = (false, own);
-        let members = replica.members;
-        let mut reached = self.reached(replica, members.voters);
-        if !members.outgoing.is_empty() {
-            reached = reached.min(self.reached(replica, members.outgoing));
-        }
+        let reached = Slot(self.by_majority(replica, |leader, id| leader.matched(replica, id).0));
         if reached > replica.committed && replica.log.stamp(reached) == Some(replica.term) {
             replica.committed = reached;
         }
-        let slowest = members.all().iter().map(|id| self.matched(replica, id)).min();
+        let slowest = replica.members.all().iter().map(|id| self.matched(replica, id)).min();
         replica.may_trim(slowest.unwrap_or(Slot::ZERO).min(replica.committed));
     }
 
-    /// What a majority of `voters` holds durably.
-    fn reached(&mut self, replica: &Replica, voters: PeerSet) -> Slot {
+    /// Reads that came since the last flush share one round of probes, sent in this flush; those whose
+    /// round is answered are served (thesis, section 6.4). Before the no-op is committed all wait.
+    fn serve(&mut self, replica: &Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) {
+        reads.enter(replica.term, out);
+        if !replica.has_committed_in_term() {
+            return;
+        }
+        let confirmed = self.confirmed(replica);
+        let leased = reads.wants_lease() && self.lease.holds(now, confirmed);
+        if reads.index(replica.committed, self.round + 1, leased, out) {
+            self.due = self.due | (replica.members.voters | replica.members.outgoing).without(replica.id);
+        }
+        reads.confirm(confirmed, out);
+    }
+
+    /// The latest round of probes that a majority has answered. This node's own answer is not waited for.
+    fn confirmed(&mut self, replica: &Replica) -> u64 {
+        let round = |leader: &Self, id: NodeId| {
+            if id == replica.id { u64::MAX } else { leader.progress[id.0 as usize].round() }
+        };
+        self.by_majority(replica, round)
+    }
+
+    /// What a majority has reached, and in a joint configuration a majority of either side.
+    fn by_majority(&mut self, replica: &Replica, value: impl Fn(&Self, NodeId) -> u64) -> u64 {
         let mut sorted = std::mem::take(&mut self.sorted);
-        sorted.clear();
-        sorted.extend(voters.iter().map(|id| self.matched(replica, id).0));
-        let reached = Slot(quorum::reached_by_majority(&mut sorted));
+        let mut reached = |voters: PeerSet| {
+            sorted.clear();
+            sorted.extend(voters.iter().map(|id| value(self, id)));
+            quorum::reached_by_majority(&mut sorted)
+        };
+        let Members { voters, outgoing, .. } = replica.members;
+        let mut least = reached(voters);
+        if !outgoing.is_empty() {
+            least = least.min(reached(outgoing));
+        }
         self.sorted = sorted;
-        reached
+        least
     }
 
     /// What a member holds durably, this node among them.
-    fn matched(&self, replica: &Replica, id: NodeId) -> Slot {
+    pub(super) fn matched(&self, replica: &Replica, id: NodeId) -> Slot {
         if id == replica.id { replica.journal.slot() } else { self.progress[id.0 as usize].matched() }
     }
 
@@ -298,11 +349,12 @@ impl Leader {
     }
 
     /// Asks those that are due where they stand, one transmit for all that are asked the same.
-    fn probe(&mut self, replica: &Replica, out: &mut Outbox) {
+    fn probe(&mut self, replica: &Replica, now: Nanos, out: &mut Outbox) {
         if self.due.is_empty() {
             return;
         }
         self.round += 1;
+        self.lease.on_round(self.round, now);
         while let Some(first) = self.due.iter().next() {
             let (trimmed, round) = (replica.log.trimmed(), self.round);
             let prev = self.progress[first.0 as usize].probe_at(trimmed, round);
@@ -336,7 +388,7 @@ impl Leader {
 
 /// The record goes out now and the append in the same turn's flush: the leader's disk works
 /// while its followers' do (thesis, section 10.2.1).
-fn write(replica: &mut Replica, kind: DeliveryKind, body: &Payload, out: &mut Outbox) {
+pub(super) fn write(replica: &mut Replica, kind: DeliveryKind, body: &Payload, out: &mut Outbox) {
     let append = Append {
         term: replica.term,
         slot: replica.log.last() + 1,

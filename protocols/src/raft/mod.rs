@@ -1,21 +1,19 @@
 //! Raft (Ongaro & Ousterhout, *In Search of an Understandable Consensus Algorithm*, USENIX ATC 2014;
 //! "paper" here; Ongaro, *Consensus: Bridging Theory and Practice*, Stanford 2014: "thesis").
 //!
-//! Built: elections with pre-vote and check-quorum, replication in a window, repair with hints,
-//! leadership transfer. A slot is a batch, so an append carries exactly one entry.
-//!
-//! Not built, and provided for: snapshots (the log is trimmed by agreement until then, see
-//! `replica`), membership change, linearizable reads (a [`Probe`] and its answers name their round),
-//! and recovery (the records, read in order, give term, vote and log: a slot's record overrules all
-//! earlier ones of that slot and after it).
+//! Elections with pre-vote and check-quorum, replication in a window, repair with hints, leadership
+//! transfer; changes of membership, one node at a time or by way of a joint configuration; snapshots, which let go of the log's beginning and bring up a follower that needs it; reads
+//! by index and by lease; recovery from the records. A slot is a batch, so an append carries exactly
+//! one entry.
 //!
 //! Two rules hold everything together. *Nothing is promised before it is durable*: a vote and an
 //! acknowledgement wait for [`Input::Durable`], and a leader counts itself no sooner than others.
 //! *Nothing is assumed of a log's end*: a follower acknowledges and commits only what it saw match
 //! its leader's log in this very term.
 //!
-//! The roles are in `leader`, `follower` and `election`; what a node has in every role in `replica`,
-//! what is durable in `journal`, what a leader knows of each follower in `progress`.
+//! The roles are in `leader` (and `reconfigure`), `follower` and `election`; what a node has in every role in `replica`,
+//! what is durable in `journal`, what a leader knows of each follower in `progress`; and `snapshot`,
+//! `reads` and [`membership`] are what their names say.
 
 mod election;
 mod follower;
@@ -24,17 +22,21 @@ mod leader;
 pub mod membership;
 pub mod message;
 mod progress;
+mod reads;
+mod reconfigure;
 mod replica;
 mod snapshot;
 
 use self::election::{Campaign, Stage};
 use self::follower::{Follower, contradicts};
 use self::leader::Leader;
+use self::membership::Members;
 use self::message::{Append, Chunk, Message, Probe};
-use self::replica::Replica;
-use crate::io::{Config, Input, Outbox, Protocol, Record, Snapshot};
+use self::reads::Reads;
+use self::replica::{Replica, later};
+use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
 use crate::log::SlotLog;
-use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
+use crate::wire::{Frame, Malformed, Nanos, NodeId, PeerSet, Recipients, Slot};
 
 /// A node of a Raft cluster.
 ///
@@ -45,6 +47,9 @@ use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
 pub struct Raft {
     replica: Replica,
     state: State,
+    reads: Reads,
+    /// It was rebuilt and has not been stepped since: it does not know what time it is.
+    recovered: bool,
 }
 
 #[derive(Debug)]
@@ -103,6 +108,11 @@ impl Raft {
         &self.replica.log
     }
 
+    /// The membership that it goes by: the last one in its log, committed or not.
+    pub fn members(&self) -> Members {
+        self.replica.members
+    }
+
     /// The last snapshot that it took or was given; its body begins with the membership.
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.replica.snapshots.last.as_ref()
@@ -114,10 +124,12 @@ impl Raft {
         if frame.head.group != self.replica.group {
             return Err(malformed("another group's"));
         }
-        if !self.replica.peers.contains(from) {
-            return Err(malformed("not from a peer that votes"));
+        // Who is no member as far as this node knows may be one by now, and even lead (thesis, section 4.1).
+        if from == self.replica.id || from.0 as usize >= PeerSet::CAPACITY {
+            return Err(malformed("not from another node"));
         }
         let message = Message::read(frame)?;
+        let ours = message.term() == self.replica.term && self.replica.peers.contains(from);
         if message.is_request() && message.term() < self.replica.term {
             self.answer_stale(from, out);
             return Ok(());
@@ -126,18 +138,18 @@ impl Raft {
             Message::Append(append) => self.on_append(now, &append, frame, out).map_err(malformed)?,
             Message::Probe(probe) => self.on_probe(now, from, &probe, out).map_err(malformed)?,
             Message::Accept(accept) => {
-                if let Some(leader) = self.state.leads(accept.term == self.replica.term) {
+                if let Some(leader) = self.state.leads(ours) {
                     leader.on_accept(&self.replica, now, from, &accept).map_err(malformed)?;
                 }
             }
             Message::Reject(reject) => {
-                if let Some(leader) = self.state.leads(reject.term == self.replica.term) {
+                if let Some(leader) = self.state.leads(ours) {
                     leader.on_reject(&self.replica, now, from, &reject).map_err(malformed)?;
                 }
             }
             Message::Chunk(chunk) => self.on_chunk(now, &chunk, frame, out).map_err(malformed)?,
             Message::Received(received) => {
-                if let Some(leader) = self.state.leads(received.term == self.replica.term) {
+                if let Some(leader) = self.state.leads(ours) {
                     leader.on_received(now, from, &received).map_err(malformed)?;
                 }
             }
@@ -232,8 +244,24 @@ impl Raft {
 
     fn on_stale(&mut self, now: Nanos, term: u64, out: &mut Outbox) {
         if term > self.replica.term {
+            if let State::Follower(follower) = &self.state
+                && follower.hears_leader(now, &self.replica)
+            {
+                // It is not forgotten with its term: it may hold a lease, and know nothing of this.
+                self.replica.quiet_until = later(follower.heard_at, self.replica.election_timeout);
+            }
             self.replica.enter_term(term, None, out);
             self.become_follower(now);
+        }
+    }
+
+    fn on_read(&mut self, id: u64, mode: ReadMode, out: &mut Outbox) {
+        if mode == ReadMode::Stale {
+            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(self.replica.delivered) });
+        } else if let State::Leader(_) = &self.state {
+            self.reads.ask(self.replica.term, id, mode, out);
+        } else {
+            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused });
         }
     }
 
@@ -246,6 +274,7 @@ impl Raft {
             }
             State::Follower(_) | State::Campaign(_) if now < self.replica.election_at => {}
             State::Follower(_) if self.replica.election_at == Nanos::ZERO => self.replica.rearm(now),
+            _ if !self.replica.may_campaign() => self.replica.rearm(now),
             State::Follower(_) | State::Campaign(_) => self.pre_campaign(now),
         }
     }
@@ -263,22 +292,37 @@ impl Protocol for Raft {
         Self {
             replica: Replica::new(config, seed),
             state: State::Follower(Follower::new(None, Nanos::ZERO, Slot::ZERO)),
+            reads: Reads::default(),
+            recovered: false,
         }
     }
 
     fn recover(config: &Config, seed: u64, records: &[Record]) -> Result<Self, Malformed> {
         let mut raft = Self::new(config, seed);
         records.iter().try_for_each(|record| raft.replica.replay(record))?;
+        raft.state = State::Follower(Follower::new(None, Nanos::ZERO, raft.replica.committed));
+        raft.recovered = true;
         Ok(raft)
     }
 
     fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
+        if std::mem::take(&mut self.recovered) {
+            self.replica.quiet_until = later(now, self.replica.election_timeout);
+        }
         match (input, &mut self.state) {
             (Input::Frame(frame), _) => return self.on_frame(now, frame, out),
             (Input::Submit(body), State::Leader(leader)) => leader.on_submit(&mut self.replica, body, out),
             (Input::Durable(lsn), _) => self.replica.journal.on_durable(lsn),
             (Input::Timeout, _) => self.on_timeout(now),
+            (Input::Read { id, mode }, _) => self.on_read(id, mode, out),
             (Input::Snapshot { slot, body }, _) => self.replica.take_snapshot(slot, body, out),
+            (Input::Reconfigure(change), state) => {
+                let done = match state {
+                    State::Leader(leader) => leader.on_reconfigure(&mut self.replica, now, change, out),
+                    _ => Err("this node does not lead"),
+                };
+                out.refused.extend(done.err().map(|why| Refusal { change, why }));
+            }
             (Input::Transfer(target), State::Leader(leader)) => leader.on_transfer(&self.replica, now, target),
             (Input::Submit(_) | Input::Transfer(_), _) => {}
         }
@@ -288,10 +332,19 @@ impl Protocol for Raft {
     fn flush(&mut self, now: Nanos, out: &mut Outbox) {
         self.flush_campaign(now, out);
         self.replica.snapshots.wanted = None;
-        match &mut self.state {
-            State::Follower(follower) => follower.flush(&self.replica, out),
-            State::Campaign(_) => {}
-            State::Leader(leader) => leader.flush(&mut self.replica, out),
+        let leads = match &mut self.state {
+            State::Leader(leader) => leader.flush(&mut self.replica, &mut self.reads, now, out),
+            State::Follower(follower) => {
+                follower.flush(&self.replica, out);
+                false
+            }
+            State::Campaign(_) => false,
+        };
+        if !leads {
+            self.reads.refuse_all(out);
+            if self.role() == Role::Leader {
+                self.become_follower(now);
+            }
         }
         self.replica.flush(out);
     }

@@ -14,6 +14,8 @@ pub(super) struct Progress {
     flow: Flow,
     /// Replicating: what was sent and is not durable there.
     window: Window,
+    /// The latest round of probes that it answered.
+    round: u64,
     /// When it last answered in this term.
     pub(super) heard_at: Nanos,
 }
@@ -50,7 +52,7 @@ impl Progress {
     /// is assumed: that it has all. The no-op that opens the term tells, without a round trip spent
     /// on asking.
     pub(super) fn new(depth: usize, last: Slot, now: Nanos) -> Self {
-        Self { matched: Slot::ZERO, flow: Flow::Replicate, window: Window::new(depth, last), heard_at: now }
+        Self { matched: Slot::ZERO, flow: Flow::Replicate, window: Window::new(depth, last), round: 0, heard_at: now }
     }
 
     /// The slot to send next, if one may go.
@@ -87,6 +89,11 @@ impl Progress {
         }
     }
 
+    /// The latest round of probes that it answered, whatever it said: it follows this leader.
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
     pub(super) fn matched(&self) -> Slot {
         self.matched
     }
@@ -95,6 +102,7 @@ impl Progress {
     /// stream, and so does a snapshot that has arrived.
     pub(super) fn on_accept(&mut self, accept: &Accept, depth: usize) {
         self.matched = self.matched.max(accept.durable);
+        self.round = self.round.max(accept.round);
         self.window.acknowledge(self.matched);
         let resumes = match &self.flow {
             Flow::Replicate => false,
@@ -110,6 +118,7 @@ impl Progress {
     /// The follower's log does not match at `reject.prev`. It is not probed at once if the question
     /// would be the same again, which is then left to the next heartbeat.
     pub(super) fn on_reject(&mut self, reject: &Reject, log: &SlotLog, round: u64) -> Then {
+        self.round = self.round.max(reject.round);
         let outdated = match self.flow {
             Flow::Probe { at, since } => reject.round < since || reject.prev != at,
             Flow::Replicate => reject.prev >= self.window.next(),

@@ -20,6 +20,7 @@ pub(super) struct Replica {
     pub(super) memberships: Memberships,
     pub(super) window: usize,
     pub(super) chunk: usize,
+    pub(super) clock_drift: u32,
     pub(super) election_timeout: u64,
     pub(super) heartbeat: u64,
     prng: Prng,
@@ -35,13 +36,15 @@ pub(super) struct Replica {
     trim: Slot,
     /// When a follower or candidate loses patience. Zero in a fresh node, whose first timeout arms it.
     pub(super) election_at: Nanos,
+    /// Until then it votes for nobody but on its leader's own wish. Before a crash it may have
+    /// promised a leader not to, by hearing from it; that leader may hold a lease.
+    pub(super) quiet_until: Nanos,
     /// The vote of this term is given, and the candidate has not been told.
     pub(super) vote_due: bool,
 }
 
 impl Replica {
     pub(super) fn new(config: &Config, seed: u64) -> Self {
-        assert!(config.voters.contains(config.id), "a node that does not vote has no part in this yet");
         assert!(config.window > 0, "a window of zero lets nothing through");
         let members = Members::of(config.voters);
         Self {
@@ -51,6 +54,7 @@ impl Replica {
             peers: config.peers(),
             memberships: Memberships::new(Slot::ZERO, members),
             window: config.window,
+            clock_drift: config.clock_drift,
             chunk: config.chunk.max(Members::BYTES),
             election_timeout: config.election_timeout.0.max(1),
             heartbeat: config.heartbeat.0.max(1),
@@ -64,6 +68,7 @@ impl Replica {
             delivered: Slot::ZERO,
             trim: Slot::ZERO,
             election_at: Nanos::ZERO,
+            quiet_until: Nanos::ZERO,
             vote_due: false,
         }
     }
@@ -127,6 +132,20 @@ impl Replica {
     /// Whether a candidate's log holds all that this one's does (paper, section 5.4.1).
     pub(super) fn is_up_to_date(&self, candidacy: &Candidacy) -> bool {
         (candidacy.last_term, candidacy.last) >= (self.log.last_stamp(), self.log.last())
+    }
+
+    /// A learner, or a node that was removed, has no business to campaign. One whose removal is not
+    /// known to be committed may be the only one that can be elected, and bring it about (thesis,
+    /// section 4.2.2); it does not count itself.
+    pub(super) fn may_campaign(&self) -> bool {
+        let written = self.memberships.slot();
+        self.members.votes(self.id)
+            || (written > self.committed && self.memberships.at(Slot(written.0 - 1)).votes(self.id))
+    }
+
+    /// Only then does a leader know how much of its log is committed (paper, section 8).
+    pub(super) fn has_committed_in_term(&self) -> bool {
+        self.log.stamp(self.committed) == Some(self.term)
     }
 
     /// Appends an entry and records it under the head that it has on the wire.

@@ -9,8 +9,8 @@ use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record,
-    Slot,
+    Change, Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol,
+    ReadAnswer, ReadMode, ReadOutcome, Record, Slot,
 };
 
 /// A protocol that can tell a reader what it says and where it stands.
@@ -18,6 +18,9 @@ pub trait Subject: Protocol {
     fn describe(frame: &Frame) -> String;
     fn standing(&self) -> String;
     fn summary(&self) -> String;
+    fn members(&self) -> String {
+        String::new()
+    }
 }
 
 impl Subject for Raft {
@@ -33,6 +36,10 @@ impl Subject for Raft {
             Role::Leader => "leader",
         };
         format!("{role} of term {}", self.term())
+    }
+
+    fn members(&self) -> String {
+        Self::members(self).to_string()
     }
 
     fn summary(&self) -> String {
@@ -89,6 +96,8 @@ pub enum Event {
     Timeout,
     Transfer(NodeId),
     Snapshot(Slot, Payload),
+    Read(u64, ReadMode),
+    Reconfigure(Change),
 }
 
 impl Event {
@@ -99,6 +108,8 @@ impl Event {
             Self::Durable(lsn) => Input::Durable(*lsn),
             Self::Timeout => Input::Timeout,
             Self::Transfer(target) => Input::Transfer(*target),
+            Self::Reconfigure(change) => Input::Reconfigure(*change),
+            Self::Read(id, mode) => Input::Read { id: *id, mode: *mode },
             Self::Snapshot(slot, body) => Input::Snapshot { slot: *slot, body },
         }
     }
@@ -150,6 +161,12 @@ impl<P: Subject> Cluster<P> {
     }
 
     pub fn with(replicas: usize, change: impl Fn(&mut Config)) -> Self {
+        Self::with_spares(replicas, 0, change)
+    }
+
+    /// With as many nodes more that are no members and know who is.
+    pub fn with_spares(replicas: usize, spares: usize, change: impl Fn(&mut Config)) -> Self {
+        let all = replicas + spares;
         let node = |id: u32| {
             let mut config = Config::new(NodeId(id), replicas);
             change(&mut config);
@@ -167,11 +184,11 @@ impl<P: Subject> Cluster<P> {
         };
         let mut cluster = Self {
             now: Nanos(1_000_000_000),
-            nodes: (0..replicas as u32).map(node).collect(),
+            nodes: (0..all as u32).map(node).collect(),
             links: BTreeMap::new(),
             slow_disks: false,
             trace: String::new(),
-            sides: vec![0; replicas],
+            sides: vec![0; all],
             cut: BTreeSet::new(),
         };
         for id in cluster.ids() {
@@ -253,6 +270,15 @@ impl<P: Subject> Cluster<P> {
             let slot = delivery.slot;
             node.delivered.push(delivery);
             self.say(format_args!("{id} delivers {what}{slot} {body}"));
+        }
+        for ReadAnswer { id: read, outcome } in out.reads {
+            match outcome {
+                ReadOutcome::At(slot) => self.say(format_args!("{id} answers read {read} at {slot}")),
+                ReadOutcome::Refused => self.say(format_args!("{id} refuses read {read}")),
+            }
+        }
+        for refusal in out.refused {
+            self.say(format_args!("{id} refuses {:?}: {}", refusal.change, refusal.why));
         }
         if let Some(lsn) = out.release {
             let journal = &mut self.nodes[id.0 as usize].journal;

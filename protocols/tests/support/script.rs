@@ -5,13 +5,16 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `cluster 3 window=4 chunk=24 slow-disks` | starts anew |
+//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks` | starts anew |
 //! | `timeout n0` | n0's deadline passes: for a leader a heartbeat, else an election timeout |
 //! | `wait 300ms` | time passes, and nobody notices |
 //! | `until n2` | time passes for all and everything arrives, until n2's deadline passes |
 //! | `run 500ms` | time passes for all and everything arrives |
 //! | `submit n0 bob tom` | a turn of n0 in which clients bring these batches |
 //! | `transfer n0 n2` | n0 is asked to hand leadership to n2 |
+//! | `read n0 index 7` | a turn of n0 in which read 7 comes: `index`, `lease` or `stale` |
+//! | `learner n0 n3`, `promote n0 n3`, `remove n0 n2`, `replace n0 n1 n2` | n0 is asked to change who is a member |
+//! | `members` | who every node thinks that they are |
 //! | `snapshot n0` | n0's driver brings a snapshot of what was delivered |
 //! | `restart n0` | n0 crashes and comes back with what was durable |
 //! | `sync n1` | what n1 recorded is durable (with `slow-disks`) |
@@ -29,7 +32,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_protocols::{Change, Nanos, NodeId, ReadMode};
 
 use super::cluster::{Cluster, Event, Subject};
 
@@ -119,7 +122,7 @@ fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
     let option = |name: &str| {
         words.iter().find_map(|word| word.strip_prefix(name)).map(|number| number.parse().expect("a number"))
     };
-    let mut cluster = Cluster::with(replicas, |config| {
+    let mut cluster = Cluster::with_spares(replicas, option("spares=").unwrap_or(0), |config| {
         config.window = option("window=").unwrap_or(config.window);
         config.chunk = option("chunk=").unwrap_or(config.chunk);
     });
@@ -139,6 +142,27 @@ fn obey<P: Subject>(cluster: &mut Cluster<P>, command: &str, words: &[&str]) {
         "wait" => cluster.now += milliseconds(words[0]).0,
         "submit" => cluster.submit(node(words[0]), &words[1..]),
         "transfer" => cluster.turn(NodeId(node(words[0])), &[Event::Transfer(NodeId(node(words[1])))]),
+        "read" => {
+            let mode = match words[1] {
+                "index" => ReadMode::Index,
+                "lease" => ReadMode::Lease,
+                "stale" => ReadMode::Stale,
+                other => panic!("{other} is no way to read"),
+            };
+            let reads = words[2..].iter().map(|id| Event::Read(id.parse().expect("a number"), mode));
+            cluster.turn(NodeId(node(words[0])), &reads.collect::<Vec<_>>());
+        }
+        "learner" | "promote" | "remove" | "replace" => {
+            let ids: Vec<_> = words[1..].iter().map(|name| NodeId(node(name))).collect();
+            let change = match command {
+                "learner" => Change::AddLearner(ids[0]),
+                "promote" => Change::Promote(ids[0]),
+                "remove" => Change::Remove(ids[0]),
+                _ => Change::Replace { voters: ids.into_iter().collect() },
+            };
+            cluster.turn(NodeId(node(words[0])), &[Event::Reconfigure(change)]);
+        }
+        "members" => show(cluster, |cluster, id| cluster.node(id).members()),
         "snapshot" => cluster.snapshot(node(words[0])),
         "restart" => cluster.restart(node(words[0])),
         "sync" => cluster.sync(node(words[0])),
