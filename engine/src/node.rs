@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Transmit};
+use quorumbench_protocols::{
+    Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Record, Transmit,
+};
 
 use crate::batch::{BatchHead, Commands};
 use crate::machine::Machine;
@@ -31,7 +33,21 @@ pub struct Node<P, M> {
     results: BytesMut,
     /// A batch of operator's wishes: to hand leadership over.
     transfer_to: Option<NodeId>,
+    storage: Storage,
+    /// What the storage vouched for since the last turn.
+    durable: Option<Lsn>,
     stats: NodeStats,
+}
+
+/// When a node's records are durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// As soon as they are written: there is no disk, and memory plays its part.
+    #[default]
+    Immediate,
+    /// When the driver says so: after each turn it takes [`Node::records`] away, and calls
+    /// [`Node::durable`] once they are safe.
+    Deferred,
 }
 
 /// "Applied" for one client, still growing.
@@ -86,8 +102,13 @@ impl NodeStats {
 const MAX_WAITING: usize = 1 << 17;
 
 impl<P: Protocol, M: Machine> Node<P, M> {
-    /// A replica that runs `protocol`.
+    /// A replica that runs `protocol`, and has no disk.
     pub fn new(id: NodeId, protocol: P) -> Self {
+        Self::with_storage(id, protocol, Storage::Immediate)
+    }
+
+    /// A replica that runs `protocol`, new or recovered.
+    pub fn with_storage(id: NodeId, protocol: P, storage: Storage) -> Self {
         Self {
             inbox: Vec::new(),
             id,
@@ -99,6 +120,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             answers: Vec::new(),
             results: BytesMut::new(),
             transfer_to: None,
+            storage,
+            durable: None,
             stats: NodeStats::default(),
         }
     }
@@ -108,6 +131,9 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         let led_by = self.protocol.leader();
         self.stats.turns += 1;
         self.step_inbox(now);
+        if let Some(lsn) = self.durable.take() {
+            self.step(now, Input::Durable(lsn));
+        }
         if let Some(target) = self.transfer_to.take() {
             self.step(now, Input::Transfer(target));
         }
@@ -122,7 +148,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             self.protocol.flush(now, &mut self.outbox);
             self.deliver();
             let admissible = !self.waiting.is_empty() && self.protocol.room() > 0;
-            if self.outbox.records.is_empty() && !admissible {
+            let settled = self.outbox.records.is_empty() || self.storage == Storage::Deferred;
+            if settled && !admissible {
                 break;
             }
         }
@@ -139,6 +166,17 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// What the last turn wants sent. The transport empties it.
     pub fn transmits(&mut self) -> &mut Vec<Transmit> {
         &mut self.outbox.transmits
+    }
+
+    /// What the last turn wants made durable, in order. Whoever defers storage takes it away after
+    /// each turn; otherwise there is never anything.
+    pub fn records(&mut self) -> &mut Vec<Record> {
+        &mut self.outbox.records
+    }
+
+    /// Tells the protocol, in the next turn, that everything up to and with `lsn` is durable.
+    pub fn durable(&mut self, lsn: Lsn) {
+        self.durable = self.durable.max(Some(lsn));
     }
 
     /// Asks the protocol, in the next turn, to hand leadership to `target`.
@@ -159,6 +197,16 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// The state machine, to look at.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The protocol, for a wrapper that notes what passes through it.
+    pub(crate) fn protocol_mut(&mut self) -> &mut P {
+        &mut self.protocol
+    }
+
+    /// The state machine, for one that notes what it is given.
+    pub(crate) fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
     }
 
     fn leads(&self) -> bool {
@@ -217,6 +265,9 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     }
 
     fn make_durable(&mut self, now: Nanos) {
+        if self.storage == Storage::Deferred {
+            return;
+        }
         while let Some(last) = self.outbox.records.last() {
             let lsn = last.lsn;
             self.outbox.records.clear();
