@@ -87,11 +87,17 @@ pub(super) struct Client {
     pub(super) budget: u64,
 }
 
+/// Beyond it, patience does not grow.
+const MOST_DOUBLINGS: u32 = 4;
+
 #[derive(Debug)]
 struct Flight {
     body: Payload,
     answered: bool,
     retry_at: Nanos,
+    /// How often it was sent again. Each time takes twice as long: a replica queues what it is sent, so
+    /// haste would only make the queue longer.
+    retries: u32,
     /// Its operations: the first, and how many.
     first: usize,
     count: usize,
@@ -168,7 +174,7 @@ impl Client {
         let body = Payload::from(writer.finish());
         checks.on_invoke(self.id.0, sequence);
         let retry_at = now + self.options.resend_ns;
-        self.flights.push_back(Flight { body: body.clone(), answered: false, retry_at, first, count });
+        self.flights.push_back(Flight { body: body.clone(), answered: false, retry_at, retries: 0, first, count });
         if self.prng.below(100) < self.options.duplicates {
             self.duplicates += 1;
             let anyone = NodeId(self.prng.below(self.replicas) as u32);
@@ -180,7 +186,8 @@ impl Client {
     fn send_again(&mut self, now: Nanos) {
         let mut due = Vec::new();
         for flight in self.flights.iter_mut().filter(|flight| !flight.answered && flight.retry_at <= now) {
-            flight.retry_at = now + self.options.resend_ns;
+            flight.retry_at = now + (self.options.resend_ns << flight.retries.min(MOST_DOUBLINGS));
+            flight.retries += 1;
             due.push(flight.body.clone());
         }
         if due.is_empty() {

@@ -59,7 +59,7 @@ pub struct Wishes {
 }
 
 /// How long anything may break, in election timeouts, unless the caller wishes otherwise.
-pub(super) const LENGTH: u64 = 40;
+pub(super) const LENGTH: u64 = 100;
 
 const MS: u64 = 1_000_000;
 
