@@ -201,10 +201,39 @@ impl<P: Subject> World<P> {
         if !self.replicas[id.0 as usize].is_up() {
             return;
         }
+        let down_for = self.a_while();
+        self.crash_for(id, down_for, fault);
+    }
+
+    fn crash_for(&mut self, id: NodeId, down_for: u64, fault: Fault) {
         self.crash(id);
-        let until = self.now + self.a_while();
-        self.queue.push(until, Event::Restart(id, self.replicas[id.0 as usize].life));
+        self.queue.push(self.now + down_for, Event::Restart(id, self.replicas[id.0 as usize].life));
         self.injected(fault, id, id);
+    }
+
+    /// A node entered a term: it asks for votes, or gave one. What it must remember of that is decided
+    /// within moments, so some nodes crash just then, and are back before the election is over.
+    pub(super) fn on_turning_point(&mut self, id: NodeId) {
+        let one_in = [0, 8, 4, 2][self.scenario.strengths[Fault::Crash] as usize];
+        if self.stormy && one_in > 0 && self.prng.below(one_in) == 0 {
+            let at = self.now + self.a_moment();
+            self.queue.push(at, Event::Crash(id, self.replicas[id.0 as usize].life));
+        }
+    }
+
+    pub(super) fn on_crash(&mut self, id: NodeId, life: u32) {
+        let replica = &self.replicas[id.0 as usize];
+        if self.stormy && replica.is_up() && replica.life == life {
+            let down_for = self.a_moment();
+            self.crash_for(id, down_for, Fault::Crash);
+        }
+    }
+
+    /// About as long as a message or a sync takes.
+    fn a_moment(&mut self) -> u64 {
+        let timeout = self.scenario.cluster.election_timeout_ns;
+        let longest = pick(&mut self.prng, &[timeout / 1000, timeout / 100, timeout / 20]);
+        1 + self.prng.below(longest)
     }
 
     fn crash_one(&mut self) {
@@ -236,10 +265,20 @@ impl<P: Subject> World<P> {
         }
     }
 
-    /// A node's clock jumps, and its timeouts come early.
+    /// A node's clock jumps, and its timeouts come early; or everyone's does.
     fn leap(&mut self) -> Result<(), Violation> {
-        let nanos = self.prng.below(2 * self.scenario.cluster.election_timeout_ns);
-        let id = self.anyone();
+        let timeout = self.scenario.cluster.election_timeout_ns;
+        if self.prng.below(2) == 0 {
+            let (id, nanos) = (self.anyone(), self.prng.below(2 * timeout));
+            return self.leap_one(id, nanos);
+        }
+        // Nobody takes the leader for alive any more, and some campaign at once.
+        let who = self.prng.next_u64();
+        let leap = |id: u32| if who >> id & 1 == 0 { timeout } else { 2 * timeout };
+        (0..self.replicas.len() as u32).try_for_each(|id| self.leap_one(NodeId(id), leap(id)))
+    }
+
+    fn leap_one(&mut self, id: NodeId, nanos: u64) -> Result<(), Violation> {
         if !self.replicas[id.0 as usize].is_up() {
             return Ok(());
         }

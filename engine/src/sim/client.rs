@@ -88,7 +88,7 @@ pub(super) struct Client {
 }
 
 /// Beyond it, patience does not grow.
-const MOST_DOUBLINGS: u32 = 4;
+const MOST_DOUBLINGS: u32 = 3;
 
 #[derive(Debug)]
 struct Flight {
@@ -196,8 +196,8 @@ impl Client {
         for body in due {
             self.submit(self.target, body);
         }
-        // If that is not the leader either, the next attempt goes elsewhere.
-        self.target = NodeId(self.prng.below(self.replicas) as u32);
+        // If that is not the leader either, the next attempt goes elsewhere, and sooner or later to everyone.
+        self.target = NodeId((self.target.0 + 1) % self.replicas as u32);
     }
 
     fn submit(&mut self, to: NodeId, body: Payload) {

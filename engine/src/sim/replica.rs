@@ -26,6 +26,8 @@ pub(super) struct Replica<P> {
     pub(super) ready_planned: bool,
     /// The first of its wakes that is planned; [`Nanos::NEVER`] for none.
     pub(super) wake_at: Nanos,
+    /// The term that it was last seen in.
+    pub(super) term: u64,
     /// What each turn costs it.
     pub(super) turn_ns: u64,
     /// Its disk is damaged: it never comes back.
@@ -56,6 +58,7 @@ impl<P: Subject> Replica<P> {
             held_until: Nanos::ZERO,
             ready_planned: false,
             wake_at: Nanos::NEVER,
+            term: 0,
             turn_ns: 0,
             rotten: false,
         }

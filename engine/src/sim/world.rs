@@ -78,6 +78,7 @@ pub(super) enum Event {
     Join(u64),
     SpeedUp(NodeId, u32),
     Restart(NodeId, u32),
+    Crash(NodeId, u32),
 }
 
 impl<P: Subject> World<P> {
@@ -203,6 +204,10 @@ impl<P: Subject> World<P> {
                 Ok(())
             }
             Event::Restart(id, life) => self.on_restart(id, life),
+            Event::Crash(id, life) => {
+                self.on_crash(id, life);
+                Ok(())
+            }
         }
     }
 
@@ -310,16 +315,28 @@ impl<P: Subject> World<P> {
     /// Looks at what the turn of `id` changed.
     fn check(&mut self, id: NodeId, what: What) -> Result<(), Violation> {
         let at = id.0 as usize;
+        let before = self.replicas[at].term;
+        self.check_node(id, what)?;
+        if self.replicas[at].term != before {
+            self.on_turning_point(id);
+        }
+        Ok(())
+    }
+
+    fn check_node(&mut self, id: NodeId, what: What) -> Result<(), Violation> {
+        let at = id.0 as usize;
         let node = self.replicas[at].node.as_mut().expect("it took a turn just now");
         let malformed = node.protocol_mut().malformed.take();
         let mut deliveries = std::mem::take(&mut node.protocol_mut().deliveries);
         let mut applied = std::mem::take(&mut node.machine_mut().applied);
         let protocol = &node.protocol().protocol;
-        self.trace.note::<P>(Line { at: self.now, node: id, what, view: Some(protocol.view()) });
+        let view = protocol.view();
+        self.trace.note::<P>(Line { at: self.now, node: id, what, view: Some(view) });
         let checked = self.checks.after_turn(at, protocol, &mut deliveries, &mut applied);
         let node = self.replicas[at].node.as_mut().expect("it is still there");
         node.protocol_mut().deliveries = deliveries;
         node.machine_mut().applied = applied;
+        self.replicas[at].term = view.term;
         checked?;
         match malformed {
             None => Ok(()),
