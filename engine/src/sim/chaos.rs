@@ -211,8 +211,8 @@ impl<P: Subject> World<P> {
         self.injected(fault, id, id);
     }
 
-    /// A node entered a term: it asks for votes, or gave one. What it must remember of that is decided
-    /// within moments, so some nodes crash just then, and are back before the election is over.
+    /// A node entered a term, and that is durable: it asks for votes, or gives one. Some crash just then,
+    /// and are back before the election is over, to see whether they remember.
     pub(super) fn on_turning_point(&mut self, id: NodeId) {
         let one_in = [0, 8, 4, 2][self.scenario.strengths[Fault::Crash] as usize];
         if self.stormy && one_in > 0 && self.prng.below(one_in) == 0 {

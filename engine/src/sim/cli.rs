@@ -82,8 +82,8 @@ fn protocol_named(name: &str) -> Result<ProtocolName, String> {
 }
 
 fn fault_named(name: &str) -> Result<Fault, String> {
-    let names = || Fault::ALL.iter().map(|fault| format!("\n  {fault:<17} {}", fault.purpose())).collect::<String>();
-    Fault::named(name).ok_or_else(|| format!("there are:{}", names()))
+    let names = || Fault::ALL.iter().map(|fault| format!("  {fault:<17} {}", fault.purpose())).collect::<Vec<_>>();
+    Fault::named(name).ok_or_else(|| format!("there are:\n{}", names().join("\n")))
 }
 
 impl SimArgs {
@@ -174,18 +174,16 @@ impl SimArgs {
         length: Option<u64>,
         clusters: &[(ProtocolName, Option<Cluster>)],
     ) -> String {
-        let mut command = "quorumbench sim".to_owned();
-        if let Some(config) = &self.config {
-            command += &format!(" {}", config.display());
-        }
+        let mut command = vec!["quorumbench sim".to_owned()];
+        command.extend(self.config.iter().map(|config| config.display().to_string()));
         if self.config.is_none() || self.protocol.is_some() {
-            command += &format!(" --protocol {}", pick(seed, clusters).0);
+            command.push(format!("--protocol {}", pick(seed, clusters).0));
         }
-        command += &format!(" --seed {seed}");
-        command.extend(self.overrides.iter().map(|set| format!(" --set '{set}'")));
-        command.extend(without.iter().map(|fault| format!(" --without {fault}")));
-        command.extend(length.map(|length| format!(" --length {length}")));
-        command
+        command.push(format!("--seed {seed}"));
+        command.extend(self.overrides.iter().map(|set| format!("--set '{set}'")));
+        command.extend(without.iter().map(|fault| format!("--without {fault}")));
+        command.extend(length.map(|length| format!("--length {length}")));
+        command.join(" ")
     }
 }
 
@@ -233,5 +231,39 @@ impl Progress {
         if self.on && self.shown > self.begun {
             eprint!("\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        sim: SimArgs,
+    }
+
+    fn parse(command: &str) -> SimArgs {
+        let words = command.strip_prefix("quorumbench ").expect("the program").split_whitespace();
+        Typed::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).sim
+    }
+
+    #[test]
+    fn the_replay_command_asks_for_the_same_world() {
+        let clusters = [(ProtocolName::Raft, None)];
+        for command in [
+            "quorumbench sim --protocol raft --seed 42",
+            "quorumbench sim --protocol raft --seed 7 --without loss --without crash --length 12",
+            "quorumbench sim x.toml --seed 3",
+        ] {
+            let typed = parse(command);
+            let seed = typed.seed.expect("a seed");
+            assert_eq!(typed.replay(seed, &typed.without, typed.length, &clusters), command);
+        }
+        let many = parse("quorumbench sim --seeds 1000 --jobs 2");
+        let replay = many.replay(17, &[Fault::Rot], Some(5), &clusters);
+        assert_eq!(replay, "quorumbench sim --protocol raft --seed 17 --without rot --length 5");
     }
 }

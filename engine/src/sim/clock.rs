@@ -19,8 +19,8 @@ impl Clock {
     /// What it shows when the world's clock shows `at`.
     pub(super) const fn local(&self, at: Nanos) -> Nanos {
         // Fits for a day of virtual time; a step of one never moves it by more than one, so it never goes back.
-        let drift = at.0 as i64 * self.ppm / 1_000_000;
-        Nanos((self.offset as i64 + at.0 as i64 + drift) as u64)
+        let drift = at.0.cast_signed() * self.ppm / 1_000_000;
+        Nanos((self.offset.cast_signed() + at.0.cast_signed() + drift).cast_unsigned())
     }
 
     /// When, by the world's clock, it first shows `local` or more.
@@ -52,7 +52,7 @@ mod tests {
     fn deadlines_are_mapped_back() {
         let mut prng = Prng::new(1);
         for _ in 0..10_000 {
-            let clock = Clock::new(prng.below(1 << 40), prng.below(100_000) as i64 - 50_000);
+            let clock = Clock::new(prng.below(1 << 40), prng.below(100_000).cast_signed() - 50_000);
             let local = Nanos(prng.below(1 << 45));
             let at = clock.world(local);
             assert!(clock.local(at) >= local);

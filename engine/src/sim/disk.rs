@@ -106,6 +106,11 @@ impl Disk {
         (self.durable > before).then(|| self.records[self.durable - 1].lsn)
     }
 
+    /// Whether everything that was written is durable.
+    pub(super) fn is_idle(&self) -> bool {
+        self.writes.is_empty()
+    }
+
     /// The power fails: writes under way are lost, or there, or there in part.
     pub(super) fn crash(&mut self, injected: &mut Injected) {
         let mut image = Vec::new();

@@ -28,6 +28,8 @@ pub(super) struct Replica<P> {
     pub(super) wake_at: Nanos,
     /// The term that it was last seen in.
     pub(super) term: u64,
+    /// It entered that term, and what it says of it is not durable yet.
+    pub(super) turning: bool,
     /// What each turn costs it.
     pub(super) turn_ns: u64,
     /// Its disk is damaged: it never comes back.
@@ -59,6 +61,7 @@ impl<P: Subject> Replica<P> {
             ready_planned: false,
             wake_at: Nanos::NEVER,
             term: 0,
+            turning: false,
             turn_ns: 0,
             rotten: false,
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use quorumbench_protocols::{Head, Lsn, Nanos, NodeId};
 
 use super::fault::Fault;
+use super::runner::Print;
 use super::subject::{Subject, View};
 use crate::request::Request;
 
@@ -56,7 +57,7 @@ legend: time in ms, node, what happened to it | role (F follower, P pre-candidat
 pub(super) struct Trace {
     ring: Vec<Line>,
     next: usize,
-    live: Option<Box<dyn FnMut(&str) + Send>>,
+    live: Option<Print>,
 }
 
 /// Events that are kept for a failure's report.
@@ -69,7 +70,7 @@ impl std::fmt::Debug for Trace {
 }
 
 impl Trace {
-    pub(super) fn new(live: Option<Box<dyn FnMut(&str) + Send>>) -> Self {
+    pub(super) fn new(live: Option<Print>) -> Self {
         Self { ring: Vec::with_capacity(KEPT), next: 0, live }
     }
 

@@ -15,6 +15,7 @@ use super::fault::{Fault, Injected};
 use super::link::{LOST, Network};
 use super::queue::Queue;
 use super::replica::{Lost, MOST_WAITING, Replica};
+use super::runner::Print;
 use super::subject::Subject;
 use super::swarm::Scenario;
 use super::trace::{Line, Trace, What, state};
@@ -83,7 +84,7 @@ pub(super) enum Event {
 
 impl<P: Subject> World<P> {
     /// A world in which nothing has happened yet. `print` is shown every event.
-    pub fn new(scenario: Scenario, print: Option<Box<dyn FnMut(&str) + Send>>) -> Self {
+    pub fn new(scenario: Scenario, print: Option<Print>) -> Self {
         let root = Prng::new(scenario.seed).fork(7);
         let (count, clients) = (scenario.cluster.replicas, scenario.clients.count);
         let replica = |id: usize| replica(&scenario, id, &root);
@@ -259,7 +260,20 @@ impl<P: Subject> World<P> {
         let Some(node) = replica.node.as_mut().filter(|_| replica.life == life) else { return Ok(()) };
         let Some(lsn) = replica.disk.synced(write) else { return Ok(()) };
         node.durable(lsn);
-        self.turn(id, What::Durable(lsn), What::Durable(lsn))
+        self.turn(id, What::Durable(lsn), What::Durable(lsn))?;
+        self.on_promise(id);
+        Ok(())
+    }
+
+    /// If everything that a node has written is durable, it may have promised it.
+    fn on_promise(&mut self, id: NodeId) {
+        let replica = &mut self.replicas[id.0 as usize];
+        if let Some(view) = replica.view().filter(|_| replica.disk.is_idle()) {
+            self.checks.on_promise(id.0 as usize, &view);
+            if std::mem::take(&mut replica.turning) {
+                self.on_turning_point(id);
+            }
+        }
     }
 
     fn on_client(&mut self, at: usize) {
@@ -315,16 +329,6 @@ impl<P: Subject> World<P> {
     /// Looks at what the turn of `id` changed.
     fn check(&mut self, id: NodeId, what: What) -> Result<(), Violation> {
         let at = id.0 as usize;
-        let before = self.replicas[at].term;
-        self.check_node(id, what)?;
-        if self.replicas[at].term != before {
-            self.on_turning_point(id);
-        }
-        Ok(())
-    }
-
-    fn check_node(&mut self, id: NodeId, what: What) -> Result<(), Violation> {
-        let at = id.0 as usize;
         let node = self.replicas[at].node.as_mut().expect("it took a turn just now");
         let malformed = node.protocol_mut().malformed.take();
         let mut deliveries = std::mem::take(&mut node.protocol_mut().deliveries);
@@ -336,7 +340,8 @@ impl<P: Subject> World<P> {
         let node = self.replicas[at].node.as_mut().expect("it is still there");
         node.protocol_mut().deliveries = deliveries;
         node.machine_mut().applied = applied;
-        self.replicas[at].term = view.term;
+        let replica = &mut self.replicas[at];
+        replica.turning |= view.term != std::mem::replace(&mut replica.term, view.term);
         checked?;
         match malformed {
             None => Ok(()),
@@ -406,7 +411,7 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
     };
     let mut prng = root.fork(100 + id as u64);
     let most = [0, 100, 5000, 50_000][scenario.strengths[Fault::Drift] as usize];
-    let ppm = prng.below(2 * most + 1) as i64 - most as i64;
+    let ppm = prng.below(2 * most + 1).cast_signed() - most.cast_signed();
     let clock = Clock::new(1 + prng.below(1 << 40), ppm);
     Replica::new(config, Disk::new(scenario.disk.clone(), root.fork(200 + id as u64)), clock, prng)
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use quorumbench_protocols::NodeId;
+
 use super::agreement::Chosen;
 use super::logs::Logs;
 use super::{Violation, property};
@@ -20,8 +22,10 @@ struct Node {
     starts: u32,
     /// The term that it was last seen to lead.
     led: u64,
-    /// The last term that it was seen in, over all its lives.
+    /// The last term that it was seen in, in this life.
     term: u64,
+    /// The term and the vote that were durable, in any life.
+    promised: (u64, Option<NodeId>),
 }
 
 impl Elections {
@@ -42,6 +46,14 @@ impl Elections {
             return Err(Violation::new(property::ELECTION_SAFETY, detail));
         }
         seen.term = view.term;
+        let (term, vote) = seen.promised;
+        if view.term < term || (view.term == term && vote.is_some() && view.voted_for != vote) {
+            let name = |vote: Option<NodeId>| vote.map_or_else(|| "nobody".into(), |id| id.to_string());
+            let (then, now) = (name(vote), name(view.voted_for));
+            let detail =
+                format!("n{node} had voted for {then} in term {term}, and has for {now} in term {}", view.term);
+            return Err(Violation::new(property::ELECTION_SAFETY, detail));
+        }
         if !view.leads || seen.led == view.term {
             return Ok(());
         }
@@ -56,11 +68,16 @@ impl Elections {
         complete(node, view.term, chosen, logs)
     }
 
+    /// Its term and vote are durable: in this term it votes for nobody else.
+    pub(super) fn on_promise(&mut self, node: usize, view: &View) {
+        self.nodes[node].promised = (view.term, view.voted_for);
+    }
+
     /// It forgets what it did, but for what its journal says; the term that it had told nobody of is
     /// forgotten with good reason.
     pub(super) fn on_restart(&mut self, node: usize) {
         let seen = &mut self.nodes[node];
-        *seen = Node { starts: seen.starts + 1, ..Node::default() };
+        *seen = Node { starts: seen.starts + 1, promised: seen.promised, ..Node::default() };
     }
 
     pub(super) fn leaders(&self) -> usize {
@@ -121,6 +138,22 @@ mod tests {
         assert_eq!(elections.observe(0, &leads(5), &[], &logs), Ok(()));
         let back = View { term: 4, ..View::default() };
         assert_eq!(elections.observe(0, &back, &[], &logs).map_err(|v| v.property), Err(property::ELECTION_SAFETY));
+    }
+
+    #[test]
+    fn a_vote_that_is_forgotten_or_changed_is_seen() {
+        let (mut elections, logs) = (Elections::new(1), Logs::new(1));
+        let view = |term, vote| View { term, voted_for: vote, ..View::default() };
+        elections.on_promise(0, &view(3, Some(NodeId(1))));
+        elections.on_restart(0);
+        let mut observe = |view| elections.observe(0, &view, &[], &logs).map_err(|violation| violation.property);
+        assert_eq!(observe(view(3, Some(NodeId(1)))), Ok(()));
+        assert_eq!(observe(view(3, None)), Err(property::ELECTION_SAFETY));
+        assert_eq!(observe(view(3, Some(NodeId(2)))), Err(property::ELECTION_SAFETY));
+        assert_eq!(observe(view(4, None)), Ok(()));
+        elections.on_restart(0);
+        let earlier = elections.observe(0, &view(2, None), &[], &logs).map_err(|violation| violation.property);
+        assert_eq!(earlier, Err(property::ELECTION_SAFETY));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Logs {
         if keep < last {
             self.grow(node, view, chosen, &read)?;
         }
-        if self.nodes[node].countdown % PAUSE == 0 { self.look_again(node, view, &read) } else { Ok(()) }
+        if self.nodes[node].countdown.is_multiple_of(PAUSE) { self.look_again(node, view, &read) } else { Ok(()) }
     }
 
     fn grow<'a>(
@@ -100,6 +100,11 @@ impl Logs {
         mirror.extend(unseen.iter().map(|chosen| chosen.stamp));
         for slot in mirror.len() as u64 + 1..=view.last.0 {
             let Some((stamp, Some(body))) = read(Slot(slot)) else {
+                if slot <= view.trimmed.0 {
+                    // Every node has a disk here, and no sync ends in the turn that began it.
+                    let detail = format!("n{node} let slot {slot} go in the turn that wrote it: it was not durable");
+                    return Err(Violation::new(property::ACKNOWLEDGED_IS_KEPT, detail));
+                }
                 let detail = format!("n{node} says that its log ends at {}, and has nothing in {slot}", view.last);
                 return Err(Violation::new(property::LOG_MATCHING, detail));
             };
@@ -242,6 +247,16 @@ pub(super) mod tests {
         assert_eq!(observe(&mut logs, 0, committed, &[1, 1, 1], &body()), Ok(()));
         assert_eq!(observe(&mut logs, 0, committed, &[1, 1], &body()), Ok(()), "the third was not");
         assert_eq!(observe(&mut logs, 0, committed, &[1, 2], &body()), Err(property::COMMITTED_NEVER_CHANGES));
+    }
+
+    #[test]
+    fn a_slot_that_goes_before_it_can_be_durable_is_seen() {
+        let hasty = View { trimmed: Slot(1), last: Slot(1), ..View::default() };
+        let seen = Logs::new(1).observe(0, &hasty, &[], |_| None).map_err(|violation| violation.property);
+        assert_eq!(seen, Err(property::ACKNOWLEDGED_IS_KEPT));
+        let liar = View { last: Slot(1), ..View::default() };
+        let seen = Logs::new(1).observe(0, &liar, &[], |_| None).map_err(|violation| violation.property);
+        assert_eq!(seen, Err(property::LOG_MATCHING));
     }
 
     #[test]

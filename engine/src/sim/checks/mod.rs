@@ -6,7 +6,7 @@
 //!
 //! | property | what is checked | where |
 //! |---|---|---|
-//! | election safety | at most one leader in a term, across restarts (Raft paper, figure 3) | [`elections`] |
+//! | election safety | at most one leader and one vote of a node in a term, across restarts (Raft paper, figure 3) | [`elections`] |
 //! | leader completeness | a leader holds what was committed in earlier terms (figure 3) | [`elections`] |
 //! | leader append-only | a leader never overwrites or cuts its log (figure 3) | [`logs`] |
 //! | log matching | same slot, same term: same batch and same log before it (figure 3) | [`logs`] |
@@ -28,7 +28,7 @@ use std::fmt;
 
 use quorumbench_protocols::{Delivery, Nanos};
 
-use super::subject::Subject;
+use super::subject::{Subject, View};
 
 pub mod agreement;
 pub mod commands;
@@ -139,6 +139,11 @@ impl Checks {
             self.ledger.on_applied(node, client, sequence)?;
         }
         Ok(())
+    }
+
+    /// Everything that a node has written is durable, so others may rely on it from now on.
+    pub fn on_promise(&mut self, node: usize, view: &View) {
+        self.elections.on_promise(node, view);
     }
 
     /// A node has forgotten what it held in memory, and starts again with its journal.
