@@ -1,5 +1,7 @@
 //! The command line: what may be typed, and what each of it does.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,9 +11,9 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use crate::bundled;
-use crate::progress::Progress;
-use crate::results::RUN_SCHEMA;
-use crate::run::{self, Experiment, Finished};
+use crate::progress::{self, Progress};
+use crate::results::{PointResult, RUN_SCHEMA};
+use crate::run::{self, Experiment, Finished, RunError};
 use crate::sim::cli::SimArgs;
 use crate::spec::{Spec, SpecError};
 use crate::summary;
@@ -44,6 +46,7 @@ enum Command {
 /// Runs experiments: progress while they run, a table at the end, results on disk.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 struct RunArgs {
     /// Experiments, one TOML file each; `quorumbench list` names the bundled ones
     #[arg(required = true, value_name = "CONFIG")]
@@ -61,8 +64,12 @@ struct RunArgs {
     #[arg(long, short)]
     quiet: bool,
     /// Prints one JSON document instead of the table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     json: bool,
+    /// Records what clients invoked and saw, and verifies after each point, with slot order as the witness, that it was
+    /// linearizable. A violation ends the run: exit code 5
+    #[arg(long)]
+    check: bool,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -72,6 +79,7 @@ Examples:
   quorumbench run bench-configs/quickstart.toml --set rate=[10_000,50_000] --set run.duration=10s
   quorumbench run bench-configs/smoke.toml --dry-run
   quorumbench run bench-configs/smoke.toml --json > smoke.json
+  quorumbench run bench-configs/smoke.toml --check --set machine=kv
 
 Ctrl-C stops a run and keeps what was finished.";
 
@@ -88,10 +96,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => arguments.execute(),
             Command::Sim(arguments) => arguments.execute(),
-            Command::List => {
-                println!("{}", bundled::list());
-                ExitCode::SUCCESS
-            }
+            Command::List => print(&(bundled::list() + "\n")).into(),
         }
     }
 }
@@ -105,8 +110,7 @@ impl RunArgs {
             Err(error) => return fail(exit::USAGE, &error),
         };
         if self.dry_run {
-            specs.iter().for_each(print_plan);
-            return ExitCode::SUCCESS;
+            return print(&specs.iter().map(plan_text).collect::<String>()).into();
         }
         if self.json && specs.len() > 1 {
             return fail(exit::USAGE, &"--json prints one document: give it one CONFIG");
@@ -125,8 +129,8 @@ impl RunArgs {
     }
 
     fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
-        let command_line = std::env::args().collect();
-        let experiment = Experiment { spec, config, out: &self.out, command_line, faults: &[] };
+        let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let experiment = Experiment { spec, config, out: &self.out, command_line, faults: &[], check: self.check };
         let mut progress = Progress::new(self.quiet);
         let finished = run::run(&experiment, interrupted, &mut progress);
         progress.clear();
@@ -136,54 +140,54 @@ impl RunArgs {
                 exit::FAILED
             }
             Ok(finished) => {
-                if self.json {
-                    print_json(&finished);
-                } else {
-                    print_table(&finished, spec);
+                let text = if self.json { json_text(&finished) } else { table_text(&finished, spec) };
+                let printed = print(&text);
+                match conclude(&finished) {
+                    0 => printed,
+                    code => code,
                 }
-                conclude(&finished)
             }
         }
     }
 }
 
 /// The table, the warnings, the sentence, and where it all is.
-fn print_table(finished: &Finished, spec: &Spec) {
-    let rows = summary::rows(&finished.points, spec);
-    if !rows.is_empty() {
-        println!("\n{}\n", summary::table(&rows, spec));
-        let warnings = summary::warnings_text(&rows);
-        if !warnings.is_empty() {
-            println!("{warnings}");
+fn table_text(finished: &Finished, spec: &Spec) -> String {
+    let mut text = String::new();
+    // What was measured and what was computed do not share a table.
+    let (virtual_points, real): (Vec<_>, Vec<_>) = finished.points.iter().cloned().partition(PointResult::is_virtual);
+    for (points, title) in [(real, ""), (virtual_points, "In virtual time; not to be compared with real results:\n")] {
+        let rows = summary::rows(&points, spec);
+        if rows.is_empty() {
+            continue;
         }
-        let verdict = summary::verdict(&rows, spec);
-        if !verdict.is_empty() {
-            println!("{verdict}");
+        let _ = writeln!(text, "\n{title}{}\n", summary::table(&rows, spec));
+        for part in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
+            if !part.is_empty() {
+                let _ = writeln!(text, "{part}");
+            }
         }
     }
-    println!("Results: {}", finished.dir.display());
+    let _ = writeln!(text, "Results: {}", finished.dir.display());
+    text
 }
 
-fn print_json(finished: &Finished) {
+fn json_text(finished: &Finished) -> String {
     let document = json!({
         "schema": RUN_SCHEMA,
         "run": finished.dir.display().to_string(),
         "points": finished.points,
     });
-    println!("{document}");
+    format!("{document}\n")
 }
 
 /// Says why a run ended early, or why it is void. The exit code.
 fn conclude(finished: &Finished) -> u8 {
     if let Some(failure) = &finished.failure {
         say(failure);
-        eprintln!(
-            "{} of {} points are finished and stored in {}",
-            finished.points.len(),
-            finished.planned,
-            finished.dir.display()
-        );
-        return exit::FAILED;
+        let (done, planned) = (finished.points.len(), finished.planned);
+        progress::note(&format!("{done} of {planned} points are finished and stored in {}", finished.dir.display()));
+        return if matches!(failure, RunError::Unsafe { .. }) { exit::INVALID } else { exit::FAILED };
     }
     let void = finished.points.iter().filter(|point| point.completed_per_s == 0.0).count();
     if void > 0 {
@@ -193,16 +197,18 @@ fn conclude(finished: &Finished) -> u8 {
     0
 }
 
-fn print_plan(spec: &Spec) {
+fn plan_text(spec: &Spec) -> String {
     let points = spec.points();
     let run = spec.run();
     let each = run.warmup + run.duration;
     let total = each.as_secs_f64() * (points.len() * run.repetitions) as f64;
-    println!("{}: {} points x {} repetitions, about {total:.0} s", spec.name(), points.len(), run.repetitions);
+    let (name, repetitions) = (spec.name(), run.repetitions);
+    let mut text = format!("{name}: {} points x {repetitions} repetitions, about {total:.0} s\n", points.len());
     for point in &points {
-        println!("  {}", serde_json::Value::Object(point.axes()));
+        let _ = writeln!(text, "  {}", serde_json::Value::Object(point.axes()));
     }
-    println!("\n{}", spec.to_toml());
+    let _ = writeln!(text, "\n{}", spec.to_toml());
+    text
 }
 
 /// A flag that Ctrl-C and SIGTERM raise. The second signal ends the program at once.
@@ -221,5 +227,35 @@ pub(crate) fn fail(code: u8, message: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn say(message: &dyn std::fmt::Display) {
-    eprintln!("error: {message}");
+    progress::note(&format!("error: {message}"));
+}
+
+/// Writes `text` to standard output. The exit code: a reader that has had enough is no failure.
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("cannot write to standard output: {error}"));
+            exit::FAILED
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::witness::{Applied, Breach};
+
+    #[test]
+    fn a_run_that_was_not_safe_is_invalid() {
+        let batch = Applied { slot: 7, sequence: 3, client: 4, commands: 64 };
+        let breach = Breach::Twice { first: batch, second: Applied { slot: 9, ..batch } };
+        let failure = RunError::Unsafe { label: "rate=10".into(), breach: Box::new(breach) };
+        let said = "invalid: rate=10: at most once is violated: batch 3 of client 4 (64 commands, slot 7) was applied again in slot 9";
+        assert_eq!(failure.to_string(), said);
+        let finished = Finished { dir: "x".into(), points: Vec::new(), planned: 1, failure: Some(failure) };
+        assert_eq!(conclude(&finished), exit::INVALID);
+        assert_eq!(conclude(&Finished { failure: Some(RunError::Interrupted), ..finished }), exit::FAILED);
+    }
 }

@@ -11,6 +11,7 @@ use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Tra
 use quorumbench_transports::pool::Pool;
 
 use crate::batch::{BatchHead, Writer};
+use crate::check::witness::{Asked, ClientTrace, digest};
 use crate::load::{Arrivals, CommandStream};
 use crate::measure::{Recorder, Recording, Window};
 use crate::request::Request;
@@ -48,6 +49,8 @@ pub struct Client {
     retry_at: Nanos,
     /// Open loop: the last turn left no room. What has come due since then is late.
     full: bool,
+    /// What it asks and is told, if that is to be checked.
+    trace: Option<Box<ClientTrace>>,
 }
 
 /// A client's settings.
@@ -137,9 +140,22 @@ impl Client {
             in_flight: 0,
             retry_at: Nanos::NEVER,
             full: false,
+            trace: None,
             reserve,
             options,
         }
+    }
+
+    /// Keeps a trace of every batch from now on. Call it before the first turn.
+    pub fn keep_trace(&mut self) {
+        debug_assert!(self.settled == 0 && self.flights.is_empty(), "batches count from the first one");
+        let trace = ClientTrace { client: self.options.id.0, commands: self.commands.clone(), asked: Vec::new() };
+        self.trace = Some(Box::new(trace));
+    }
+
+    /// The trace so far, if one was kept.
+    pub fn take_trace(&mut self) -> Option<ClientTrace> {
+        self.trace.take().map(|trace| *trace)
     }
 
     /// Takes what has arrived, sends what is due.
@@ -313,6 +329,9 @@ impl Client {
         self.in_flight += commands as usize;
         let retry_at = now + self.patience_ns();
         self.retry_at = self.retry_at.min(retry_at);
+        if let Some(trace) = &mut self.trace {
+            trace.asked.push(Asked { sent_ns: now.0, answered_ns: Asked::UNANSWERED, told: 0, commands });
+        }
         self.transmit(body.clone());
         self.flights.push_back(Flight {
             body,
@@ -338,7 +357,8 @@ impl Client {
             Some(Request::Applied { first, batches }) => {
                 let from = first.max(self.settled);
                 let to = first.saturating_add(batches).min(self.settled + self.flights.len() as u64);
-                (from..to).for_each(|sequence| self.on_applied(now, (sequence - self.settled) as usize));
+                let told = if self.trace.is_some() { digest(&frame.body) } else { 0 };
+                (from..to).for_each(|sequence| self.on_applied(now, (sequence - self.settled) as usize, told));
             }
             Some(Request::Redirect { sequence, leader }) => self.on_redirect(now, frame.head.from, sequence, leader),
             Some(Request::Busy { sequence }) => self.postpone(now, sequence),
@@ -346,12 +366,16 @@ impl Client {
         }
     }
 
-    fn on_applied(&mut self, now: Nanos, index: usize) {
+    fn on_applied(&mut self, now: Nanos, index: usize, told: u64) {
         let flight = &mut self.flights[index];
         if std::mem::replace(&mut flight.answered, true) {
             return;
         }
         self.in_flight -= flight.commands as usize;
+        if let Some(trace) = &mut self.trace {
+            let asked = &mut trace.asked[self.settled as usize + index];
+            (asked.answered_ns, asked.told) = (now.0, told);
+        }
         match &mut self.stage {
             Stage::Searching { answered } => *answered = true,
             // Empty batches, with which it searched, were sent before there was a recorder.

@@ -42,6 +42,7 @@ pub mod machine;
 pub mod node;
 pub mod session;
 
+pub mod check;
 pub mod sim;
 
 pub mod drive;

@@ -7,10 +7,12 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use quorumbench_protocols::{
-    Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Record, Transmit,
+    Delivery, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Record,
+    Slot, Transmit,
 };
 
 use crate::batch::{BatchHead, Commands};
+use crate::check::witness::Applied;
 use crate::machine::Machine;
 use crate::request::Request;
 use crate::session::{Seen, Sessions};
@@ -36,7 +38,32 @@ pub struct Node<P, M> {
     storage: Storage,
     /// What the storage vouched for since the last turn.
     durable: Option<Lsn>,
+    snapshots: SnapshotPolicy,
+    /// What was delivered since the last snapshot, and up to where.
+    since: SnapshotPolicy,
+    delivered: Slot,
     stats: NodeStats,
+    /// What it applies, if that is to be checked.
+    trace: Option<Vec<Applied>>,
+}
+
+/// How much is delivered between two snapshots: whichever is reached first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPolicy {
+    /// Slots.
+    pub slots: u64,
+    /// Bytes of batches.
+    pub bytes: u64,
+}
+
+impl SnapshotPolicy {
+    /// None but those that the protocol asks for.
+    pub const NEVER: Self = Self { slots: u64::MAX, bytes: u64::MAX };
+    const NOTHING: Self = Self { slots: 0, bytes: 0 };
+
+    fn is_due(self, since: Self) -> bool {
+        since.slots >= self.slots || since.bytes >= self.bytes
+    }
 }
 
 /// When a node's records are durable.
@@ -78,6 +105,10 @@ pub struct NodeStats {
     pub busy: u64,
     /// How often the node saw leadership move to another node.
     pub leader_changes: u64,
+    /// Snapshots taken of the state machine.
+    pub snapshots: u64,
+    /// Snapshots that the state machine was replaced by.
+    pub restored: u64,
 }
 
 impl NodeStats {
@@ -93,6 +124,8 @@ impl NodeStats {
             malformed: self.malformed - earlier.malformed,
             busy: self.busy - earlier.busy,
             leader_changes: self.leader_changes - earlier.leader_changes,
+            snapshots: self.snapshots - earlier.snapshots,
+            restored: self.restored - earlier.restored,
         }
     }
 }
@@ -102,7 +135,7 @@ impl NodeStats {
 const MAX_WAITING: usize = 1 << 17;
 
 impl<P: Protocol, M: Machine> Node<P, M> {
-    /// A replica that runs `protocol`, and has no disk.
+    /// A replica that runs `protocol`, has no disk, and takes a snapshot only if the protocol asks for one.
     pub fn new(id: NodeId, protocol: P) -> Self {
         Self::with_storage(id, protocol, Storage::Immediate)
     }
@@ -122,8 +155,24 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             transfer_to: None,
             storage,
             durable: None,
+            snapshots: SnapshotPolicy::NEVER,
+            since: SnapshotPolicy::NOTHING,
+            delivered: Slot::ZERO,
             stats: NodeStats::default(),
+            trace: None,
         }
+    }
+
+    /// A replica that was rebuilt from its records. Its state machine and sessions are empty: they
+    /// are delivered anew, from the last snapshot on.
+    pub fn recover(id: NodeId, protocol: P) -> Self {
+        Self::new(id, protocol)
+    }
+
+    /// The same replica, with this policy.
+    #[must_use]
+    pub fn with_snapshots(self, snapshots: SnapshotPolicy) -> Self {
+        Self { snapshots, ..self }
     }
 
     /// Takes all that has arrived, flushes, delivers, answers.
@@ -147,6 +196,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             self.make_durable(now);
             self.protocol.flush(now, &mut self.outbox);
             self.deliver();
+            self.snapshot(now);
             let admissible = !self.waiting.is_empty() && self.protocol.room() > 0;
             let settled = self.outbox.records.is_empty() || self.storage == Storage::Deferred;
             if settled && !admissible {
@@ -182,6 +232,16 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// Asks the protocol, in the next turn, to hand leadership to `target`.
     pub fn transfer(&mut self, target: NodeId) {
         self.transfer_to = Some(target);
+    }
+
+    /// Keeps a trace of every batch that it applies from now on.
+    pub fn keep_trace(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    /// The trace so far, if one was kept.
+    pub fn take_trace(&mut self) -> Option<Vec<Applied>> {
+        self.trace.take()
     }
 
     /// What it has done so far.
@@ -279,22 +339,67 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         let leads = self.leads();
         let mut deliveries = std::mem::take(&mut self.outbox.deliveries);
         for delivery in deliveries.drain(..) {
-            let Some(head) = BatchHead::read(&delivery.body) else { continue };
-            self.stats.slots += 1;
-            self.stats.commands += u64::from(head.commands);
-            let results = self.apply(&head, &delivery.body);
-            if let (true, Some(results)) = (leads, results) {
-                self.push_answer(NodeId(head.client), head.sequence, results);
+            self.delivered = delivery.slot;
+            self.since.slots += 1;
+            match delivery.kind {
+                DeliveryKind::Batch => self.deliver_batch(&delivery, leads),
+                DeliveryKind::Noop | DeliveryKind::Config => {}
+                DeliveryKind::Snapshot => self.restore(&delivery.body),
             }
         }
         self.outbox.deliveries = deliveries;
     }
 
+    fn deliver_batch(&mut self, delivery: &Delivery, leads: bool) {
+        let Some(head) = BatchHead::read(&delivery.body) else { return };
+        self.since.bytes += delivery.body.len() as u64;
+        self.stats.slots += 1;
+        self.stats.commands += u64::from(head.commands);
+        let results = self.apply(delivery.slot, &head, &delivery.body);
+        if let (true, Some(results)) = (leads, results) {
+            self.push_answer(NodeId(head.client), head.sequence, results);
+        }
+    }
+
+    /// A snapshot of sessions and state machine, if the policy or the protocol wants one.
+    fn snapshot(&mut self, now: Nanos) {
+        if !self.snapshots.is_due(self.since) && !self.protocol.wants_snapshot() {
+            return;
+        }
+        // Its size is what the last one's was, more or less; it is the driver's memory, not a pool's.
+        let mut bytes = BytesMut::new();
+        self.sessions.encode(&mut bytes);
+        self.machine.snapshot(&mut bytes);
+        self.since = SnapshotPolicy::NOTHING;
+        self.stats.snapshots += 1;
+        let body = Payload::from(bytes.freeze());
+        self.step(now, Input::Snapshot { slot: self.delivered, body: &body });
+    }
+
+    /// Becomes what a snapshot holds.
+    ///
+    /// # Panics
+    /// If it holds nothing that can be read. A replica that went on would answer from a state that
+    /// none of the others has.
+    fn restore(&mut self, body: &Payload) {
+        let bytes = body.pieces().concat();
+        let mut rest = &bytes[..];
+        let sessions = Sessions::decode(&mut rest);
+        assert!(sessions.is_some() && self.machine.restore(rest), "{}: a snapshot that cannot be read", self.id);
+        self.sessions = sessions.unwrap_or_default();
+        self.since = SnapshotPolicy::NOTHING;
+        self.stats.restored += 1;
+    }
+
     /// Applies a batch, at most once. `None` if its client waits for no answer.
-    fn apply(&mut self, head: &BatchHead, body: &Payload) -> Option<Bytes> {
+    fn apply(&mut self, slot: Slot, head: &BatchHead, body: &Payload) -> Option<Bytes> {
         match self.sessions.seen(head) {
             Seen::New => {
                 self.stats.applied += u64::from(head.commands);
+                if let Some(trace) = &mut self.trace {
+                    let &BatchHead { client, sequence, commands, .. } = head;
+                    trace.push(Applied { slot: slot.0, sequence, client, commands });
+                }
                 self.machine.apply(head, Commands::new(head, body), &mut self.results);
                 let results = self.results.split().freeze();
                 self.sessions.apply(head, results.clone());
@@ -393,7 +498,13 @@ mod tests {
     #[test]
     fn what_the_window_has_no_room_for_waits() {
         let mut leader = node::<Star>(0, 2);
-        leader.inbox = (0..5).map(|sequence| submit(3, sequence)).collect();
+        for id in [1, 2] {
+            let mut follower = node::<Star>(id, 2);
+            follower.turn(Nanos(1));
+            let greeting = follower.transmits().drain(..).map(|each| Frame { head: each.head, body: each.body });
+            leader.inbox.extend(greeting);
+        }
+        leader.inbox.extend((0..5).map(|sequence| submit(3, sequence)));
         leader.turn(Nanos(1));
         assert_eq!((leader.transmits().len(), leader.waiting.len()), (2, 3));
     }
@@ -404,7 +515,7 @@ mod tests {
         follower.inbox = vec![submit(3, 7)];
         follower.turn(Nanos(1));
         let redirect = Request::Redirect { sequence: 7, leader: Some(NodeId(0)) };
-        assert_eq!(said(&mut follower), [(Recipients::One(NodeId(3)), Some(redirect))]);
+        assert!(said(&mut follower).contains(&(Recipients::One(NodeId(3)), Some(redirect))));
     }
 
     #[test]

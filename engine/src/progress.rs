@@ -1,6 +1,6 @@
 //! How a run goes on, for people: a bar at a terminal, a line a point elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 impl Progress {
     /// Progress for people, or none.
     pub fn new(quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+        let bar = (!quiet && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} points  {msg}  ({eta} left)");
             bar.set_style(style.expect("a constant template is valid").progress_chars("=> "));
@@ -46,9 +46,14 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.println(text),
             None if self.quiet => {}
-            None => eprintln!("{text}"),
+            None => note(text),
         }
     }
+}
+
+/// Writes a line to standard error. If nobody listens any more, what is measured matters all the same.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 impl Observer for Progress {
@@ -69,6 +74,7 @@ impl Observer for Progress {
             Phase::WarmingUp => "warming up",
             Phase::Measuring => "measuring",
             Phase::Draining => "waiting for the last answers",
+            Phase::Checking => "checking",
         };
         bar.set_message(format!("{}  {phase}", self.label));
         bar.tick();

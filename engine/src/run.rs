@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use quorumbench_protocols::Prng;
 use serde_json::{Value as Json, json};
 
+use crate::check::witness::Breach;
 use crate::drive::{self, DriveError, Fault, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
@@ -30,6 +31,8 @@ pub struct Experiment<'a> {
     pub command_line: Vec<String>,
     /// Done to the cluster in every point.
     pub faults: &'a [Fault],
+    /// Whether each point is verified, after it was measured: see [`crate::check::witness`].
+    pub check: bool,
 }
 
 /// Hears how a run goes on.
@@ -65,6 +68,13 @@ pub enum RunError {
         /// Why.
         source: DriveError,
     },
+    /// What was measured was not linearizable. The run is invalid, whatever it says.
+    Unsafe {
+        /// Which point.
+        label: String,
+        /// What does not hold.
+        breach: Box<Breach>,
+    },
     /// A result could not be stored.
     Store(StoreError),
     /// The user stopped it.
@@ -76,6 +86,8 @@ impl std::fmt::Display for RunError {
         match self {
             Self::Drive { label, source } if label.is_empty() => source.fmt(f),
             Self::Drive { label, source } => write!(f, "{label}: {source}"),
+            Self::Unsafe { label, breach } if label.is_empty() => write!(f, "invalid: {breach}"),
+            Self::Unsafe { label, breach } => write!(f, "invalid: {label}: {breach}"),
             Self::Store(error) => error.fmt(f),
             Self::Interrupted => write!(f, "interrupted"),
         }
@@ -86,6 +98,7 @@ impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Drive { source, .. } => Some(source),
+            Self::Unsafe { breach, .. } => Some(breach),
             Self::Store(error) => Some(error),
             Self::Interrupted => None,
         }
@@ -131,8 +144,11 @@ pub fn run(
                     finished.failure = Some(RunError::Store(error));
                 }
             }
-            Err(DriveError::Interrupted) => finished.failure = Some(RunError::Interrupted),
-            Err(source) => finished.failure = Some(RunError::Drive { label, source }),
+            Err(Missed::Drive(DriveError::Interrupted)) => finished.failure = Some(RunError::Interrupted),
+            Err(Missed::Drive(source)) => finished.failure = Some(RunError::Drive { label, source }),
+            Err(Missed::Unsafe(breach)) => {
+                finished.failure = Some(RunError::Unsafe { label, breach: Box::new(breach) });
+            }
         }
         if interrupted.load(Ordering::Relaxed) && index + 1 < plan.len() {
             finished.failure.get_or_insert(RunError::Interrupted);
@@ -203,6 +219,12 @@ fn label(point: &Point, spec: &Spec) -> String {
     varied.filter_map(|axis| Some(format!("{axis}={}", text(axes.get(axis)?)))).collect::<Vec<_>>().join("/")
 }
 
+/// Why a point has no result.
+enum Missed {
+    Drive(DriveError),
+    Unsafe(Breach),
+}
+
 fn shoot(
     experiment: &Experiment<'_>,
     point: &Point,
@@ -210,14 +232,22 @@ fn shoot(
     floors: &mut Floors,
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
-) -> Result<(PointResult, Outcome), DriveError> {
-    let before = host::core_round_trip_ns();
+) -> Result<(PointResult, Outcome), Missed> {
+    let probe = || if point.is_virtual() { 0.0 } else { host::core_round_trip_ns() };
+    let before = probe();
     let run = experiment.spec.run();
-    let outcome =
-        drive::measure(point, run, shot.seed, experiment.faults, interrupted, &mut |phase| observer.phase(phase))?;
-    let round_trip = [before, host::core_round_trip_ns()];
+    let (faults, check) = (experiment.faults, experiment.check);
+    let progress = &mut |phase| observer.phase(phase);
+    let measured = drive::measure_and_trace(point, run, shot.seed, faults, check, interrupted, progress);
+    let (outcome, trace) = measured.map_err(Missed::Drive)?;
+    let round_trip = [before, probe()];
+    if check {
+        observer.phase(Phase::Checking);
+        trace.verify(point.cluster.machine).map_err(Missed::Unsafe)?;
+    }
     let warnings = warnings(point, &outcome, round_trip);
     let mut result = result(experiment.spec.name(), point, shot, &outcome, &warnings);
+    result.checked = check;
     result.core_round_trip_ns = round_trip;
     result.floor = floors.beside(point, &result);
     Ok((result, outcome))
@@ -232,7 +262,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         schema: POINT_SCHEMA.into(),
         name: name.into(),
         repetition: shot.repetition,
-        world: "real".into(),
+        world: if point.is_virtual() { "virtual" } else { "real" }.into(),
         seed: shot.seed,
         axes: point.axes(),
         offered_per_s: point.load.arrival.rate(),
@@ -242,6 +272,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         shed: 0,
         late: tally.late,
         resent: tally.resent,
+        checked: false,
         window_ns: outcome.window_ns,
         response_ns: Percentiles::from(&recording.response),
         service_ns: Percentiles::from(&recording.service),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::batch::BatchHead;
 
@@ -53,6 +53,51 @@ impl Sessions {
             session.results.insert(head.sequence, results);
         }
     }
+
+    /// Appends all sessions: they are part of every snapshot, or a batch resent after one would be
+    /// applied again.
+    pub fn encode(&self, out: &mut BytesMut) {
+        out.put_u32_le(self.clients.len() as u32);
+        for (&client, session) in &self.clients {
+            out.put_u32_le(client);
+            out.put_u64_le(session.settled);
+            out.put_u32_le(session.applied.len() as u32);
+            session.applied.iter().for_each(|&word| out.put_u64_le(word));
+            out.put_u32_le(session.results.len() as u32);
+            for (&sequence, results) in &session.results {
+                out.put_u64_le(sequence);
+                out.put_u32_le(results.len() as u32);
+                out.put_slice(results);
+            }
+        }
+    }
+
+    /// Takes what [`encode`](Self::encode) wrote off the front of `bytes`; `None` if it is not there.
+    pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        let mut sessions = Self::default();
+        for _ in 0..take_u32(bytes)? {
+            let client = take_u32(bytes)?;
+            let mut session = Session { settled: take_u64(bytes)?, ..Session::default() };
+            for _ in 0..take_u32(bytes)? {
+                session.applied.push_back(take_u64(bytes)?);
+            }
+            for _ in 0..take_u32(bytes)? {
+                let (sequence, len) = (take_u64(bytes)?, take_u32(bytes)? as usize);
+                let results = bytes.split_off(..len)?;
+                session.results.insert(sequence, results.to_vec().into());
+            }
+            sessions.clients.insert(client, session);
+        }
+        Some(sessions)
+    }
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    bytes.split_off(..4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+fn take_u64(bytes: &mut &[u8]) -> Option<u64> {
+    bytes.split_off(..8)?.try_into().ok().map(u64::from_le_bytes)
 }
 
 impl Session {
@@ -118,6 +163,26 @@ mod tests {
         assert_eq!(sessions.seen(&head(5, 0)), Seen::Settled);
     }
 
+    fn through_a_snapshot(sessions: &Sessions) -> Sessions {
+        let mut bytes = BytesMut::new();
+        sessions.encode(&mut bytes);
+        bytes.put_slice(b"rest");
+        let mut rest = &bytes[..];
+        let decoded = Sessions::decode(&mut rest).expect("sessions");
+        assert_eq!(rest, b"rest");
+        assert!((0..bytes.len() - 4).all(|cut| Sessions::decode(&mut &bytes[..cut]).is_none()), "cut short");
+        decoded
+    }
+
+    #[test]
+    fn what_was_told_survives_a_snapshot() {
+        let mut sessions = Sessions::default();
+        sessions.apply(&head(70, 3), Bytes::from_static(b"told"));
+        let sessions = through_a_snapshot(&sessions);
+        assert_eq!(sessions.seen(&head(70, 0)), Seen::Applied(Bytes::from_static(b"told")));
+        assert_eq!((sessions.seen(&head(2, 0)), sessions.seen(&head(71, 0))), (Seen::Settled, Seen::New));
+    }
+
     /// Against a plain set, over seeded random orders.
     #[test]
     fn agrees_with_a_set() {
@@ -128,6 +193,9 @@ mod tests {
                 let sequence = settled + prng.below(300);
                 let expected = if applied.contains(&sequence) { Seen::Applied(Bytes::new()) } else { Seen::New };
                 assert_eq!(sessions.seen(&head(sequence, settled)), expected);
+                if prng.below(100) == 0 {
+                    sessions = through_a_snapshot(&sessions);
+                }
                 sessions.apply(&head(sequence, settled), Bytes::new());
                 applied.insert(sequence);
                 if prng.below(10) == 0 {

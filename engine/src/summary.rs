@@ -86,7 +86,8 @@ pub fn table(rows: &[Row<'_>], spec: &Spec) -> String {
     let varied: Vec<_> = spec.varied().into_iter().filter(|&axis| axis != "protocol").collect();
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    let closed = rows.iter().any(|row| row.axis("arrival") == "closed");
+    // Where loops of both kinds stand in one table, their own column tells them apart.
+    let closed = rows.iter().all(|row| row.axis("arrival") == "closed");
     let figures = ["commands/s", "p50", "p99", "p99.9", "CPU/cmd", "to echo", "to star", "notes"];
     let mut header: Vec<String> = varied.iter().map(|&axis| axis.to_owned()).collect();
     header.push("protocol".into());
@@ -150,6 +151,9 @@ fn spread(row: &Row<'_>) -> String {
 
 fn notes(row: &Row<'_>) -> String {
     let mut codes: Vec<&str> = Vec::new();
+    if row.runs.iter().all(|run| run.checked) {
+        codes.push("checked");
+    }
     for warning in row.runs.iter().flat_map(|run| &run.warnings) {
         let code = warning_code(warning);
         if !codes.contains(&code) && !SAID_ONCE.contains(&code) {
@@ -186,11 +190,8 @@ pub fn warnings_text(rows: &[Row<'_>]) -> String {
 /// What the run says, in a sentence or two per kind of cluster.
 pub fn verdict(rows: &[Row<'_>], spec: &Spec) -> String {
     let mut sentences = Vec::new();
-    let besides: Vec<_> = spec
-        .varied()
-        .into_iter()
-        .filter(|axis| !["protocol", "rate", "outstanding", "arrival"].contains(axis))
-        .collect();
+    let besides: Vec<_> =
+        spec.varied().into_iter().filter(|axis| !["protocol", "rate", "outstanding"].contains(axis)).collect();
     let mut kinds: Vec<(String, ProtocolName)> = Vec::new();
     for row in rows.iter().filter(|row| !row.is_floor()) {
         let kind = row.protocol().map(|protocol| (row.runs[0].label(&besides), protocol));

@@ -168,7 +168,9 @@ fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
     let spins = point.cluster.wait == crate::spec::Wait::Spin;
     let reason = if point.load.arrival.is_open() {
         let lag = Percentiles::from(&outcome.recording.send_lag).p99;
-        let limit = (Percentiles::from(&outcome.recording.response).p50 / 10).max(50_000);
+        // What lingers for company is sent late as it was told to.
+        let linger = point.batch.linger.as_nanos() as u64;
+        let limit = (Percentiles::from(&outcome.recording.response).p50 / 10).max(50_000) + linger;
         (lag > limit).then(|| format!("p99 send lag of {} us, above {} us", lag / 1000, limit / 1000))
     } else {
         (busy > 0.9 && !spins).then(|| format!("a client thread was {:.0} % busy", busy * 100.0))

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ arrival = 'constant'
 rate = [1000, 1100, 1200, 1300, 1400]
 [run]
 warmup = '10ms'
-duration = '100ms'
+duration = '500ms'
 ";
 /// How long a program may take on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -149,6 +150,7 @@ fn a_mistake_is_usage_and_says_where() {
     fails(&desk.run(&["run", "missing.toml"]), 2, &["missing.toml", "No such file"]);
     fails(&desk.run(&["run", "x.toml", "missing.toml"]), 2, &["missing.toml"]);
     fails(&desk.run(&["run", "x.toml", "x.toml", "--json"]), 2, &["--json", "one"]);
+    fails(&desk.run(&["run", "x.toml", "--json", "--dry-run"]), 2, &["--json", "--dry-run"]);
     fails(&desk.run(&["run", "--sett", "x"]), 2, &["--set"]);
     assert!(!desk.path("results").exists(), "nothing was begun");
 
@@ -183,6 +185,46 @@ fn json_is_one_document_and_nothing_else() {
     // Progress is not lost: it is elsewhere.
     assert_eq!(said.err.matches("commands/s").count(), 2, "{}", said.err);
     assert!(!said.err.contains('\u{1b}'));
+}
+
+/// The writing end of a pipe that nobody reads any more.
+fn closed_pipe() -> PipeWriter {
+    std::io::pipe().expect("a pipe").1
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let desk = Desk::new(FIVE_POINTS);
+    let run = ["run", "x.toml", "--set", "rate=600", "--set", "duration=50ms"];
+    for arguments in [&["list"][..], &["run", "x.toml", "--dry-run"], &run] {
+        let said = Said::from(desk.command(arguments).stdout(closed_pipe()).output().expect("run"));
+        assert_eq!(said.code, Some(0), "{arguments:?}: {said:?}");
+        assert!(!said.err.contains("panicked"), "{}", said.err);
+    }
+    assert_eq!(manifest(&desk.only_run("results"))["state"], "complete");
+    let said =
+        Said::from(desk.command(&[&run[..], &["--out", "deaf"]].concat()).stderr(closed_pipe()).output().expect("run"));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(manifest(&desk.only_run("deaf"))["state"], "complete", "the progress was for nobody, the result is not");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let desk = Desk::new(FIVE_POINTS);
+    let full = File::options().write(true).open("/dev/full").expect("Linux has one");
+    let said = Said::from(desk.command(&["list"]).stdout(full).output().expect("run"));
+    fails(&said, 1, &["standard output", "No space left"]);
+}
+
+#[test]
+fn names_need_not_be_utf_8() {
+    let desk = Desk::new(FIVE_POINTS);
+    let odd = OsStr::from_bytes(b"odd-\xff");
+    fs::copy(desk.path("x.toml"), desk.folder.path().join(odd)).expect("copied");
+    let mut command = desk.command(&["run", "--set", "rate=600", "--set", "duration=50ms", "--json"]);
+    let said = Said::from(command.arg(odd).output().expect("run"));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(manifest(&desk.only_run("results"))["config"], "odd-\u{fffd}");
 }
 
 #[test]
@@ -391,7 +433,7 @@ fn a_port_in_use_is_named() {
 #[test]
 fn descriptors_that_run_out_are_a_message() {
     let desk = Desk::new(FIVE_POINTS);
-    for limit in 5..9 {
+    for limit in 5..=8 {
         let script = format!("ulimit -n {limit}; exec \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, "sh", PROGRAM, "run", "x.toml", "--set", "transport=uring", "--set", "rate=500"]);

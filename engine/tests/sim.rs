@@ -166,6 +166,10 @@ impl<const FLAW: u8> Protocol for Broken<FLAW> {
         self.raft.room()
     }
 
+    fn wants_snapshot(&self) -> bool {
+        self.raft.wants_snapshot()
+    }
+
     fn leader(&self) -> Option<NodeId> {
         self.raft.leader()
     }

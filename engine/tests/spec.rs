@@ -206,6 +206,8 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("quickstart", 9, 31_500),
         ("smoke", 9, 3_600),
         ("transports", 27, 94_500),
+        ("wan-five-regions", 6, 42_000),
+        ("wan-three-regions", 9, 63_000),
         ("window-sweep", 21, 73_500),
     ];
     assert_eq!(counts, expected.map(|(name, points, ms)| (name.to_owned(), points, ms)));

@@ -107,6 +107,9 @@ fn a_generator_that_sends_late_is_the_limit() {
     assert_eq!(said(&open(), lag(60_000, COMMANDS / 50)), ["generator_limited"]);
     assert_eq!(said(&open(), lag(45_000, COMMANDS / 50)), [""; 0], "under 50 us is nothing");
     assert_eq!(said(&open(), lag(60_000, COMMANDS / 200)), [""; 0], "the p99 counts");
+    let linger = spec(&format!("load.rate = {PER_SECOND}\nbatch.linger = '20us'")).points().remove(0);
+    assert_eq!(said(&linger, lag(65_000, COMMANDS / 50)), [""; 0], "what was asked to wait is not late");
+    assert_eq!(said(&linger, lag(75_000, COMMANDS / 50)), ["generator_limited"]);
     let slow_system = |outcome: &mut Outcome| {
         lag(60_000, COMMANDS / 50)(outcome);
         outcome.recording.response.reset();
@@ -170,7 +173,7 @@ fn percentiles_with_too_few_samples_are_named() {
 /// was due is in the percentiles all the same.
 #[test]
 fn a_flood_overloads() {
-    let lines = "[cluster]\nprotocol = 'raft'\ntransport = 'mem'\n[load]\narrival = 'constant'\nrate = 20_000_000\nin_flight_limit = 2000\nresend = '500ms'\n[run]\nwarmup = '0ms'\nduration = '200ms'";
+    let lines = "[cluster]\nprotocol = 'raft'\ntransport = 'mem'\n[load]\narrival = 'constant'\nrate = 200_000_000\nin_flight_limit = 2000\nresend = '500ms'\n[run]\nwarmup = '0ms'\nduration = '20ms'";
     let outcome = measure(lines, &[]);
     let codes = codes(&spec(lines).points()[0], &outcome);
     for code in ["overloaded", "late"] {

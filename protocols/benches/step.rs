@@ -17,7 +17,7 @@ use quorumbench_protocols::floors::Star;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{Accept, Append, Message, Probe};
 use quorumbench_protocols::{
-    Config, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Slot,
+    Config, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Slot,
 };
 
 const COMMAND: usize = 16;
@@ -100,8 +100,15 @@ impl Subject for Raft {
 
     fn append(slot: u64) -> Head {
         let (before, prev_term) = (Slot(slot - 1), u64::from(slot > 1));
-        let append =
-            Append { term: 1, slot: Slot(slot), entry_term: 1, prev_term, commit: before, trim: before, noop: false };
+        let append = Append {
+            term: 1,
+            slot: Slot(slot),
+            entry_term: 1,
+            prev_term,
+            commit: before,
+            trim: before,
+            kind: DeliveryKind::Batch,
+        };
         Message::Append(append).head()
     }
 
@@ -114,7 +121,10 @@ impl Subject for Star {
     const NAME: &'static str = "star";
 
     fn leading() -> (Node<Self>, u64) {
-        (Node::new(0), 1)
+        let mut node = Node::<Self>::new(0);
+        node.hear(1, Self::acknowledge(0), &Payload::EMPTY);
+        node.hear(2, Self::acknowledge(0), &Payload::EMPTY);
+        (node, 1)
     }
 
     fn following() -> (Node<Self>, u64) {

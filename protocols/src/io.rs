@@ -17,7 +17,11 @@ pub trait Protocol: Sized {
 
     /// A node rebuilt from what was durable when it stopped: the same code after a crash on a real
     /// disk and in a simulator. It has delivered nothing yet; its state machine starts empty too,
-    /// and gets every slot again once it is known to be committed.
+    /// and gets every slot again once it is known to be committed, or first a snapshot if one was
+    /// recorded, and the slots after it.
+    ///
+    /// The records are all that were durable, without a gap, from the first one or from the last
+    /// [`Outbox::release`] on.
     ///
     /// # Errors
     /// [`Malformed`] for a record that this protocol never wrote. The node must not take part.
@@ -43,6 +47,12 @@ pub trait Protocol: Sized {
 
     /// Where clients should submit, as far as this node knows.
     fn leader(&self) -> Option<NodeId>;
+
+    /// Whether a peer needs what this node has let go, and no snapshot of it is recent enough: the
+    /// driver should step an [`Input::Snapshot`] of what was delivered, whatever its policy.
+    fn wants_snapshot(&self) -> bool {
+        false
+    }
 }
 
 /// What a node is told when it is made.
@@ -60,9 +70,15 @@ pub struct Config {
     pub election_timeout: Nanos,
     /// How often an idle leader says that it is there. Well below `election_timeout`.
     pub heartbeat: Nanos,
+    /// Bytes of a snapshot that travel in one frame.
+    pub chunk: usize,
 }
 
 impl Config {
+    /// No node has more than so many windows of slots on their way to another. What carries them must
+    /// have room for that many: not every protocol sends again what was dropped.
+    pub const MOST_WINDOWS_BEHIND: usize = 16;
+
     /// A node of a cluster of ids `0..replicas`, with timeouts fit for one machine.
     pub fn new(id: NodeId, replicas: usize) -> Self {
         Self {
@@ -72,6 +88,7 @@ impl Config {
             window: 32,
             election_timeout: Nanos(300_000_000),
             heartbeat: Nanos(50_000_000),
+            chunk: 64 << 10,
         }
     }
 
@@ -92,6 +109,14 @@ pub enum Input<'a> {
     Durable(Lsn),
     /// The deadline has passed.
     Timeout,
+    /// The driver's state machine as it was after it was delivered `slot`: the log up to there may
+    /// go. One that brings nothing new is ignored, and so is one that comes before the last is durable.
+    Snapshot {
+        /// The last slot in it.
+        slot: Slot,
+        /// The state machine.
+        body: &'a Payload,
+    },
     /// An operator's wish: hand leadership to this node. A node that does not lead ignores it.
     Transfer(NodeId),
 }
@@ -105,6 +130,9 @@ pub struct Outbox {
     pub records: Vec<Record>,
     /// For the state machine, in order.
     pub deliveries: Vec<Delivery>,
+    /// Records before this one are no longer needed by [`Protocol::recover`]: the journal may be cut
+    /// there, at the driver's leisure. It then begins with the record of a snapshot.
+    pub release: Option<Lsn>,
 }
 
 impl Outbox {
@@ -118,6 +146,7 @@ impl Outbox {
         self.transmits.clear();
         self.records.clear();
         self.deliveries.clear();
+        self.release = None;
     }
 }
 
@@ -143,12 +172,39 @@ pub struct Record {
     pub body: Payload,
 }
 
-/// A slot in its final place. Ordered protocols deliver every slot once, in order, without gaps;
-/// a slot that the protocol filled itself (a no-op) has an empty body.
+/// A slot in its final place. Ordered protocols deliver every slot once, in order, without gaps,
+/// but for a snapshot, which stands for all slots up to its own.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// Which slot.
     pub slot: Slot,
-    /// The client's batch, verbatim.
+    /// What is in it.
+    pub kind: DeliveryKind,
+    /// The client's batch, verbatim; or the state machine of a snapshot.
+    pub body: Payload,
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryKind {
+    /// A client's batch.
+    Batch,
+    /// Nothing: the protocol filled the slot itself.
+    Noop,
+    /// A change of membership: nothing for the state machine.
+    Config,
+    /// The state machine as of this slot, in place of the one that is there. What was delivered
+    /// before is in it; the slots after it follow.
+    Snapshot,
+}
+
+/// The state machine after it was delivered a slot.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The last slot in it.
+    pub slot: Slot,
+    /// The term, ballot or epoch in which that slot was written.
+    pub stamp: u64,
+    /// What the protocol itself needs of that moment, and the state machine's bytes.
     pub body: Payload,
 }

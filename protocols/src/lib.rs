@@ -26,11 +26,16 @@
 //!
 //! # fn main() -> Result<(), quorumbench_protocols::Malformed> {
 //! let now = Nanos::ZERO;
-//! let mut leader = Star::new(&Config::new(NodeId(0), 3), 1);
-//! let mut follower = Star::new(&Config::new(NodeId(1), 3), 2);
+//! let mut leader = Star::new(&Config::new(NodeId(0), 2), 1);
+//! let mut follower = Star::new(&Config::new(NodeId(1), 2), 2);
 //! let (mut out, mut theirs) = (Outbox::default(), Outbox::default());
 //!
-//! // A client's batch: one record for the leader's journal, one transmit for both followers.
+//! // The follower's first deadline has passed: it says that it is there.
+//! follower.step(now, Input::Timeout, &mut theirs)?;
+//! let hello = theirs.transmits.remove(0);
+//! leader.step(now, Input::Frame(&Frame { head: hello.head, body: hello.body }), &mut out)?;
+//!
+//! // A client's batch: one record for the leader's journal, one transmit for all followers.
 //! leader.step(now, Input::Submit(&Bytes::from_static(b"a batch").into()), &mut out)?;
 //! leader.flush(now, &mut out);
 //! let (record, propose) = (out.records.remove(0), out.transmits.remove(0));
@@ -41,7 +46,7 @@
 //! follower.flush(now, &mut theirs);
 //! let acknowledgement = theirs.transmits.remove(0);
 //!
-//! // Leader and follower are two of three: the batch is delivered, verbatim.
+//! // Leader and follower are a majority: the batch is delivered, verbatim.
 //! leader.step(now, Input::Durable(record.lsn), &mut out)?;
 //! leader.step(now, Input::Frame(&Frame { head: acknowledgement.head, body: acknowledgement.body }), &mut out)?;
 //! leader.flush(now, &mut out);
@@ -59,6 +64,6 @@ pub mod raft;
 pub mod window;
 pub mod wire;
 
-pub use io::{Config, Delivery, Input, Outbox, Protocol, Record, Transmit};
+pub use io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record, Snapshot, Transmit};
 pub use prng::Prng;
 pub use wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};

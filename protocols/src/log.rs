@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::io::DeliveryKind;
 use crate::wire::{Payload, Slot};
 
 /// A dense run of slots. Everything up to [`trimmed`](Self::trimmed) was let go, because nobody
@@ -21,8 +22,9 @@ pub struct SlotLog {
 pub struct Entry {
     /// The term, ballot or epoch in which it was written.
     pub stamp: u64,
-    /// Whether the protocol put it there itself, and it carries no client's batch.
-    pub noop: bool,
+    /// What its delivery will be: a client's batch, or what the protocol put there itself. A log
+    /// holds no [`DeliveryKind::Snapshot`].
+    pub kind: DeliveryKind,
     /// The client's batch; empty in a no-op.
     pub body: Payload,
 }
@@ -62,6 +64,11 @@ impl SlotLog {
             self.trimmed_stamp = entry.stamp;
             self.bytes -= entry.body.len();
         }
+    }
+
+    /// Forgets everything: the log now begins after `slot`, which a snapshot covers.
+    pub fn reset(&mut self, slot: Slot, stamp: u64) {
+        *self = Self { entries: VecDeque::new(), trimmed: slot, trimmed_stamp: stamp, bytes: 0 };
     }
 
     /// What stands in `slot`, if it is kept.
@@ -111,7 +118,7 @@ mod tests {
     fn log(stamps: &[u64]) -> SlotLog {
         let mut log = SlotLog::default();
         for &stamp in stamps {
-            log.append(Entry { stamp, noop: false, body: Bytes::from_static(b"four").into() });
+            log.append(Entry { stamp, kind: DeliveryKind::Batch, body: Bytes::from_static(b"four").into() });
         }
         log
     }
@@ -132,7 +139,7 @@ mod tests {
         assert_eq!((log.stamp(Slot(1)), log.stamp(Slot(2)), log.stamp(Slot(3))), (None, Some(1), Some(2)));
         log.trim_to(Slot(99));
         assert_eq!((log.last(), log.last_stamp(), log.bytes()), (Slot(4), 2, 0));
-        assert_eq!(log.append(Entry { stamp: 5, noop: true, body: Payload::EMPTY }), Slot(5));
+        assert_eq!(log.append(Entry { stamp: 5, kind: DeliveryKind::Noop, body: Payload::EMPTY }), Slot(5));
     }
 
     #[test]

@@ -79,6 +79,23 @@ impl Payload {
         self.len() == 0
     }
 
+    /// `len` bytes from `offset` on, by handle: nothing is copied.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    #[must_use]
+    pub fn slice(&self, offset: usize, len: usize) -> Self {
+        assert!(offset + len <= self.len(), "a slice past the end");
+        let mut at = 0;
+        let part = |piece: &Bytes| {
+            let (from, to) = (offset.max(at), (offset + len).min(at + piece.len()));
+            let part = (from < to).then(|| piece.slice(from - at..to - at));
+            at += piece.len();
+            part
+        };
+        self.pieces().iter().filter_map(part).collect()
+    }
+
     /// The contiguous runs, in order.
     pub fn pieces(&self) -> &[Bytes] {
         match self {
@@ -91,6 +108,18 @@ impl Payload {
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
         Self::Whole(bytes)
+    }
+}
+
+/// Handles in a row: nothing is copied.
+impl FromIterator<Bytes> for Payload {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(pieces: I) -> Self {
+        let mut pieces: Vec<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        match pieces.len() {
+            0 => Self::EMPTY,
+            1 => Self::Whole(pieces.remove(0)),
+            _ => Self::Pieces(pieces.into()),
+        }
     }
 }
 
@@ -239,6 +268,17 @@ impl PeerSet {
         (id.0 as usize) < Self::CAPACITY && self.0 & 1 << id.0 != 0
     }
 
+    /// One bit an id.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The set of these bits.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// How many are in it.
     pub const fn len(self) -> usize {
         self.0.count_ones() as usize
@@ -324,6 +364,18 @@ mod tests {
         assert_eq!(whole, pieces);
         assert_eq!(pieces.len(), 6);
         assert_ne!(whole, Payload::EMPTY);
+    }
+
+    #[test]
+    fn a_slice_is_the_same_bytes() {
+        let pieces: Payload = ["ab", "", "cdef", "g"].map(Bytes::from).into_iter().collect();
+        let text = |payload: Payload| payload.pieces().iter().flatten().copied().collect::<Vec<_>>();
+        for from in 0..=7 {
+            for to in from..=7 {
+                assert_eq!(text(pieces.slice(from, to - from)), b"abcdefg"[from..to]);
+            }
+        }
+        assert!(matches!(pieces.slice(2, 4), Payload::Whole(_)), "of one piece");
     }
 
     #[test]

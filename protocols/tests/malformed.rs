@@ -7,9 +7,11 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use quorumbench_protocols::floors::{Echo, Star};
-use quorumbench_protocols::raft::message::{Accept, Append, Candidacy, Message, Probe, Reject};
+use quorumbench_protocols::raft::message::{Accept, Append, Candidacy, Message, Probe, Received, Reject};
 use quorumbench_protocols::raft::{Raft, Role};
-use quorumbench_protocols::{Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Prng, Protocol, Slot};
+use quorumbench_protocols::{
+    DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Slot,
+};
 use support::cluster::{Cluster, Event, Subject};
 
 const SEEDS: u64 = 12;
@@ -65,8 +67,12 @@ impl<P: Protocol + Debug> Victim<P> {
     }
 
     fn go_on(&mut self, prng: &mut Prng) {
-        match prng.below(4) {
+        match prng.below(5) {
             0 => self.now += prng.below(400_000_000),
+            4 => {
+                let slot = Slot(NUMBERS[prng.below(NUMBERS.len() as u64) as usize]);
+                self.step(Input::Snapshot { slot, body: &Bytes::from_static(b"state").into() });
+            }
             1 => self.step(Input::Durable(Lsn(NUMBERS[prng.below(NUMBERS.len() as u64) as usize]))),
             2 => self.step(Input::Transfer(NodeId(prng.below(70) as u32))),
             _ => self.step(Input::Timeout),
@@ -86,11 +92,21 @@ fn arbitrary(prng: &mut Prng) -> Frame {
         0 => prng.next_u64(),
         _ => NUMBERS[prng.below(NUMBERS.len() as u64) as usize],
     };
-    let body = Bytes::from(vec![7; if prng.below(3) == 0 { prng.below(64) as usize } else { 0 }]);
+    let body = match prng.below(6) {
+        0 | 1 => Bytes::from(vec![7; prng.below(64) as usize]),
+        // A membership, or the beginning of a snapshot.
+        2 => {
+            let members = [PeerSet::first(prng.below(5) as usize), PeerSet::EMPTY, PeerSet::EMPTY].map(PeerSet::bits);
+            let mut bytes: Vec<u8> = members.into_iter().flat_map(u64::to_le_bytes).collect();
+            bytes.resize(24 + prng.below(2) as usize * prng.below(64) as usize, 7);
+            bytes.into()
+        }
+        _ => Bytes::new(),
+    };
     let body_len = if prng.below(16) == 0 { prng.next_u64() as u32 } else { body.len() as u32 };
     let head = Head {
         body_len,
-        kind: if prng.below(16) == 0 { prng.next_u64() as u8 } else { prng.below(13) as u8 },
+        kind: if prng.below(16) == 0 { prng.next_u64() as u8 } else { prng.below(16) as u8 },
         flags: if prng.below(4) == 0 { prng.next_u64() as u8 } else { prng.below(2) as u8 },
         group: u16::from(prng.below(32) == 0),
         from: NodeId(if prng.below(16) == 0 { prng.next_u64() as u32 } else { prng.below(4) as u32 }),
@@ -145,6 +161,23 @@ fn rafts() -> Vec<Make> {
         cluster.submit(0, &["three", "four"]);
         cluster
     }
+    /// From n0 to n2, in the middle.
+    fn sending_a_snapshot() -> Cluster<Raft> {
+        let mut cluster = Cluster::with(3, |config| (config.window, config.chunk) = (1, 24));
+        cluster.elect(0);
+        cluster.split(&[&[0, 1], &[2]]);
+        for _ in 0..4 {
+            cluster.submit(0, &["something that takes a few parts to travel"]);
+            cluster.settle();
+        }
+        cluster.snapshot(0);
+        cluster.heal();
+        cluster.timeout(0);
+        cluster.deliver(|_, _| true);
+        cluster.deliver(|_, _| true);
+        cluster.deliver(|_, to| to == NodeId(2));
+        cluster
+    }
     fn check(cluster: Cluster<Raft>, id: usize, role: Role) -> Victim<Raft> {
         assert_eq!(cluster.node(id as u32).role(), role);
         Victim::of(cluster, id)
@@ -158,6 +191,8 @@ fn rafts() -> Vec<Make> {
         },
         || check(led(), 1, Role::Follower),
         || check(led(), 0, Role::Leader),
+        || check(sending_a_snapshot(), 0, Role::Leader),
+        || check(sending_a_snapshot(), 2, Role::Follower),
         || {
             let mut handing_over = led();
             handing_over.turn(NodeId(0), &[Event::Transfer(NodeId(2))]);
@@ -193,10 +228,19 @@ fn raft_survives_every_number_in_every_word() {
     let (term, slot) = (1, Slot(4));
     let candidacy = Candidacy { term: 2, last: slot, last_term: 1, transfer: false };
     let heads = [
-        Message::Append(Append { term, slot, entry_term: 1, prev_term: 1, commit: slot, trim: slot, noop: false }),
+        Message::Append(Append {
+            term,
+            slot,
+            entry_term: 1,
+            prev_term: 1,
+            commit: slot,
+            trim: slot,
+            kind: DeliveryKind::Batch,
+        }),
         Message::Probe(Probe { term, prev: slot, prev_term: 1, commit: slot, trim: slot, round: 1 }),
         Message::Accept(Accept { term, durable: slot, received: slot, round: 0 }),
         Message::Reject(Reject { term, prev: slot, hint: Slot(3), hint_term: 1, hint_first: Slot(1), round: 0 }),
+        Message::Received(Received { term, slot, offset: 24 }),
         Message::PreVote(candidacy),
         Message::Vote(Candidacy { transfer: true, ..candidacy }),
         Message::PreGrant { term: 2 },
@@ -239,6 +283,9 @@ fn star_survives_arbitrary_frames() {
     for id in 0..2 {
         let make = || {
             let mut cluster = Cluster::<Star>::new(3);
+            cluster.timeout(1);
+            cluster.timeout(2);
+            cluster.settle();
             cluster.submit(0, &["one", "two"]);
             cluster.settle();
             cluster.submit(0, &["three"]);

@@ -6,7 +6,7 @@ mod support;
 use bytes::Bytes;
 use quorumbench_protocols::raft::message::{Append, Candidacy, HARD_STATE, Message, NO_VOTE};
 use quorumbench_protocols::raft::{Raft, Role};
-use quorumbench_protocols::{Config, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Slot};
+use quorumbench_protocols::{Config, DeliveryKind, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Slot};
 use support::bench::{Bench, MS, accepted, probe, vote};
 use support::cluster::{Cluster, Event};
 
@@ -269,7 +269,7 @@ fn section_5_3_figure_7_is_repaired_in_few_round_trips() {
                     prev_term,
                     commit: Slot(0),
                     trim: Slot(0),
-                    noop: true,
+                    kind: DeliveryKind::Noop,
                 };
                 let head = Head { from: NodeId(2), ..Message::Append(append).head() };
                 cluster.turn(NodeId(node), &[Event::Frame(Frame { head, body: Payload::EMPTY })]);
@@ -348,8 +348,15 @@ fn section_5_4_3_a_settled_slot_is_not_overwritten() {
     node.fill(&[1, 1]);
     node.hear(1, probe(1, 2, 1, 2));
     assert_eq!(node.raft.committed(), Slot(2));
-    let append =
-        Append { term: 3, slot: Slot(2), entry_term: 3, prev_term: 1, commit: Slot(2), trim: Slot(0), noop: true };
+    let append = Append {
+        term: 3,
+        slot: Slot(2),
+        entry_term: 3,
+        prev_term: 1,
+        commit: Slot(2),
+        trim: Slot(0),
+        kind: DeliveryKind::Noop,
+    };
     let head = Head { from: NodeId(2), ..Message::Append(append).head() };
     let frame = Frame { head, body: Payload::EMPTY };
     assert!(node.raft.step(node.now, Input::Frame(&frame), &mut node.out).is_err());

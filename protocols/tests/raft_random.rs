@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
 use bytes::Bytes;
-use quorumbench_protocols::raft::message::{Accept, Message};
+use quorumbench_protocols::raft::message::{Accept, Candidacy, Message};
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    Config, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Slot, quorum,
+    Config, DeliveryKind, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Prng, Protocol, Record, Slot,
+    quorum,
 };
 
 const MS: u64 = 1_000_000;
@@ -31,6 +32,9 @@ fn noise_breaks_nothing_and_ends_in_progress() {
         did.leaders += sim.leaders.len();
         did.slots += sim.chosen.len();
         did.overwritten += sim.overwritten;
+        did.crashes += sim.crashes;
+        did.forgotten += sim.forgotten;
+        did.restored += sim.restored;
         std::mem::forget(guard);
     }
     // A check that nothing ever reaches proves nothing.
@@ -38,7 +42,10 @@ fn noise_breaks_nothing_and_ends_in_progress() {
         let count = seeds.end as usize;
         assert!(did.leaders > 3 * count, "too calm: {did:?}");
         assert!(did.slots > 30 * count, "too wild: {did:?}");
-        assert!(did.overwritten > count / 3, "no conflicts: {did:?}");
+        assert!(did.overwritten > count / 5, "no conflicts: {did:?}");
+        assert!(did.crashes > count && did.forgotten > count / 8, "no crashes: {did:?}");
+        assert!(did.restored > count, "no snapshots: {did:?}");
+        println!("{did:?}");
     }
 }
 
@@ -47,6 +54,11 @@ struct Did {
     leaders: usize,
     slots: usize,
     overwritten: usize,
+    crashes: usize,
+    /// Crashes that lost records.
+    forgotten: usize,
+    /// Snapshots that a state machine was replaced by.
+    restored: usize,
 }
 
 struct Announce(u64);
@@ -60,8 +72,20 @@ impl Drop for Announce {
 #[derive(Clone, Debug)]
 enum Event {
     Frame(Frame),
-    Durable(Lsn),
+    /// In the life of the node in which it was written.
+    Durable(u32, Lsn),
     Wake,
+}
+
+/// What a node would come back with.
+struct Disk {
+    config: Config,
+    journal: Vec<Record>,
+    durable: Lsn,
+    /// Crashes so far.
+    lives: u32,
+    /// It has acknowledged something or voted in this term.
+    promised: u64,
 }
 
 /// How bad it gets, drawn once per seed.
@@ -79,6 +103,7 @@ struct Sim {
     noise: Noise,
     now: Nanos,
     nodes: Vec<Raft>,
+    disks: Vec<Disk>,
     out: Outbox,
     queue: BTreeMap<(Nanos, u64), (NodeId, Event)>,
     events: u64,
@@ -96,6 +121,9 @@ struct Sim {
     terms: Vec<u64>,
     committed: Vec<Slot>,
     overwritten: usize,
+    crashes: usize,
+    forgotten: usize,
+    restored: usize,
 }
 
 impl Sim {
@@ -103,10 +131,10 @@ impl Sim {
         let mut prng = Prng::new(seed);
         let replicas = [1, 2, 3, 3, 3, 4, 5, 5][prng.below(8) as usize];
         let window = 1 + prng.below(8) as usize;
-        let node = |id| {
-            let config = Config { window, ..Config::new(NodeId(id), replicas) };
-            Raft::new(&config, seed << 8 | u64::from(id))
-        };
+        let chunk = 1 + prng.below(100) as usize;
+        let configs: Vec<_> =
+            (0..replicas as u32).map(|id| Config { window, chunk, ..Config::new(NodeId(id), replicas) }).collect();
+        let node = |config: &Config| Raft::new(config, seed << 8 | u64::from(config.id.0));
         let noise = Noise {
             loss: [0.0, 0.02, 0.2][prng.below(3) as usize],
             duplicate: [0.0, 0.1][prng.below(2) as usize],
@@ -118,7 +146,11 @@ impl Sim {
             prng,
             noise,
             now: Nanos(MS),
-            nodes: (0..replicas as u32).map(node).collect(),
+            nodes: configs.iter().map(node).collect(),
+            disks: configs
+                .into_iter()
+                .map(|config| Disk { config, journal: Vec::new(), durable: Lsn::ZERO, lives: 0, promised: 0 })
+                .collect(),
             out: Outbox::default(),
             queue: BTreeMap::new(),
             events: 0,
@@ -133,6 +165,9 @@ impl Sim {
             terms: vec![0; replicas],
             committed: vec![Slot::ZERO; replicas],
             overwritten: 0,
+            crashes: 0,
+            forgotten: 0,
+            restored: 0,
         }
     }
 
@@ -201,7 +236,7 @@ impl Sim {
         let count = self.nodes.len() as u64;
         let one = NodeId(self.prng.below(count) as u32);
         let other = NodeId(self.prng.below(count) as u32);
-        match self.prng.below(8) {
+        match self.prng.below(12) {
             0 | 1 => self.cut.clear(),
             2 => {
                 self.cut.insert((one, other));
@@ -214,6 +249,11 @@ impl Sim {
             }
             4 => self.paused[one.0 as usize] = self.now + self.prng.below(900 * MS),
             5 => self.turn(one, |node, now, out| node.step(now, Input::Transfer(other), out).expect("no frame")),
+            8 | 9 => {
+                (0..3).for_each(|_| self.submit());
+                self.crash(one);
+            }
+            10 => self.snapshot(one),
             _ => {
                 // The leader alone: what it writes now will be overwritten.
                 let leader = self.nodes.iter().position(|node| node.role() == Role::Leader);
@@ -240,6 +280,44 @@ impl Sim {
         });
     }
 
+    /// Stops a node and starts it again. Of what was written and not vouched for, a random part is there.
+    fn crash(&mut self, id: NodeId) {
+        let disk = &mut self.disks[id.0 as usize];
+        let last = disk.journal.last().map_or(Lsn::ZERO, |record| record.lsn);
+        let kept = disk.durable + self.prng.below(last.saturating_since(disk.durable) + 1);
+        disk.journal.retain(|record| record.lsn <= kept);
+        (disk.durable, disk.lives) = (kept, disk.lives + 1);
+        self.crashes += 1;
+        self.forgotten += usize::from(kept < last);
+        let node = Raft::recover(&disk.config, self.prng.next_u64(), &disk.journal).expect("its own journal");
+        assert!(node.term() >= disk.promised, "{id} forgot what it promised");
+        self.terms[id.0 as usize] = node.term();
+        self.committed[id.0 as usize] = Slot::ZERO;
+        self.delivered[id.0 as usize] = 0;
+        self.nodes[id.0 as usize] = node;
+        self.turn(id, |_, _, _| ());
+    }
+
+    /// The state machine: what was delivered, folded into a number, and padding to make it large.
+    fn machine(&self, slot: usize) -> Payload {
+        let fold = |sum: u64, (body, _): &(Payload, u64)| {
+            body.pieces()
+                .iter()
+                .flatten()
+                .fold(sum.wrapping_mul(31), |sum, &byte| sum.wrapping_mul(31) + u64::from(byte))
+        };
+        let sum = self.chosen[..slot].iter().fold(0, fold);
+        Bytes::from(format!("{sum:0width$}", width = 20 + slot % 300)).into()
+    }
+
+    /// The driver brings a snapshot of what was delivered.
+    fn snapshot(&mut self, id: NodeId) {
+        let delivered = self.delivered[id.0 as usize];
+        let body = self.machine(delivered);
+        let slot = Slot(delivered as u64);
+        self.turn(id, |node, now, out| node.step(now, Input::Snapshot { slot, body: &body }, out).expect("no frame"));
+    }
+
     /// The next thing that happens, wherever it happens.
     fn next(&mut self) {
         let queued = self.queue.first_key_value().map_or(Nanos::NEVER, |(&(at, _), _)| at);
@@ -262,10 +340,17 @@ impl Sim {
     }
 
     fn happen(&mut self, id: NodeId, event: &Event) {
+        if let Event::Durable(life, lsn) = event {
+            let disk = &mut self.disks[id.0 as usize];
+            if *life != disk.lives {
+                return;
+            }
+            disk.durable = disk.durable.max(*lsn);
+        }
         self.turn(id, |node, now, out| {
             let input = match event {
                 Event::Frame(frame) => Input::Frame(frame),
-                Event::Durable(lsn) => Input::Durable(*lsn),
+                Event::Durable(_, lsn) => Input::Durable(*lsn),
                 Event::Wake => Input::Timeout,
             };
             node.step(now, input, out).unwrap_or_else(|error| panic!("{id} calls a correct peer's frame {error}"));
@@ -280,10 +365,17 @@ impl Sim {
         node.flush(self.now, &mut out);
         self.overwritten += usize::from(node.log().stamp(last).is_some_and(|now| now != stamp));
         self.check(id, &out);
+        let life = self.disks[id.0 as usize].lives;
         for record in out.records.drain(..) {
-            // Disks complete in order.
+            // What is durable is so with everything before it.
             let at = self.now + self.prng.below(self.noise.disk + 1);
-            self.enqueue(at, id, Event::Durable(record.lsn));
+            self.enqueue(at, id, Event::Durable(life, record.lsn));
+            self.disks[id.0 as usize].journal.push(record);
+        }
+        if let Some(release) = out.release {
+            let disk = &mut self.disks[id.0 as usize];
+            assert!(release <= disk.durable, "{id} lets go of what is not durable elsewhere");
+            disk.journal.retain(|record| record.lsn >= release);
         }
         for transmit in out.transmits.drain(..) {
             for to in transmit.to.iter() {
@@ -299,6 +391,9 @@ impl Sim {
         }
         out.clear();
         self.out = out;
+        if self.nodes[id.0 as usize].wants_snapshot() {
+            self.snapshot(id);
+        }
     }
 
     fn enqueue(&mut self, at: Nanos, to: NodeId, event: Event) {
@@ -318,10 +413,8 @@ impl Sim {
         let node = &self.nodes[id.0 as usize];
         let term = node.term();
         assert!(term >= std::mem::replace(&mut self.terms[id.0 as usize], term), "{id}'s term goes back");
-        if let Some(candidate) = node.voted_for() {
-            assert_eq!(*self.votes.entry((id, term)).or_insert(candidate), candidate, "{id} votes twice in {term}");
-        }
         if node.role() == Role::Leader {
+            assert_eq!(*self.votes.entry((id, term)).or_insert(id), id, "{id} votes twice in {term}");
             let first = !self.leaders.contains_key(&term);
             assert_eq!(*self.leaders.entry(term).or_insert(id), id, "Election Safety: two leaders of term {term}");
             if first {
@@ -359,6 +452,14 @@ impl Sim {
         assert!(before <= committed && committed <= self.nodes[id.0 as usize].log().last());
         for delivery in &out.deliveries {
             let at = self.delivered[id.0 as usize];
+            if delivery.kind == DeliveryKind::Snapshot {
+                let slot = delivery.slot.0 as usize;
+                assert!(slot > at && slot <= self.chosen.len(), "{id} goes back, or past what was chosen");
+                assert_eq!(delivery.body, self.machine(slot), "State Machine Safety: {id}'s snapshot of {slot}");
+                self.delivered[id.0 as usize] = slot;
+                self.restored += 1;
+                continue;
+            }
             assert_eq!(delivery.slot, Slot(at as u64 + 1), "{id} delivers in order and once");
             self.delivered[id.0 as usize] += 1;
             if let Some((body, _)) = self.chosen.get(at) {
@@ -380,14 +481,24 @@ impl Sim {
     }
 
     /// An acknowledgement covers what is durable, and is the leader's.
-    fn check_promises(&self, id: NodeId, out: &Outbox) {
-        let node = &self.nodes[id.0 as usize];
+    fn check_promises(&mut self, id: NodeId, out: &Outbox) {
         for transmit in &out.transmits {
             let frame = Frame { head: transmit.head, body: transmit.body.clone() };
-            let Ok(Message::Accept(Accept { term, durable, received, .. })) = Message::read(&frame) else { continue };
+            let message = Message::read(&frame).expect("what it sends can be read");
+            if let (Message::Grant { term }, Some(to)) = (message, transmit.to.iter().next()) {
+                assert_eq!(*self.votes.entry((id, term)).or_insert(to), to, "{id} votes twice in {term}");
+            }
+            if let Message::Grant { term }
+            | Message::Accept(Accept { term, .. })
+            | Message::Vote(Candidacy { term, .. }) = message
+            {
+                self.disks[id.0 as usize].promised = term;
+            }
+            let node = &self.nodes[id.0 as usize];
+            let Message::Accept(Accept { term, durable, received, .. }) = message else { continue };
             assert!(durable <= node.durable(), "{id} acknowledges before it is durable");
             let leader = self.leaders.get(&term).map(|leader| &self.nodes[leader.0 as usize]);
-            if let Some(leader) = leader.filter(|leader| leader.term() == term) {
+            if let Some(leader) = leader.filter(|leader| leader.term() == term && leader.role() == Role::Leader) {
                 let (own, theirs) = (node.log().stamp(received), leader.log().stamp(received));
                 assert!(received <= leader.log().last() && (own.is_none() || theirs.is_none() || own == theirs));
             }

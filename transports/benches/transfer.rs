@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
+use quorumbench_transports::tokio_tcp::TokioTcp;
 use quorumbench_transports::uring::{Capabilities, Uring};
 use quorumbench_transports::{Clock, Counters, Mesh, Options, Role, Transport, Wait, mem};
 use rustix::time::{ClockId, clock_gettime};
@@ -44,6 +45,10 @@ fn uring_ends(options: &Options) -> Ends<Uring> {
 fn uring_6_1_ends(options: &Options) -> Ends<Uring> {
     let join = |mesh| Uring::join_with(mesh, Capabilities { incremental: false, zero_copy: true }).expect("a ring");
     tcp_ends(options, join)
+}
+
+fn tokio_tcp_ends(options: &Options) -> Ends<TokioTcp> {
+    tcp_ends(options, |mesh| TokioTcp::join(mesh).expect("it joins"))
 }
 
 /// Ends over a real socket, by how a node joins.
@@ -357,23 +362,21 @@ fn transfer(criterion: &mut Criterion) {
             row(&mut group, id("raw"), least, |frames| raw_one_way(frames, batch, payload));
             row(&mut group, id("uring"), least, |frames| one_way(uring_ends(&options), frames, batch, payload));
             row(&mut group, id("uring-6.1"), least, |frames| one_way(uring_6_1_ends(&options), frames, batch, payload));
+            row(&mut group, id("tokio-tcp"), least, |frames| one_way(tokio_tcp_ends(&options), frames, batch, payload));
             row(&mut group, id("mem"), least, |frames| one_way(mem_ends(&options), frames, batch, payload));
         }
     }
     let spin = Options { wait: Wait::Spin, ..options.clone() };
     let mut group = criterion.benchmark_group("ping-pong");
     group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    row(&mut group, BenchmarkId::from_parameter("raw"), LEAST_BATCHES, raw_ping_pong);
-    row(&mut group, BenchmarkId::from_parameter("uring"), LEAST_BATCHES, |rounds| {
-        ping_pong(uring_ends(&options), rounds)
-    });
-    row(&mut group, BenchmarkId::from_parameter("uring-spin"), LEAST_BATCHES, |rounds| {
-        ping_pong(uring_ends(&spin), rounds)
-    });
-    row(&mut group, BenchmarkId::from_parameter("mem"), LEAST_BATCHES, |rounds| ping_pong(mem_ends(&options), rounds));
-    row(&mut group, BenchmarkId::from_parameter("mem-spin"), LEAST_BATCHES, |rounds| {
-        ping_pong(mem_ends(&spin), rounds)
-    });
+    let id = BenchmarkId::from_parameter::<&str>;
+    row(&mut group, id("raw"), LEAST_BATCHES, raw_ping_pong);
+    row(&mut group, id("uring"), LEAST_BATCHES, |rounds| ping_pong(uring_ends(&options), rounds));
+    row(&mut group, id("uring-spin"), LEAST_BATCHES, |rounds| ping_pong(uring_ends(&spin), rounds));
+    row(&mut group, id("tokio-tcp"), LEAST_BATCHES, |rounds| ping_pong(tokio_tcp_ends(&options), rounds));
+    row(&mut group, id("tokio-tcp-spin"), LEAST_BATCHES, |rounds| ping_pong(tokio_tcp_ends(&spin), rounds));
+    row(&mut group, id("mem"), LEAST_BATCHES, |rounds| ping_pong(mem_ends(&options), rounds));
+    row(&mut group, id("mem-spin"), LEAST_BATCHES, |rounds| ping_pong(mem_ends(&spin), rounds));
 }
 
 /// From which payload on an entry in a gather list is cheaper than a copy: the same frames both ways.

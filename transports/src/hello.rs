@@ -53,12 +53,16 @@ impl Greeting {
         Head::BYTES - self.filled
     }
 
-    /// Takes what belongs to the head from the front of `received`, and says how much that was.
-    pub fn take(&mut self, received: &[u8]) -> usize {
-        let taken = received.len().min(self.missing());
-        self.head.as_mut_bytes()[self.filled..self.filled + taken].copy_from_slice(&received[..taken]);
-        self.filled += taken;
-        taken
+    /// Where the bytes to come belong: no further than the head's end, because what follows it
+    /// belongs in a chunk.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.head.as_mut_bytes()[self.filled..]
+    }
+
+    /// The first `bytes` of [`room`](Self::room) have come.
+    pub fn took(&mut self, bytes: usize) {
+        assert!(bytes <= self.missing(), "no more than there was room for");
+        self.filled += bytes;
     }
 
     /// The head, when it is whole.
@@ -72,16 +76,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_greeting_ends_where_its_head_does() {
+    fn a_greeting_is_whole_when_its_head_is() {
         let head = Head { kind: KIND, words: [1, 2, 3, 4, 5, 6], ..Head::default() };
-        let mut bytes = head.as_bytes().to_vec();
-        bytes.extend_from_slice(b"more");
+        let bytes = head.as_bytes();
         for cut in 0..Head::BYTES {
             let mut greeting = Greeting::default();
-            assert_eq!(greeting.take(&bytes[..cut]), cut);
-            assert_eq!(greeting.head(), None);
-            assert_eq!(greeting.take(&bytes[cut..]), Head::BYTES - cut);
+            greeting.room()[..cut].copy_from_slice(&bytes[..cut]);
+            greeting.took(cut);
+            assert_eq!((greeting.head(), greeting.missing()), (None, Head::BYTES - cut));
+            greeting.room().copy_from_slice(&bytes[cut..]);
+            greeting.took(Head::BYTES - cut);
             assert_eq!(greeting.head(), Some(&head));
+            assert!(greeting.room().is_empty());
         }
     }
 }

@@ -34,7 +34,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
-use quorumbench_protocols::{Frame, Nanos, NodeId, Transmit};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Transmit};
 
 pub mod dial;
 pub mod framing;
@@ -51,7 +51,8 @@ pub mod uring;
 /// One node's way to the others.
 pub trait Transport {
     /// Takes every transmit, in order. Never blocks: what a peer has no room for is dropped and
-    /// counted, as is what goes to a node that is not connected.
+    /// counted, as is what goes to a node that is not connected. What is taken leaves at once or with
+    /// the next [`recv`](Self::recv), so that one system call can do both.
     ///
     /// # Errors
     /// The machine's: the run ends with what is saved.
@@ -72,7 +73,7 @@ pub trait Transport {
 /// What a transport has done since it was made. Differences over an interval are what counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// System calls.
+    /// System calls, but for those that set connections up and close them.
     pub syscalls: u64,
     /// Frames handed to the network, once per recipient.
     pub sent_frames: u64,
@@ -180,11 +181,15 @@ pub struct Options {
     pub zero_copy_threshold: Option<usize>,
     /// What may wait for one peer before frames to it are dropped, in bytes.
     pub link_bytes: usize,
+    /// The same over `mem`, which holds handles and no bytes, in frames.
+    pub link_frames: usize,
     /// Size of a receive chunk.
     pub chunk_bytes: usize,
     /// How many receive chunks there may be. An empty pool stops reading, and the kernel's flow
     /// control does the rest. It is the sum of its owners: what the kernel may fill (over `uring` 2 to
     /// 16 a connection, whether anything comes or not), frames begun, and whatever the run holds on to.
+    /// With fewer than hold the longest frame no transport over sockets starts; `uring` before Linux
+    /// 6.12 may spend up to eight times as many on a frame that trickles in.
     pub chunks: usize,
     /// TCP congestion control, per socket.
     pub congestion: String,
@@ -198,12 +203,37 @@ impl Default for Options {
             gather_threshold: 1024,
             zero_copy_threshold: None,
             link_bytes: 32 << 20,
+            link_frames: 8192,
             chunk_bytes: 256 << 10,
             chunks: 4096,
             congestion: "cubic".into(),
         }
     }
 }
+
+impl Options {
+    /// Whether a transport over sockets can do with them what it promises.
+    ///
+    /// # Errors
+    /// That a frame could never be whole, because all chunks together are too small for the longest one;
+    /// that the congestion control is unknown; or the machine's.
+    pub fn check(&self) -> io::Result<()> {
+        let Self { max_body, chunk_bytes, chunks, .. } = *self;
+        let least = max_body.saturating_add(Head::BYTES).div_ceil(chunk_bytes.max(1)).saturating_add(SPARE_CHUNKS);
+        if chunk_bytes == 0 || chunks < least {
+            let what = format!(
+                "the longest frame (`max_body` {max_body}) would never be whole: it takes {least} chunks of \
+                 `chunk_bytes` {chunk_bytes}, and `chunks` is {chunks}"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        socket::check(&self.congestion)
+    }
+}
+
+/// Chunks beyond those that the longest frame fills: it may begin at the end of one, and go on after
+/// small receives that were copied into another.
+const SPARE_CHUNKS: usize = 2;
 
 /// The run's clock: nanoseconds since an epoch that all of its nodes share.
 #[derive(Clone, Copy, Debug)]
@@ -220,5 +250,24 @@ impl Clock {
     /// Nanoseconds since the start. Monotonic.
     pub fn now(self) -> Nanos {
         Nanos(self.epoch.elapsed().as_nanos() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_must_hold_the_longest_frame() {
+        let check = |max_body, chunk_bytes, chunks| {
+            let options = Options { max_body, chunk_bytes, chunks, ..Options::default() };
+            options.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(Options::default().check().map_err(|error| error.to_string()), Ok(()));
+        assert_eq!(check(10_000 - Head::BYTES, 1000, 12), Ok(()));
+        let error = check(10_000 - Head::BYTES, 1000, 11).expect_err("a chunk too few");
+        assert!(error.contains("12 chunks") && error.contains("`chunks` is 11"), "{error}");
+        assert!(check(0, 0, 100).is_err());
+        assert!(check(usize::MAX, 1, usize::MAX - 1).is_err());
     }
 }

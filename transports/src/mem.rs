@@ -39,15 +39,12 @@ struct Doorbell {
     unparker: Unparker,
 }
 
-/// Frames that may wait between one node and another before more are dropped.
-const RING_FRAMES: usize = 8192;
-
 /// Nodes `0..nodes`, each joined to each.
 pub fn mesh(nodes: usize, clock: Clock, options: &Options) -> Vec<Mem> {
     let parkers: Vec<Parker> = (0..nodes).map(|_| Parker::new()).collect();
     let doorbell = |parker: &Parker| Doorbell { asleep: AtomicBool::new(false), unparker: parker.unparker().clone() };
     let doorbells: Vec<_> = parkers.iter().map(|parker| Arc::new(doorbell(parker))).collect();
-    let capacity = |from, to| if from == to { 1 } else { RING_FRAMES };
+    let capacity = |from, to| if from == to { 1 } else { options.link_frames.max(1) };
     let ring = |from, to| Arc::new(Ring::new(capacity(from, to)));
     let rings: Vec<Vec<Arc<Ring>>> = (0..nodes).map(|from| (0..nodes).map(|to| ring(from, to)).collect()).collect();
     let node = |(id, parker): (usize, Parker)| Mem {

@@ -1,18 +1,20 @@
 //! Who may be who on a connection, and over which connection each node is reached. Knows no socket.
 
-use quorumbench_protocols::{Frame, Head, NodeId};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId};
 
+use crate::framing::TooLong;
 use crate::hello::{self, Hello};
 use crate::{Counters, Mesh};
 
-/// The nodes that have said hello, by the number that the transport gave their connection.
+/// The nodes that have said hello, and the number that the transport gave the connection of each.
 #[derive(Debug)]
 pub struct Peers {
     run: u64,
-    own: NodeId,
+    /// What this node says first on each connection.
+    hello: Head,
     dialled: Vec<NodeId>,
-    /// Sorted by node. An id on the wire is any `u32`, so it must not index anything.
-    reached: Vec<(NodeId, usize)>,
+    /// By id.
+    reached: Vec<Option<u32>>,
 }
 
 /// How a connection came about.
@@ -24,6 +26,18 @@ pub enum Origin {
     Accepted,
 }
 
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The other end closed it, or the network broke it, or a newer one is there.
+    Lost,
+    /// The other end sent what is no frame of a peer.
+    Malformed,
+}
+
+/// Node ids stay below this: any `u32` can stand on the wire, and the table of peers is indexed by them.
+pub const MOST_NODES: u32 = 1 << 20;
+
 /// How long a connection may take until its hello is there. Then it is closed, and dialled again if
 /// this node had dialled it.
 pub const HELLO_PATIENCE_NS: u64 = 2_000_000_000;
@@ -32,11 +46,20 @@ pub const HELLO_PATIENCE_NS: u64 = 2_000_000_000;
 /// away: a peer says hello in the moment it connects, so those who lose are not peers.
 pub const MOST_SILENT: usize = 64;
 
+/// How long nothing is accepted after accepting failed (too many open files, for one).
+pub const ACCEPT_PAUSE_NS: u64 = 10_000_000;
+
 impl Peers {
     /// Nobody yet.
     pub fn new(mesh: &Mesh) -> Self {
         let dialled = mesh.dial.iter().map(|(peer, _)| *peer).collect();
-        Self { run: mesh.run, own: mesh.id, dialled, reached: Vec::new() }
+        Self { run: mesh.run, hello: Hello::head(mesh), dialled, reached: Vec::new() }
+    }
+
+    /// What this node says first on each connection: at once if it has dialled, and otherwise when the
+    /// other end has proven to be a peer. A stranger that connects learns nothing.
+    pub fn hello(&self) -> &Head {
+        &self.hello
     }
 
     /// Who says hello with `first`, the first head on a connection; `None` for a stranger: no hello,
@@ -46,53 +69,60 @@ impl Peers {
         let plausible = match origin {
             Origin::Dialled(peer) => hello.id == peer,
             // One connection joins two nodes: whom this node dials does not dial it.
-            Origin::Accepted => hello.id != self.own && !self.dialled.contains(&hello.id),
+            Origin::Accepted => hello.id != self.hello.from && !self.dialled.contains(&hello.id),
         };
-        plausible.then_some(hello)
+        (plausible && hello.id.0 < MOST_NODES).then_some(hello)
     }
 
     /// `peer` is reached over `connection` from now on. Says which older connection that replaces:
     /// the peer knows better than this node that the older one is dead.
     pub fn connect(&mut self, peer: NodeId, connection: usize) -> Option<usize> {
-        match self.place(peer) {
-            Ok(at) => Some(std::mem::replace(&mut self.reached[at].1, connection)),
-            Err(at) => {
-                self.reached.insert(at, (peer, connection));
-                None
-            }
+        let index = peer.0 as usize;
+        if self.reached.len() <= index {
+            self.reached.resize(index + 1, None);
         }
+        self.reached[index].replace(connection as u32).map(|older| older as usize)
     }
 
     /// `connection` is gone; if it was replaced before, that changes nothing.
     pub fn disconnect(&mut self, peer: NodeId, connection: usize) {
-        if let Ok(at) = self.place(peer)
-            && self.reached[at].1 == connection
-        {
-            self.reached.remove(at);
+        if let Some(reached) = self.reached.get_mut(peer.0 as usize) {
+            *reached = reached.filter(|&current| current as usize != connection);
         }
     }
 
     /// The connection that `peer` is reached over.
+    #[inline]
     pub fn reach(&self, peer: NodeId) -> Option<usize> {
-        self.place(peer).ok().map(|at| self.reached[at].1)
-    }
-
-    fn place(&self, peer: NodeId) -> Result<usize, usize> {
-        self.reached.binary_search_by_key(&peer, |(id, _)| *id)
+        self.reached.get(peer.0 as usize).copied().flatten().map(|connection| connection as usize)
     }
 }
 
-/// Counts what `peer` sent, `inbox[first..]`, up to the first frame that is in another's name or says
-/// hello again. Drops what comes from there on, and says whether all was good.
-pub fn admit(peer: NodeId, inbox: &mut Vec<Frame>, first: usize, counters: &mut Counters) -> bool {
+/// Counts the frames that `peer` sent, `inbox[first..]`, up to the first that is in another's name or
+/// says hello again, and drops what comes from there on.
+///
+/// # Errors
+/// [`End::Malformed`] if there was such a one.
+pub fn admit(peer: NodeId, inbox: &mut Vec<Frame>, first: usize, counters: &mut Counters) -> Result<(), End> {
     let good = |frame: &Frame| frame.head.from == peer && frame.head.kind != hello::KIND;
-    let end = inbox[first..].iter().position(|frame| !good(frame)).map_or(inbox.len(), |at| first + at);
-    let all = end == inbox.len();
-    inbox.truncate(end);
-    counters.received_frames += (end - first) as u64;
-    counters.received_bytes +=
-        inbox[first..].iter().map(|frame| (Head::BYTES + frame.head.body_len as usize) as u64).sum::<u64>();
-    all
+    let bad = inbox[first..].iter().position(|frame| !good(frame));
+    inbox.truncate(bad.map_or(usize::MAX, |at| first + at));
+    counters.received_frames += (inbox.len() - first) as u64;
+    bad.map_or(Ok(()), |_| Err(End::Malformed))
+}
+
+/// Who of the `silent`, given with when their time is up, makes room for one more: nobody as long as
+/// they are fewer than [`MOST_SILENT`], then the one that has been silent for longest.
+pub fn makes_room<T>(silent: impl Iterator<Item = (Nanos, T)>) -> Option<T> {
+    let mut count = 0;
+    let oldest = silent.inspect(|_| count += 1).min_by_key(|(until, _)| *until);
+    oldest.filter(|_| count >= MOST_SILENT).map(|(_, oldest)| oldest)
+}
+
+impl From<TooLong> for End {
+    fn from(_: TooLong) -> Self {
+        Self::Malformed
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +132,7 @@ mod tests {
     use quorumbench_protocols::Payload;
 
     fn mesh(id: u32, run: u64) -> Mesh {
-        let dial = (0..id).map(|lower| (NodeId(lower), ([127, 0, 0, 1], 1).into())).collect();
+        let dial = (0..id.min(8)).map(|lower| (NodeId(lower), ([127, 0, 0, 1], 1).into())).collect();
         let (clock, options) = (Clock::start(), Options::default());
         Mesh { run, id: NodeId(id), role: Role::Replica, listener: None, dial, clock, options }
     }
@@ -122,6 +152,8 @@ mod tests {
         old.words[1] += 1;
         assert!(!knows(&old, Origin::Accepted), "another version");
         assert!(!knows(&Head { from: NodeId(3), ..Head::default() }, Origin::Accepted), "no hello");
+        assert!(knows(&hello(MOST_NODES - 1), Origin::Accepted));
+        assert!(!knows(&hello(MOST_NODES), Origin::Accepted), "beyond any table");
     }
 
     #[test]
@@ -133,6 +165,7 @@ mod tests {
         assert_eq!(peers.reach(NodeId(9)), Some(2), "the end of the older one changes nothing");
         peers.disconnect(NodeId(9), 2);
         assert_eq!((peers.reach(NodeId(9)), peers.reach(NodeId(4))), (None, Some(1)));
+        assert_eq!((peers.reach(NodeId(3)), peers.reach(NodeId(u32::MAX))), (None, None), "never there");
     }
 
     #[test]
@@ -142,8 +175,15 @@ mod tests {
         for bad in [frame(2, 0), frame(1, hello::KIND)] {
             let mut counters = Counters::default();
             let mut inbox = vec![frame(7, 0), frame(1, 0), bad, frame(1, 0)];
-            assert!(!admit(NodeId(1), &mut inbox, 1, &mut counters));
-            assert_eq!((inbox.len(), counters.received_frames, counters.received_bytes), (2, 1, 64));
+            assert_eq!(admit(NodeId(1), &mut inbox, 1, &mut counters), Err(End::Malformed));
+            assert_eq!((inbox.len(), counters.received_frames), (2, 1));
         }
+    }
+
+    #[test]
+    fn the_longest_silent_makes_room() {
+        let silent = |count: u64| (0..count).map(|at| (Nanos(100 - at), at));
+        assert_eq!(makes_room(silent(MOST_SILENT as u64 - 1)), None);
+        assert_eq!(makes_room(silent(MOST_SILENT as u64)), Some(MOST_SILENT as u64 - 1));
     }
 }

@@ -22,6 +22,8 @@ pub struct Pool {
     kept: VecDeque<BytesMut>,
 }
 
+/// How long to sleep at most while a connection waits for a chunk: nothing announces that one came home.
+pub const STARVED_NS: u64 = 500_000;
 /// How many of the newest and of the oldest chunks `take` looks at before it makes another.
 const GLANCES: usize = 8;
 /// How rarely a chunk too many is let go: making one anew costs as much as dozens of uses.

@@ -12,6 +12,7 @@ use super::replica::{self, Replica};
 use super::seat::{self, Place, Seat};
 use super::threads::{self, ClientEnd, NOBODY, Orders, ReplicaEnd};
 use super::{DriveError, EventKind, Fault, FaultKind, Usage};
+use crate::check::witness::Trace;
 use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
 use crate::measure::{Recording, Window};
@@ -33,6 +34,8 @@ pub(super) struct Ended {
     pub(super) clients: Usage,
     pub(super) busiest: NodeStats,
     pub(super) totals: Vec<NodeStats>,
+    /// Empty, unless traces were kept.
+    pub(super) trace: Trace,
 }
 
 struct ReplicaThread {
@@ -52,8 +55,8 @@ enum State {
 }
 
 impl Cluster {
-    /// Starts every thread of `point`.
-    pub(super) fn start(point: &Point, seed: u64, control: &Control) -> Result<Self, DriveError> {
+    /// Starts every thread of `point`. All keep traces if `traced`.
+    pub(super) fn start(point: &Point, seed: u64, traced: bool, control: &Control) -> Result<Self, DriveError> {
         let replicas = point.cluster.replicas;
         let cores = threads::cores();
         let leader = Arc::new(AtomicU32::new(NOBODY));
@@ -69,10 +72,17 @@ impl Cluster {
                 let orders =
                     Orders { die: AtomicBool::new(false), transfer_to: AtomicU32::new(NOBODY), leader: leader.clone() };
                 let mut thread = ReplicaThread { id, place, core, orders: Arc::new(orders), state: State::Failed };
-                thread.run(replica::build(point, id, prng.next_u64()), Meter::default(), seat, control);
+                let mut replica = replica::build(point, id, prng.next_u64());
+                if traced {
+                    replica.keep_trace();
+                }
+                thread.run(replica, Meter::default(), seat, control);
                 cluster.replicas.push(thread);
             } else {
-                let client = client(point, id, prng.next_u64());
+                let mut client = client(point, id, prng.next_u64());
+                if traced {
+                    client.keep_trace();
+                }
                 let pace = pace(point, index - replicas, prng.next_u64());
                 let control = control.clone();
                 let body = move || threads::run_client(client, pace, seat, &control);
@@ -108,13 +118,15 @@ impl Cluster {
     /// Joins every thread, once the control has said stop.
     pub(super) fn join(mut self) -> Result<Ended, DriveError> {
         let mut outcome = Ok(());
+        let mut trace = Trace::default();
         let (mut replicas, mut busiest, mut totals) = (Usage::default(), NodeStats::default(), Vec::new());
         for thread in &mut self.replicas {
             outcome = outcome.and(thread.wait());
-            if let State::Down(end) = &thread.state {
+            if let State::Down(end) = &mut thread.state {
                 replicas = replicas.plus(end.meter.usage());
                 busiest = std::cmp::max_by_key(busiest, end.meter.stats(), |stats| stats.commands);
                 totals.push(end.replica.stats());
+                trace.replicas.extend(end.replica.take_trace());
             }
         }
         let (mut clients, mut recording) = (Usage::default(), None::<Recording>);
@@ -122,6 +134,7 @@ impl Cluster {
             match threads::join(handle) {
                 Ok(end) => {
                     clients = clients.plus(end.meter.usage());
+                    trace.clients.extend(end.trace);
                     match (&mut recording, end.recording) {
                         (Some(sum), Some(more)) => sum.merge(&more),
                         (none, first) => *none = none.take().or(first),
@@ -132,7 +145,7 @@ impl Cluster {
         }
         outcome?;
         let recording = recording.ok_or(DriveError::Interrupted)?;
-        Ok(Ended { recording, replicas, clients, busiest, totals })
+        Ok(Ended { recording, replicas, clients, busiest, totals, trace })
     }
 
     fn leader(&self) -> Option<usize> {
@@ -262,7 +275,7 @@ fn seats(point: &Point, run: u64, control: &Control) -> io::Result<Vec<(Seat, Op
     Ok((0..nodes).map(seat).collect())
 }
 
-fn client(point: &Point, id: NodeId, seed: u64) -> Client {
+pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
     let (load, batch) = (&point.load, &point.batch);
     let options = ClientOptions {
         id,
@@ -282,7 +295,7 @@ fn client(point: &Point, id: NodeId, seed: u64) -> Client {
 
 /// Client `index`'s share of the load. Rates are divided evenly; commands outstanding too, the first
 /// clients taking the remainder.
-fn pace(point: &Point, index: usize, seed: u64) -> impl FnOnce(Nanos) -> Pace + Send + 'static {
+pub(super) fn pace(point: &Point, index: usize, seed: u64) -> impl FnOnce(Nanos) -> Pace + Send + 'static {
     let (arrival, clients) = (point.load.arrival, point.load.clients);
     move |begin| {
         let open = |schedule, rate: f64| Pace::Open(Arrivals::new(schedule, rate / clients as f64, begin, seed));

@@ -22,6 +22,8 @@ pub enum Phase {
     Measuring,
     /// The last answers are awaited.
     Draining,
+    /// What was measured is verified.
+    Checking,
 }
 
 /// A handle on the shared state; clones share it.

@@ -1,4 +1,4 @@
-//! The real driver: one point of an experiment on real threads and a real transport.
+//! The driver: one point of an experiment, on real threads and a real transport, or in virtual time.
 //!
 //! A thread a replica and a thread a client, each with a loop of its own: wait for frames, take a
 //! turn, send. [`measure`] starts a fresh cluster, waits until it answers, loads it, and stops it.
@@ -11,6 +11,7 @@ use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::io::Errno;
 
+use crate::check::witness::Trace;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::spec::{Point, Run};
@@ -20,6 +21,7 @@ mod control;
 mod replica;
 mod seat;
 mod threads;
+mod virtual_time;
 
 use cluster::Cluster;
 pub use control::Phase;
@@ -151,7 +153,8 @@ impl std::fmt::Display for DriveError {
             }
             Self::NoAnswer { waited } => write!(
                 f,
-                "no replica answered a client within {} s; is `cluster.election_timeout` too short for this machine?",
+                "no replica answered a client within {} s; perhaps `cluster.election_timeout` is too short for this \
+                 machine, or the limit of open files (`ulimit -n`) too low",
                 waited.as_secs()
             ),
             Self::Panicked { node } => write!(f, "{node} panicked: this is a bug, and its message stands above"),
@@ -178,6 +181,8 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Runs `point` once, on a fresh cluster, with all randomness from `seed`.
 ///
+/// A point on the transport `sim` runs in virtual time, on this thread, and knows no faults.
+///
 /// `interrupted` ends it early, with [`DriveError::Interrupted`]. `progress` is called every few
 /// milliseconds, on the calling thread.
 ///
@@ -191,15 +196,34 @@ pub fn measure(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<Outcome, DriveError> {
+    measure_and_trace(point, run, seed, faults, false, interrupted, progress).map(|(outcome, _)| outcome)
+}
+
+/// As [`measure`], and if `traced` with everything that was asked, told and applied, to be verified.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_and_trace(
+    point: &Point,
+    run: Run,
+    seed: u64,
+    faults: &[Fault],
+    traced: bool,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(Phase),
+) -> Result<(Outcome, Trace), DriveError> {
+    if point.is_virtual() {
+        return virtual_time::measure(point, run, seed, traced, interrupted, progress);
+    }
     let control = Control::new(Clock::start());
-    let mut cluster = Cluster::start(point, seed, &control)?;
+    let mut cluster = Cluster::start(point, seed, traced, &control)?;
     let conducted = conduct(&mut cluster, point, run, faults, &control, interrupted, progress);
     control.stop();
     let ended = cluster.join();
     let process_cpu_ns = conducted?;
     let ended = ended?;
     let window = control.window().expect("a point that was conducted has a window");
-    Ok(Outcome {
+    let outcome = Outcome {
         recording: ended.recording,
         replicas: ended.replicas,
         clients: ended.clients,
@@ -209,7 +233,8 @@ pub fn measure(
         events: control.events(),
         cores: threads::cores().len(),
         window_ns: window.length_ns(),
-    })
+    };
+    Ok((outcome, ended.trace))
 }
 
 /// Leads a started cluster through its phases. Says how much CPU time the process used in the window.

@@ -5,6 +5,7 @@ use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::{Config, Frame, Nanos, NodeId, Protocol, Transmit};
 
+use crate::check::witness::Applied;
 use crate::machine::{Kv, Machine, Null};
 use crate::node::{Node, NodeStats};
 use crate::spec::{MachineName, Point, ProtocolName};
@@ -19,6 +20,8 @@ pub(super) trait Replica: Send {
     fn leader(&self) -> Option<NodeId>;
     fn transfer(&mut self, target: NodeId);
     fn stats(&self) -> NodeStats;
+    fn keep_trace(&mut self);
+    fn take_trace(&mut self) -> Option<Vec<Applied>>;
 }
 
 impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
@@ -48,6 +51,14 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
 
     fn stats(&self) -> NodeStats {
         Self::stats(self)
+    }
+
+    fn keep_trace(&mut self) {
+        Self::keep_trace(self);
+    }
+
+    fn take_trace(&mut self) -> Option<Vec<Applied>> {
+        Self::take_trace(self)
     }
 }
 

@@ -3,13 +3,15 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use quorumbench_protocols::NodeId;
+use quorumbench_protocols::{Config, Head, NodeId};
 use quorumbench_transports::mem::{self, Mem};
 use quorumbench_transports::tokio_tcp::TokioTcp;
 use quorumbench_transports::uring::Uring;
 use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
 
-use crate::spec::{Point, TransportName, Wait};
+use crate::load::CommandStream;
+use crate::machine::Kv;
+use crate::spec::{Arrival, Batch, MachineName, Point, TransportName, Wait};
 
 /// What a node needs to join, made before its thread is: so that every address is known and every
 /// port is bound before the first node dials.
@@ -81,6 +83,7 @@ pub(super) fn listeners(point: &Point) -> io::Result<Vec<TcpListener>> {
 /// The transport's options, as the point has them.
 pub(super) fn options(point: &Point) -> Options {
     let tuned = &point.transport_options;
+    let defaults = Options::default();
     Options {
         wait: match point.cluster.wait {
             Wait::Block => quorumbench_transports::Wait::Block,
@@ -89,9 +92,56 @@ pub(super) fn options(point: &Point) -> Options {
         gather_threshold: tuned.gather_threshold,
         zero_copy_threshold: tuned.zero_copy_threshold,
         congestion: tuned.congestion.clone(),
-        max_body: point.batch.bytes.max(Options::default().max_body),
-        ..Options::default()
+        max_body: point.batch.bytes.max(longest_answer(point)).max(defaults.max_body),
+        link_bytes: bytes_on_the_way(point).clamp(defaults.link_bytes, MOST_LINK_BYTES),
+        link_frames: frames_on_the_way(point).max(spare_frames(point, defaults.link_frames)).min(MOST_LINK_FRAMES),
+        ..defaults
     }
+}
+
+/// Beyond that a link drops, whatever the config allows to be in flight.
+const MOST_LINK_BYTES: usize = 1 << 30;
+const MOST_LINK_FRAMES: usize = 1 << 18;
+
+/// What all clients together may have in flight.
+fn commands_in_flight(point: &Point) -> usize {
+    match point.load.arrival {
+        Arrival::Closed { outstanding } => outstanding,
+        Arrival::Poisson { .. } | Arrival::Constant { .. } => point.load.in_flight_limit,
+    }
+}
+
+/// The most bytes of a batch's answers: only reads have any.
+fn longest_answer(point: &Point) -> usize {
+    if point.cluster.machine == MachineName::Null {
+        return 0;
+    }
+    let shortest = Batch::PREFIX_BYTES + CommandStream::KV_OVERHEAD;
+    let commands = point.batch.commands.min(point.batch.bytes / shortest);
+    commands * (Kv::RESULT_OVERHEAD + point.load.payload)
+}
+
+/// The most bytes that one node may have to send to another: a follower's arrears, or a client's
+/// commands, or their answers. What a link drops comes a resend later, or, to a floor, never.
+fn bytes_on_the_way(point: &Point) -> usize {
+    let command = Batch::PREFIX_BYTES + CommandStream::KV_OVERHEAD + point.load.payload;
+    let frame = Head::BYTES + Batch::HEADER_BYTES;
+    let batch = point.batch.bytes.min(Batch::HEADER_BYTES + point.batch.commands * command);
+    let slots = Config::MOST_WINDOWS_BEHIND * point.batch.window;
+    (slots.saturating_mul(frame + batch)).max(commands_in_flight(point).saturating_mul(frame + command))
+}
+
+/// Room for other frames. Each two nodes have a ring of 192 bytes a frame each way, so that dozens of
+/// them get less.
+fn spare_frames(point: &Point, most: usize) -> usize {
+    let nodes = point.cluster.replicas + point.load.clients;
+    (most * 256 / (nodes * nodes)).min(most)
+}
+
+/// The same in frames. An open loop that has as much in flight as it may is overloaded anyway.
+fn frames_on_the_way(point: &Point) -> usize {
+    let slots = Config::MOST_WINDOWS_BEHIND * point.batch.window;
+    if point.load.arrival.is_open() { slots } else { slots.max(commands_in_flight(point)) }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

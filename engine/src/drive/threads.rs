@@ -14,6 +14,7 @@ use super::control::{Control, Meter};
 use super::replica::Replica;
 use super::seat::Seat;
 use super::{DriveError, EventKind};
+use crate::check::witness::ClientTrace;
 use crate::client::{Client, Pace};
 use crate::measure::Recording;
 use crate::node::NodeStats;
@@ -29,6 +30,7 @@ pub(super) struct ReplicaEnd {
 /// What a client leaves behind.
 pub(super) struct ClientEnd {
     pub(super) recording: Option<Recording>,
+    pub(super) trace: Option<ClientTrace>,
     pub(super) meter: Meter,
 }
 
@@ -131,9 +133,10 @@ pub(super) fn run_client(
     }
     let now = control.clock().now();
     meter.turn(now, begun, || transport.counters(), NodeStats::default);
+    let trace = client.take_trace();
     let recording = client.finish(now);
     control.client_is_finished();
-    Ok(ClientEnd { recording, meter })
+    Ok(ClientEnd { recording, trace, meter })
 }
 
 /// The cores that this process may use: never empty, and not always the first ones.

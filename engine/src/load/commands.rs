@@ -26,8 +26,8 @@ pub enum Mix {
     },
 }
 
-/// A seeded stream of commands.
-#[derive(Debug)]
+/// A seeded stream of commands. A clone goes on as the original does.
+#[derive(Clone, Debug)]
 pub struct CommandStream {
     mix: Mix,
     zipf: Option<Zipf>,
@@ -35,6 +35,9 @@ pub struct CommandStream {
 }
 
 impl CommandStream {
+    /// Bytes of a command of a key-value machine besides its value.
+    pub const KV_OVERHEAD: usize = KvCommand::OVERHEAD + size_of::<u64>();
+
     /// The stream of `seed`.
     ///
     /// # Panics
@@ -51,7 +54,7 @@ impl CommandStream {
     pub fn max_bytes(&self) -> usize {
         match self.mix {
             Mix::Opaque { payload } => payload,
-            Mix::Kv { payload, .. } => KvCommand::OVERHEAD + size_of::<u64>() + payload,
+            Mix::Kv { payload, .. } => Self::KV_OVERHEAD + payload,
         }
     }
 
@@ -64,7 +67,13 @@ impl CommandStream {
                 if self.prng.unit() < reads {
                     KvCommand::Get(&key).write(chunk);
                 } else {
-                    KvCommand::write_put(chunk, &key, |chunk| chunk.put_bytes(0x5a, payload));
+                    // Values differ, so that whoever reads one knows whose it is.
+                    let value = self.prng.next_u64().to_le_bytes();
+                    let told_apart = payload.min(value.len());
+                    KvCommand::write_put(chunk, &key, |chunk| {
+                        chunk.put_slice(&value[..told_apart]);
+                        chunk.put_bytes(0x5a, payload - told_apart);
+                    });
                 }
             }
         }
@@ -107,6 +116,21 @@ mod tests {
             reads += i32::from(matches!(KvCommand::read(&chunk), Some(KvCommand::Get(_))));
         }
         assert!((2_800..3_200).contains(&reads), "{reads}");
+    }
+
+    #[test]
+    fn written_values_differ() {
+        let mut commands = kv(Keys::Uniform { count: 1 }, 0.0);
+        let values: std::collections::BTreeSet<Vec<u8>> = (0..1000)
+            .map(|_| {
+                let mut chunk = BytesMut::new();
+                commands.write(&mut chunk);
+                let Some(KvCommand::Put(_, value)) = KvCommand::read(&chunk) else { panic!("a put") };
+                assert_eq!(value.len(), 10);
+                value.to_vec()
+            })
+            .collect();
+        assert_eq!(values.len(), 1000);
     }
 
     #[test]

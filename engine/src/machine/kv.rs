@@ -84,6 +84,11 @@ enum Status {
     Refused = 2,
 }
 
+impl Kv {
+    /// Bytes of a command's result besides the value that was read.
+    pub const RESULT_OVERHEAD: usize = 5;
+}
+
 impl Machine for Kv {
     fn apply(&mut self, _head: &BatchHead, mut commands: Commands<'_>, results: &mut BytesMut) {
         while let Some(command) = commands.next_command() {
@@ -109,6 +114,31 @@ impl Machine for Kv {
             results.put_u32_le(value.len() as u32);
             results.put_slice(value);
         }
+    }
+
+    /// Key after key in order: its length, the value's, both.
+    fn snapshot(&self, out: &mut BytesMut) {
+        let mut entries: Vec<_> = self.map.iter().collect();
+        entries.sort_unstable();
+        for (key, value) in entries {
+            out.put_u32_le(key.len() as u32);
+            out.put_u32_le(value.len() as u32);
+            out.put_slice(key);
+            out.put_slice(value);
+        }
+    }
+
+    fn restore(&mut self, mut bytes: &[u8]) -> bool {
+        self.map.clear();
+        while let Some((lengths, rest)) = bytes.split_first_chunk::<8>() {
+            let ([key, value], _) = lengths.as_chunks::<4>() else { return false };
+            let length = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes) as usize;
+            let Some((key, rest)) = rest.split_at_checked(length(key)) else { return false };
+            let Some((value, rest)) = rest.split_at_checked(length(value)) else { return false };
+            self.map.insert(key.into(), value.into());
+            bytes = rest;
+        }
+        bytes.is_empty()
     }
 }
 
@@ -151,6 +181,22 @@ mod tests {
         let results = apply(&mut kv, &commands);
         let values: Vec<(u8, &[u8])> = results.iter().map(|(status, value)| (*status, &value[..])).collect();
         assert_eq!(values, [(1, &b""[..]), (0, b""), (0, b"1"), (0, b""), (0, b"22"), (0, b""), (1, b""), (1, b"")]);
+    }
+
+    #[test]
+    fn a_snapshot_is_the_map() {
+        let mut kv = Kv::default();
+        apply(&mut kv, &[KvCommand::Put(b"b", b"2"), KvCommand::Put(b"a", b""), KvCommand::Put(b"", b"3")]);
+        let mut bytes = BytesMut::new();
+        kv.snapshot(&mut bytes);
+        let mut restored = Kv::default();
+        apply(&mut restored, &[KvCommand::Put(b"old", b"gone")]);
+        assert!(restored.restore(&bytes));
+        assert_eq!(restored.map, kv.map);
+        let mut again = BytesMut::new();
+        restored.snapshot(&mut again);
+        assert_eq!(again, bytes, "the same state is the same bytes");
+        assert!((1..bytes.len()).filter(|&cut| restored.restore(&bytes[..cut])).count() < 3, "cut between keys only");
     }
 
     #[test]

@@ -14,4 +14,11 @@ pub use null::Null;
 pub trait Machine: Default + Send + 'static {
     /// Applies a batch's commands in order and appends what the client is to hear.
     fn apply(&mut self, head: &BatchHead, commands: Commands<'_>, results: &mut BytesMut);
+
+    /// Appends the whole state: the same state is the same bytes.
+    fn snapshot(&self, out: &mut BytesMut);
+
+    /// Becomes the state that these bytes hold. `false` if they are none, and the state is then anything.
+    #[must_use]
+    fn restore(&mut self, bytes: &[u8]) -> bool;
 }

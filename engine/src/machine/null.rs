@@ -22,4 +22,14 @@ impl Machine for Null {
     fn apply(&mut self, head: &BatchHead, _commands: Commands<'_>, _results: &mut BytesMut) {
         self.applied += u64::from(head.commands);
     }
+
+    fn snapshot(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.applied.to_le_bytes());
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> bool {
+        let applied = bytes.try_into().map(u64::from_le_bytes);
+        self.applied = applied.unwrap_or_default();
+        applied.is_ok()
+    }
 }

@@ -47,6 +47,10 @@ pub struct PointResult {
     pub late: u64,
     /// Batches sent again.
     pub resent: u64,
+    /// Whether it was verified that what was measured was linearizable: all of it, with slot order as the witness.
+    /// A run that is found not to have been is not stored.
+    #[serde(default)]
+    pub checked: bool,
     /// The measured window's length.
     pub window_ns: u64,
     /// From the intended send to the answer.
@@ -153,6 +157,11 @@ pub struct Histograms {
 }
 
 impl PointResult {
+    /// Whether it was computed in virtual time. Such a result never compares with a real one.
+    pub fn is_virtual(&self) -> bool {
+        self.world == "virtual"
+    }
+
     /// A coordinate as text, as the config would have it; empty where the axis does not apply.
     pub fn axis(&self, name: &str) -> String {
         match self.axes.get(name) {

@@ -56,6 +56,7 @@ faults! {
     EarlyTimeout = "early-timeout": "a node's clock leaps, so its timeouts come early",
     Transfer = "transfer": "leadership is to be handed over",
     TinyWindow = "tiny-window": "few slots may be in flight",
+    Snapshots = "snapshots": "the state machine is snapshot every few slots, and sent in small chunks",
     SingleCommand = "single-command": "every batch has one command",
     ClientAway = "client-away": "a client hears and says nothing for a while, and comes back",
     ClientDuplicate = "client-duplicate": "a client sends a batch twice, to whomever",

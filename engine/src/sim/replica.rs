@@ -6,13 +6,14 @@ use super::clock::Clock;
 use super::disk::{Disk, Rotten};
 use super::machine::Watched;
 use super::subject::{Subject, Tap, View};
-use crate::node::{Node, Storage};
+use crate::node::{Node, SnapshotPolicy, Storage};
 
 pub(super) type Machinery<P> = Node<Tap<P>, Watched>;
 
 #[derive(Debug)]
 pub(super) struct Replica<P> {
     pub(super) config: Config,
+    snapshots: SnapshotPolicy,
     /// Absent while it is down.
     pub(super) node: Option<Machinery<P>>,
     pub(super) disk: Disk,
@@ -48,10 +49,12 @@ pub(super) enum Lost {
 pub(super) const MOST_WAITING: usize = 4096;
 
 impl<P: Subject> Replica<P> {
-    pub(super) fn new(config: Config, disk: Disk, clock: Clock, prng: Prng) -> Self {
-        let node = Node::with_storage(config.id, Tap::new(&config, prng.fork(0).next_u64()), Storage::Deferred);
+    pub(super) fn new(config: Config, snapshots: SnapshotPolicy, disk: Disk, clock: Clock, prng: Prng) -> Self {
+        let protocol = Tap::new(&config, prng.fork(0).next_u64());
+        let node = Node::with_storage(config.id, protocol, Storage::Deferred).with_snapshots(snapshots);
         Self {
             config,
+            snapshots,
             node: Some(node),
             disk,
             clock,
@@ -87,7 +90,8 @@ impl<P: Subject> Replica<P> {
         let records = self.disk.read().map_err(|Rotten| Lost::Rotten)?;
         let seed = self.prng.fork(self.life.into()).next_u64();
         let protocol = Tap::recover(&self.config, seed, records).map_err(Lost::Malformed)?;
-        Ok(self.node.insert(Node::with_storage(self.config.id, protocol, Storage::Deferred)))
+        let node = Node::with_storage(self.config.id, protocol, Storage::Deferred);
+        Ok(self.node.insert(node.with_snapshots(self.snapshots)))
     }
 
     pub(super) fn view(&self) -> Option<View> {

@@ -86,6 +86,10 @@ impl<P: Protocol> Protocol for Tap<P> {
         self.protocol.room()
     }
 
+    fn wants_snapshot(&self) -> bool {
+        self.protocol.wants_snapshot()
+    }
+
     fn leader(&self) -> Option<NodeId> {
         self.protocol.leader()
     }

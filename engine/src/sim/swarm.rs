@@ -24,6 +24,10 @@ pub struct Scenario {
     pub links: LinkOptions,
     /// The disks, until they are healed.
     pub disk: DiskOptions,
+    /// Slots between two snapshots.
+    pub snapshot_slots: u64,
+    /// Bytes of a snapshot in one frame.
+    pub snapshot_chunk: usize,
     /// How strong each fault is: 0 for off, up to 3.
     pub strengths: PerFault<Strength>,
     /// How long anything may break.
@@ -81,6 +85,8 @@ impl Scenario {
             clients: clients(&mut root.fork(3), &cluster, &strengths),
             links: links(&mut root.fork(4), timeout, &strengths),
             disk: disk(&mut root.fork(5), timeout, &strengths),
+            snapshot_slots: [u64::MAX, 100, 20, 3][strengths[Fault::Snapshots] as usize],
+            snapshot_chunk: [64 << 10, 1000, 300, 100][strengths[Fault::Snapshots] as usize],
             strengths,
             safety_ns: wishes.length.unwrap_or(LENGTH) * timeout,
             cluster,

@@ -20,6 +20,7 @@ use super::subject::Subject;
 use super::swarm::Scenario;
 use super::trace::{Line, Trace, What, state};
 use crate::batch::BatchHead;
+use crate::node::SnapshotPolicy;
 use crate::request::Request;
 
 /// A cluster, its clients, and everything that goes wrong.
@@ -300,7 +301,9 @@ impl<P: Subject> World<P> {
             self.note(id, else_what);
             return Ok(());
         }
+        let snapshots = node.stats().snapshots;
         node.turn(replica.clock.local(self.now));
+        self.stats.injected[Fault::Snapshots] += node.stats().snapshots - snapshots;
         if replica.turn_ns > 0 {
             replica.held_until = self.now + replica.turn_ns;
         }
@@ -407,13 +410,15 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         window: cluster.window,
         election_timeout: Nanos(cluster.election_timeout_ns),
         heartbeat: Nanos(cluster.heartbeat_ns),
+        chunk: scenario.snapshot_chunk,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };
     let mut prng = root.fork(100 + id as u64);
     let most = [0, 100, 5000, 50_000][scenario.strengths[Fault::Drift] as usize];
     let ppm = prng.below(2 * most + 1).cast_signed() - most.cast_signed();
     let clock = Clock::new(1 + prng.below(1 << 40), ppm);
-    Replica::new(config, Disk::new(scenario.disk.clone(), root.fork(200 + id as u64)), clock, prng)
+    let snapshots = SnapshotPolicy { slots: scenario.snapshot_slots, ..SnapshotPolicy::NEVER };
+    Replica::new(config, snapshots, Disk::new(scenario.disk.clone(), root.fork(200 + id as u64)), clock, prng)
 }
 
 /// A frame's head for the trace. A batch's sequence stands in its body; it is put where it shows.

@@ -6,6 +6,7 @@ use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
 use super::value::Value;
+use crate::load::CommandStream;
 
 /// Most points that an experiment may have: beyond it, a list is a slip.
 pub(super) const MOST_POINTS: usize = 10_000;
@@ -65,17 +66,21 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
     let (payload, bytes) = (point.load.payload, point.batch.bytes);
-    let needed = Batch::HEADER_BYTES + Batch::PREFIX_BYTES + payload;
+    let (key, what) = match point.cluster.machine {
+        MachineName::Null => (0, "length"),
+        MachineName::Kv => (CommandStream::KV_OVERHEAD, "length and key"),
+    };
+    let before = Batch::PREFIX_BYTES + key;
+    let needed = Batch::HEADER_BYTES + before + payload;
     (needed > bytes).then(|| Conflict {
         keys: [&keys::PAYLOAD, &keys::BYTES],
         message: format!(
-            "{} {} does not fit into {} {}: a batch of one has {} bytes of header and {} of length besides",
+            "{} {} does not fit into {} {}: a batch of one has {} bytes of header and {before} of {what} besides",
             keys::PAYLOAD,
             size_text(payload as u64),
             keys::BYTES,
             size_text(bytes as u64),
             Batch::HEADER_BYTES,
-            Batch::PREFIX_BYTES,
         ),
         help: format!("it needs {} of at least \"{}\"", keys::BYTES, size_text(needed as u64)),
     })

@@ -75,6 +75,10 @@ pub enum Applies {
     Sockets,
     /// With the transport on `io_uring`.
     Uring,
+    /// With threads, and not in virtual time.
+    Threads,
+    /// In virtual time.
+    Sim,
 }
 
 impl Applies {
@@ -87,6 +91,8 @@ impl Applies {
             Self::Kv => point.cluster.machine == MachineName::Kv,
             Self::Sockets => point.cluster.transport.has_sockets(),
             Self::Uring => point.cluster.transport == TransportName::Uring,
+            Self::Threads => point.cluster.transport != TransportName::Sim,
+            Self::Sim => point.cluster.transport == TransportName::Sim,
         }
     }
 }
@@ -134,6 +140,8 @@ const BATCH_BYTES: u64 = 64 << 20;
 /// Most commands in flight: each has a slot of memory in its client.
 const IN_FLIGHT: u64 = 1 << 24;
 
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -170,10 +178,10 @@ table! {
             |to, value| to.point.cluster.machine = value.choice(MachineName::named)).axis();
         WAIT = key("wait", Kind::Choice(Wait::CHOICES), "block",
             "how a node waits for input",
-            |to, value| to.point.cluster.wait = value.choice(Wait::named)).axis();
+            |to, value| to.point.cluster.wait = value.choice(Wait::named)).axis().when(Applies::Threads);
         PIN = key("pin", Kind::Choice(Pin::CHOICES), "spread",
             "which core each thread runs on",
-            |to, value| to.point.cluster.pin = value.choice(Pin::named)).axis();
+            |to, value| to.point.cluster.pin = value.choice(Pin::named)).axis().when(Applies::Threads);
         BIND = key("bind", Kind::Address, "127.0.0.1",
             "the address that replicas listen on",
             |to, value| to.point.cluster.bind = value.address()).when(Applies::Sockets);
@@ -252,6 +260,37 @@ table! {
             "payloads below this size are copied next to their heads",
             |to, value| to.point.transport_options.gather_threshold = value.size()).axis().when(Applies::Sockets);
     }
+    "network" {
+        DELAY = key("delay", duration(Duration::ZERO, MINUTE), "50us",
+            "one way between two replicas, within a region",
+            |to, value| to.point.network.delay = value.duration()).axis().when(Applies::Sim);
+        CLIENT_DELAY = key("client_delay", duration(Duration::ZERO, MINUTE), "50us",
+            "one way between a client and a replica, within a region",
+            |to, value| to.point.network.client_delay = value.duration()).axis().when(Applies::Sim);
+        JITTER = key("jitter", duration(Duration::ZERO, MINUTE), "0us",
+            "mean of an exponentially distributed delay on top",
+            |to, value| to.point.network.jitter = value.duration()).axis().when(Applies::Sim);
+        LOSS = key("loss", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
+            "share of frames that are lost",
+            |to, value| to.point.network.loss = value.number()).axis().when(Applies::Sim);
+        BANDWIDTH = key("bandwidth", Kind::SizeOrOff { min: 1, max: 1 << 50 }, "off",
+            "bytes a second over each link",
+            |to, value| to.point.network.bandwidth = value.size_or_off()).axis().when(Applies::Sim);
+        ROUND_TRIPS = key("round_trips", Kind::Regions, "off",
+            "regions, and the round-trip times between them; replicas are placed in turn, clients in the first",
+            |to, value| to.point.network.round_trips = value.regions()).axis().when(Applies::Sim);
+    }
+    "cost" {
+        TURN = key("turn", duration(Duration::ZERO, SECOND), "5us",
+            "virtual CPU time of a turn: waking up and the system calls of a batch of inputs",
+            |to, value| to.point.cost.turn = value.duration()).axis().when(Applies::Sim);
+        FRAME = key("frame", duration(Duration::ZERO, SECOND), "150ns",
+            "virtual CPU time of a frame, received or sent",
+            |to, value| to.point.cost.frame = value.duration()).axis().when(Applies::Sim);
+        KIB = key("kib", duration(Duration::ZERO, SECOND), "200ns",
+            "virtual CPU time of 1024 bytes, received or sent",
+            |to, value| to.point.cost.kib = value.duration()).axis().when(Applies::Sim);
+    }
 }
 
 /// The sections, in the table's order.
@@ -276,6 +315,10 @@ mod tests {
             assert_eq!(position(key), index, "coordinates and overrides go by {}", key.name);
             assert!(!key.doc.is_empty() && !key.doc.ends_with('.'), "{key}");
         }
-        assert_eq!(sections(), ["cluster", "batch", "load", "run", "transport"], "each in one piece");
+        assert_eq!(
+            sections(),
+            ["cluster", "batch", "load", "run", "transport", "network", "cost"],
+            "each in one piece"
+        );
     }
 }

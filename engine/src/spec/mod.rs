@@ -47,6 +47,7 @@ mod names;
 mod overrides;
 mod parse;
 mod point;
+mod regions;
 mod units;
 mod value;
 
@@ -61,7 +62,8 @@ pub use distribution::Keys;
 pub use error::SpecError;
 pub use keys::{Applies, Key};
 pub use names::{ArrivalName, Choice, MachineName, Pin, ProtocolName, TransportName, Wait};
-pub use point::{Arrival, Batch, Cluster, Load, Point, Run, TransportOptions};
+pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Run, TransportOptions};
+pub use regions::Regions;
 pub use units::{duration_text, size_text};
 pub use value::{Kind, Value};
 

@@ -8,7 +8,9 @@ use serde_json::{Map, Value as Json};
 use super::distribution::Keys;
 use super::keys::Key;
 use super::names::{ArrivalName, MachineName, Pin, ProtocolName, TransportName, Wait};
+use super::regions::Regions;
 use super::value::Value;
+use crate::batch::BatchHead;
 
 /// One combination of the values that a config lists.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,10 @@ pub struct Point {
     pub load: Load,
     /// How the transport is tuned.
     pub transport_options: TransportOptions,
+    /// The virtual network.
+    pub network: Network,
+    /// What a virtual node's work costs.
+    pub cost: Cost,
     /// The value of each axis that applies here, in the table's order.
     coordinates: Vec<(&'static str, Value)>,
 }
@@ -35,6 +41,11 @@ impl Point {
     /// This point's value of an axis, if it applies.
     pub fn coordinate(&self, axis: &Key) -> Option<&Value> {
         self.coordinates.iter().find(|(name, _)| *name == axis.name).map(|(_, value)| value)
+    }
+
+    /// Whether it runs in virtual time. Such results never compare with real ones.
+    pub fn is_virtual(&self) -> bool {
+        self.cluster.transport == TransportName::Sim
     }
 
     pub(super) fn add_coordinate(&mut self, axis: &Key, value: Value) {
@@ -71,6 +82,15 @@ impl Point {
                 zero_copy_threshold: None,
                 gather_threshold: 0,
             },
+            network: Network {
+                delay: Duration::ZERO,
+                client_delay: Duration::ZERO,
+                jitter: Duration::ZERO,
+                loss: 0.0,
+                bandwidth: None,
+                round_trips: None,
+            },
+            cost: Cost { turn: Duration::ZERO, frame: Duration::ZERO, kib: Duration::ZERO },
             coordinates: Vec::new(),
         }
     }
@@ -116,10 +136,10 @@ pub struct Batch {
 
 impl Batch {
     /// Bytes of a batch before its first command.
-    pub const HEADER_BYTES: usize = 32;
+    pub const HEADER_BYTES: usize = BatchHead::BYTES;
 
-    /// Bytes before each command's value: its length.
-    pub const PREFIX_BYTES: usize = 4;
+    /// Bytes before each command: its length.
+    pub const PREFIX_BYTES: usize = BatchHead::PREFIX;
 }
 
 /// `[load]`: what clients do.
@@ -217,6 +237,34 @@ pub struct TransportOptions {
     pub zero_copy_threshold: Option<usize>,
     /// Bytes of a payload below which it is copied next to its head.
     pub gather_threshold: usize,
+}
+
+/// `[network]`: the virtual network. Each link keeps its order, as a connection does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// One way between two replicas of one region.
+    pub delay: Duration,
+    /// One way between a client and a replica of its region.
+    pub client_delay: Duration,
+    /// The mean of what comes on top, exponentially distributed.
+    pub jitter: Duration,
+    /// The share of frames that are lost.
+    pub loss: f64,
+    /// Bytes a second over one link; `None` for no bound.
+    pub bandwidth: Option<usize>,
+    /// How far regions are apart; `None` for one region.
+    pub round_trips: Option<Regions>,
+}
+
+/// `[cost]`: what a virtual node's work costs, in virtual time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// One turn of its loop: waking up, and the system calls of a batch of inputs.
+    pub turn: Duration,
+    /// Each frame received or sent.
+    pub frame: Duration,
+    /// Each 1024 bytes received or sent.
+    pub kib: Duration,
 }
 
 /// `[run]`: how long, how often, and with which randomness.

@@ -11,6 +11,7 @@ use super::distribution::Keys;
 use super::error::{Complaint, brief, nearest};
 use super::keys::Key;
 use super::names::Choice;
+use super::regions::Regions;
 use super::units::{self, BadAmount, Unit, duration_text, size_text};
 
 /// What a key's values are. Shown as the end of "must be ...".
@@ -62,6 +63,8 @@ pub enum Kind {
     Address,
     /// A distribution of keys.
     Keys,
+    /// Regions and how far they are apart, or `off`.
+    Regions,
 }
 
 impl fmt::Display for Kind {
@@ -82,6 +85,7 @@ impl fmt::Display for Kind {
             Self::SizeOrOff { min, max } => write!(f, "`off` or a size {}", sizes(min, max)),
             Self::Address => write!(f, "an IP address such as 127.0.0.1"),
             Self::Keys => write!(f, "`uniform:KEYS` or `zipf:KEYS:EXPONENT`"),
+            Self::Regions => write!(f, "`off` or round-trip times such as `a-b 68ms, a-c 145ms, b-c 205ms`"),
         }
     }
 }
@@ -101,12 +105,14 @@ pub enum Value {
     Duration(Duration),
     /// Of [`Kind::Size`], in bytes.
     Size(u64),
-    /// Of [`Kind::SizeOrOff`].
+    /// Of [`Kind::SizeOrOff`] and [`Kind::Regions`].
     Off,
     /// Of [`Kind::Address`].
     Address(IpAddr),
     /// Of [`Kind::Keys`].
     Keys(Keys),
+    /// Of [`Kind::Regions`].
+    Regions(Regions),
 }
 
 /// The text that a config has between the quotes.
@@ -122,6 +128,7 @@ impl fmt::Display for Value {
             Self::Off => f.write_str(OFF),
             Self::Address(address) => write!(f, "{address}"),
             Self::Keys(keys) => write!(f, "{keys}"),
+            Self::Regions(regions) => write!(f, "{regions}"),
         }
     }
 }
@@ -166,17 +173,17 @@ impl Value {
                 // Adding zero turns -0 into 0: they are equal and should look it.
                 number(written).filter(|number| (min..=max).contains(number)).map(|number| Self::Number(number + 0.0))
             }
-            (Kind::SizeOrOff { .. }, DeValue::String(text)) if text == OFF => Some(Self::Off),
+            (Kind::SizeOrOff { .. } | Kind::Regions, DeValue::String(text)) if text == OFF => Some(Self::Off),
             (Kind::Duration { .. }, _) => return amount(written, units::DURATIONS, key).map(Self::duration_of_ns),
             (Kind::Size { .. } | Kind::SizeOrOff { .. }, _) => {
                 return amount(written, units::SIZES, key).map(Self::Size);
             }
             (Kind::Address, DeValue::String(text)) => text.parse().ok().map(Self::Address),
             (Kind::Keys, DeValue::String(text)) => {
-                return Keys::parse(text).map(Self::Keys).map_err(|problem| {
-                    Complaint::new(format!("cannot be {}: {problem}", described(written)))
-                        .help(format!("it must be {kind}"))
-                });
+                return Keys::parse(text).map(Self::Keys).map_err(|problem| unfit(written, kind, &problem));
+            }
+            (Kind::Regions, DeValue::String(text)) => {
+                return Regions::parse(text).map(Self::Regions).map_err(|problem| unfit(written, kind, &problem));
             }
             _ => None,
         };
@@ -232,10 +239,22 @@ impl Value {
         *address
     }
 
+    pub(super) fn regions(&self) -> Option<Regions> {
+        match self {
+            Self::Regions(regions) => Some(regions.clone()),
+            Self::Off => None,
+            _ => unreachable!("{self:?} is no map of regions"),
+        }
+    }
+
     pub(super) fn keys(&self) -> Keys {
         let Self::Keys(keys) = self else { unreachable!("{self:?} is no distribution of keys") };
         *keys
     }
+}
+
+fn unfit(written: &DeValue<'_>, kind: Kind, problem: &dyn fmt::Display) -> Complaint {
+    Complaint::new(format!("cannot be {}: {problem}", described(written))).help(format!("it must be {kind}"))
 }
 
 /// A written value, for a message.

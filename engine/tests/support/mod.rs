@@ -43,7 +43,7 @@ pub fn run_spec(spec: &Spec, faults: &[Fault]) -> Ran {
 /// Runs all of `spec` into `out`.
 pub fn run_into(spec: &Spec, faults: &[Fault], out: &Path) -> Finished {
     let config = Path::new("test.toml");
-    let experiment = Experiment { spec, config, out, command_line: vec!["test".into()], faults };
+    let experiment = Experiment { spec, config, out, command_line: vec!["test".into()], faults, check: false };
     run::run(&experiment, &AtomicBool::new(false), &mut Silence).expect("the folder can be made")
 }
 

@@ -1,6 +1,6 @@
 //! The transport's floor: one server delivers each batch as it comes. No replication, no safety.
 
-use crate::io::{Config, Delivery, Input, Outbox, Protocol, Record};
+use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record};
 use crate::wire::{Malformed, Nanos, NodeId, Slot};
 
 /// Node 0 delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
@@ -29,11 +29,13 @@ impl Protocol for Echo {
         match input {
             Input::Submit(body) if self.id == Self::SERVER => {
                 self.delivered += 1;
-                out.deliveries.push(Delivery { slot: self.delivered, body: body.clone() });
+                out.deliveries.push(Delivery { slot: self.delivered, kind: DeliveryKind::Batch, body: body.clone() });
                 Ok(())
             }
             Input::Frame(frame) => Err(Malformed { kind: frame.head.kind, what: "echo nodes do not talk" }),
-            Input::Submit(_) | Input::Durable(_) | Input::Timeout | Input::Transfer(_) => Ok(()),
+            Input::Submit(_) | Input::Durable(_) | Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } => {
+                Ok(())
+            }
         }
     }
 

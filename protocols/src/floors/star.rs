@@ -1,7 +1,7 @@
 //! The floor of replication: a fixed leader, one broadcast and one acknowledgement per follower.
 //! No terms, no election, no retransmission: a lost frame or node stops it for ever.
 
-use crate::io::{Config, Delivery, Input, Outbox, Protocol, Record};
+use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record};
 use crate::log::{Entry, SlotLog};
 use crate::quorum;
 use crate::window::Window;
@@ -31,15 +31,20 @@ pub struct Star {
     announced: Slot,
     /// Leader: when to announce the commit if no proposal carries it.
     announce_at: Nanos,
+    /// Leader: who has acknowledged anything, be it nothing. What is sent before that may find no
+    /// connection, and is never sent again.
+    heard: PeerSet,
     /// Follower: the last slot that the leader was told of.
     told: Slot,
+    /// Follower: when to say again that it is there; never once a slot came.
+    greet_at: Nanos,
 }
 
 impl Star {
     const LEADER: NodeId = NodeId(0);
     /// How many windows the slowest follower may lag behind. A majority could run on without it until
     /// its link overflows, and nothing is ever sent again; then less would be measured than is claimed.
-    const MAX_LAG_WINDOWS: u64 = 16;
+    const MAX_LAG_WINDOWS: u64 = Config::MOST_WINDOWS_BEHIND as u64;
     /// `words`: slot, commit. The body is the batch.
     const PROPOSE: u8 = 1;
     /// `words`: the last durable slot.
@@ -49,6 +54,11 @@ impl Star {
 
     fn leads(&self) -> bool {
         self.id == Self::LEADER
+    }
+
+    /// Whether this is the leader, and every follower is there.
+    fn serves(&self) -> bool {
+        self.leads() && self.heard | PeerSet::EMPTY.with(self.id) == self.voters
     }
 
     fn head(&self, kind: u8, slot: Slot) -> Head {
@@ -63,7 +73,7 @@ impl Star {
 
     /// Appends the batch and records it.
     fn write(&mut self, head: Head, body: &Payload, out: &mut Outbox) {
-        let slot = self.log.append(Entry { stamp: 0, noop: false, body: body.clone() });
+        let slot = self.log.append(Entry { stamp: 0, kind: DeliveryKind::Batch, body: body.clone() });
         out.records.push(Record { lsn: Lsn(slot.0), head, body: body.clone() });
     }
 
@@ -85,6 +95,7 @@ impl Star {
             (Self::ACKNOWLEDGE, true) if !self.voters.contains(frame.head.from) => malformed("not a voter"),
             (Self::ACKNOWLEDGE, true) if slot > self.log.last().0 => malformed("acknowledges a slot never sent"),
             (Self::ACKNOWLEDGE, true) => {
+                self.heard = self.heard.with(frame.head.from);
                 let mine = &mut self.acknowledged[frame.head.from.0 as usize];
                 *mine = slot.max(*mine);
                 Ok(())
@@ -95,6 +106,7 @@ impl Star {
             (Self::PROPOSE | Self::COMMIT, false) => {
                 if frame.head.kind == Self::PROPOSE && slot == self.log.last().0 + 1 {
                     self.write(frame.head, &frame.body, out);
+                    self.greet_at = Nanos::NEVER;
                 }
                 self.committed = self.committed.max(Slot(commit)).min(self.log.last());
                 Ok(())
@@ -119,7 +131,7 @@ impl Star {
         while self.delivered < self.committed {
             let slot = self.delivered + 1;
             let Some(entry) = self.log.get(slot) else { return };
-            out.deliveries.push(Delivery { slot, body: entry.body.clone() });
+            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
             self.delivered = slot;
         }
         self.log.trim_to(self.delivered);
@@ -143,7 +155,9 @@ impl Protocol for Star {
             sorted: Vec::with_capacity(PeerSet::CAPACITY),
             announced: Slot::ZERO,
             announce_at: Nanos::NEVER,
+            heard: PeerSet::EMPTY,
             told: Slot::ZERO,
+            greet_at: Nanos::ZERO,
         }
     }
 
@@ -162,7 +176,12 @@ impl Protocol for Star {
                 let head = self.head(Self::COMMIT, Slot::ZERO);
                 out.transmit(Recipients::Peers(self.voters.without(self.id)), head, Payload::EMPTY);
             }
-            Input::Timeout | Input::Transfer(_) => {}
+            Input::Timeout if !self.leads() && now >= self.greet_at => {
+                self.greet_at = now + self.heartbeat.0;
+                let head = self.head(Self::ACKNOWLEDGE, Slot::ZERO);
+                out.transmit(Recipients::One(Self::LEADER), head, Payload::EMPTY);
+            }
+            Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } => {}
         }
         Ok(())
     }
@@ -178,17 +197,21 @@ impl Protocol for Star {
     }
 
     fn deadline(&self) -> Nanos {
-        if self.leads() && self.announced < self.committed { self.announce_at } else { Nanos::NEVER }
+        match self.leads() {
+            true if self.announced < self.committed => self.announce_at,
+            true => Nanos::NEVER,
+            false => self.greet_at,
+        }
     }
 
     fn room(&self) -> usize {
         let slowest = self.voters.without(self.id).iter().map(|id| self.acknowledged[id.0 as usize]).min();
         let lag = self.window.next().0 - 1 - slowest.unwrap_or(self.committed.0);
         let most = Self::MAX_LAG_WINDOWS * self.depth as u64;
-        if self.leads() { self.window.room().min(most.saturating_sub(lag) as usize) } else { 0 }
+        if self.serves() { self.window.room().min(most.saturating_sub(lag) as usize) } else { 0 }
     }
 
     fn leader(&self) -> Option<NodeId> {
-        Some(Self::LEADER)
+        (!self.leads() || self.serves()).then_some(Self::LEADER)
     }
 }

@@ -5,7 +5,6 @@ use super::message::{Candidacy, Message};
 use super::replica::Replica;
 use super::{Raft, State};
 use crate::io::Outbox;
-use crate::quorum;
 use crate::wire::{Nanos, NodeId, PeerSet, Recipients};
 
 /// A campaign, for the promise of votes at first and then for the votes.
@@ -138,7 +137,7 @@ impl Raft {
     fn count(&mut self, now: Nanos, from: NodeId, out: &mut Outbox) {
         let State::Campaign(campaign) = &mut self.state else { return };
         campaign.granted = campaign.granted.with(from);
-        if !quorum::is_majority(campaign.granted, self.replica.voters) {
+        if !self.replica.members.is_majority(campaign.granted) {
             return;
         }
         match campaign.stage {

@@ -1,7 +1,8 @@
 //! A follower: writes what its leader sends, and answers once a flush.
 
-use super::message::{Accept, Append, Message, Probe, Reject};
+use super::message::{Accept, Append, Chunk, Message, Probe, Received, Reject};
 use super::replica::Replica;
+use super::snapshot::Assembly;
 use crate::io::Outbox;
 use crate::log::Entry;
 use crate::wire::{Frame, Nanos, NodeId, Recipients, Slot};
@@ -23,6 +24,10 @@ pub(super) struct Follower {
     answer_due: bool,
     /// The first thing since the last flush that did not match.
     refusal: Option<Refusal>,
+    /// A snapshot that is arriving; the next leader starts it anew.
+    assembly: Option<Assembly>,
+    /// Its sender is owed an answer: this much of this snapshot is here.
+    received_due: Option<(Slot, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +41,17 @@ impl Follower {
     /// A leader holds everything that was ever committed (paper, section 5.4.3), so the logs are
     /// known to match that far, and that is no news to it.
     pub(super) fn new(leader: Option<NodeId>, now: Nanos, committed: Slot) -> Self {
-        Self { leader, heard_at: now, matched: committed, told: committed, round: 0, answer_due: false, refusal: None }
+        Self {
+            leader,
+            heard_at: now,
+            matched: committed,
+            told: committed,
+            round: 0,
+            answer_due: false,
+            refusal: None,
+            assembly: None,
+            received_due: None,
+        }
     }
 
     /// Whether an election would disturb a leader that is alive: it was heard from within the
@@ -63,7 +78,7 @@ impl Follower {
             if slot <= replica.log.last() {
                 replica.truncate_after(prev);
             }
-            let entry = Entry { stamp: append.entry_term, noop: append.noop, body: frame.body.clone() };
+            let entry = Entry { stamp: append.entry_term, kind: append.kind, body: frame.body.clone() };
             self.matched = replica.write(entry, frame.head, out);
         } else {
             self.refuse(Refusal { prev, prev_term: append.prev_term, round: 0 });
@@ -82,6 +97,29 @@ impl Follower {
             self.refuse(Refusal { prev: probe.prev, prev_term: probe.prev_term, round: probe.round });
         }
         self.learn(replica, probe.commit, probe.trim);
+    }
+
+    /// Thesis, figure 5.3. What is here already is not replaced, neither what is committed nor a slot
+    /// that matches, nor anything after it. [`contradicts`] has been asked.
+    pub(super) fn on_chunk(&mut self, replica: &mut Replica, chunk: &Chunk, frame: &Frame, out: &mut Outbox) {
+        if chunk.slot <= replica.committed || replica.log.stamp(chunk.slot) == Some(chunk.stamp) {
+            self.matched = self.matched.max(chunk.slot);
+            self.learn(replica, chunk.slot, Slot::ZERO);
+            self.answer_due = true;
+            return;
+        }
+        if self.assembly.as_ref().is_none_or(|assembly| !assembly.is_of(chunk) && assembly.slot <= chunk.slot) {
+            self.assembly = if chunk.offset == 0 { Assembly::start(chunk, frame) } else { None };
+        }
+        self.received_due = Some((chunk.slot, 0));
+        let Some(assembly) = self.assembly.as_mut().filter(|assembly| assembly.is_of(chunk)) else { return };
+        assembly.add(chunk, frame);
+        self.received_due = Some((chunk.slot, assembly.have));
+        if let Some((snapshot, members)) = assembly.finish() {
+            self.assembly = None;
+            self.matched = chunk.slot;
+            replica.install(snapshot, members, out);
+        }
     }
 
     /// Of a burst behind a gap only the first is refused; a probe outranks it, since the leader that
@@ -112,6 +150,10 @@ impl Follower {
             self.answer_due = false;
             let accept = Accept { term: replica.term, durable, received: self.matched, round: self.round };
             replica.send(Recipients::One(leader), Message::Accept(accept), out);
+        }
+        if let Some((slot, offset)) = self.received_due.take() {
+            let received = Received { term: replica.term, slot, offset };
+            replica.send(Recipients::One(leader), Message::Received(received), out);
         }
         if let Some(refusal) = self.refusal.take()
             && refusal.prev > self.matched

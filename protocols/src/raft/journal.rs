@@ -47,6 +47,16 @@ impl Journal {
         self.last
     }
 
+    /// Whether everything up to and with `lsn` is durable.
+    pub(super) fn holds(&self, lsn: Lsn) -> bool {
+        lsn <= self.durable
+    }
+
+    /// Records what stands for no new slot: its durability is asked for by number.
+    pub(super) fn record_other(&mut self, head: Head, body: Payload, out: &mut Outbox) -> Lsn {
+        self.record(head, body, out)
+    }
+
     /// A record that was found after a crash: it is durable, and with it the log up to `slot`.
     pub(super) fn replay(&mut self, lsn: Lsn, slot: Slot) {
         (self.last, self.durable, self.slot) = (lsn, lsn, slot);

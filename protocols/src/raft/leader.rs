@@ -1,9 +1,9 @@
 //! A leader: takes batches, streams them to its followers, commits what a majority holds.
 
-use super::message::{Accept, Append, Message, Probe, Reject};
-use super::progress::Progress;
+use super::message::{Accept, Append, Chunk, Message, Probe, Received, Reject};
+use super::progress::{Progress, Then};
 use super::replica::{Replica, later};
-use crate::io::Outbox;
+use crate::io::{DeliveryKind, Outbox, Snapshot};
 use crate::log::Entry;
 use crate::quorum;
 use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
@@ -14,6 +14,10 @@ pub(super) struct Leader {
     progress: Vec<Progress>,
     /// Who is sent a probe in the next flush.
     due: PeerSet,
+    /// Who lacks what was let go, and waits for a snapshot that is recent enough.
+    lacking: PeerSet,
+    /// Who is being sent one.
+    installing: PeerSet,
     /// Counts the flushes that sent probes. An answer names its round, which is what a linearizable
     /// read will wait for.
     round: u64,
@@ -42,10 +46,12 @@ impl Leader {
     /// (paper, sections 5.4.2 and 8).
     pub(super) fn new(replica: &mut Replica, now: Nanos, out: &mut Outbox) -> Self {
         let last = replica.log.last();
-        let slots = replica.voters.iter().map(|id| id.0 as usize + 1).max().unwrap_or(0);
+        let slots = replica.members.all().iter().map(|id| id.0 as usize + 1).max().unwrap_or(0);
         let leader = Self {
             progress: (0..slots).map(|_| Progress::new(replica.window, last, now)).collect(),
             due: PeerSet::EMPTY,
+            lacking: PeerSet::EMPTY,
+            installing: PeerSet::EMPTY,
             round: 0,
             moved: true,
             counted: Slot::ZERO,
@@ -53,13 +59,13 @@ impl Leader {
             transfer: None,
             sorted: Vec::with_capacity(slots),
         };
-        write(replica, true, &Payload::EMPTY, out);
+        write(replica, DeliveryKind::Noop, &Payload::EMPTY, out);
         leader
     }
 
     pub(super) fn on_submit(&self, replica: &mut Replica, body: &Payload, out: &mut Outbox) {
         if self.room(replica) > 0 {
-            write(replica, false, body, out);
+            write(replica, DeliveryKind::Batch, body, out);
         }
     }
 
@@ -105,10 +111,24 @@ impl Leader {
         }
         let progress = &mut self.progress[from.0 as usize];
         progress.heard_at = now;
-        if progress.on_reject(reject, &replica.log, self.round) {
-            self.due = self.due.with(from);
+        match progress.on_reject(reject, &replica.log, self.round) {
+            Then::Wait => {}
+            Then::Probe => self.due = self.due.with(from),
+            Then::Install => self.lacking = self.lacking.with(from),
         }
         Ok(())
+    }
+
+    pub(super) fn on_received(&mut self, now: Nanos, from: NodeId, received: &Received) -> Result<(), &'static str> {
+        let progress = &mut self.progress[from.0 as usize];
+        progress.on_received(received)?;
+        progress.heard_at = now;
+        Ok(())
+    }
+
+    /// Whether a follower waits for a snapshot that this node does not have.
+    pub(super) fn wants_snapshot(&self, replica: &Replica) -> bool {
+        !self.lacking.is_empty() && replica.takes_snapshot(replica.delivered)
     }
 
     /// Hands leadership over (thesis, section 3.10). Asking for the same again changes nothing.
@@ -131,7 +151,24 @@ impl Leader {
         if let Some(transfer) = &mut self.transfer {
             transfer.told = false;
         }
+        self.nurse(replica, now);
         self.hears_majority(replica, now)
+    }
+
+    /// Snapshots on their way are resumed. A follower that is gone gets none, and the log need not
+    /// wait for it.
+    fn nurse(&mut self, replica: &Replica, now: Nanos) {
+        for id in (self.lacking | self.installing).iter() {
+            let progress = &mut self.progress[id.0 as usize];
+            if !replica.peers.contains(id) || now.saturating_since(progress.heard_at) > replica.election_timeout {
+                self.lacking = self.lacking.without(id);
+                if progress.transfer().is_some() {
+                    progress.fall_behind(replica.log.trimmed(), self.round + 1);
+                }
+            } else if let Some(transfer) = progress.transfer() {
+                transfer.on_heartbeat();
+            }
+        }
     }
 
     /// A leader that hears no majority leads nobody: clients should look elsewhere (thesis, section
@@ -140,7 +177,8 @@ impl Leader {
         let heard = |id: &NodeId| {
             *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.election_timeout
         };
-        quorum::is_majority(replica.voters.iter().filter(heard).collect(), replica.voters)
+        let members = &replica.members;
+        members.is_majority((members.voters | members.outgoing).iter().filter(heard).collect())
     }
 
     pub(super) fn deadline(&self) -> Nanos {
@@ -150,6 +188,7 @@ impl Leader {
     pub(super) fn flush(&mut self, replica: &mut Replica, out: &mut Outbox) {
         self.advance_commit(replica);
         self.replicate(replica, out);
+        self.send_snapshots(replica, out);
         self.probe(replica, out);
         self.hand_over(replica, out);
     }
@@ -163,20 +202,41 @@ impl Leader {
             return;
         }
         (self.moved, self.counted) = (false, own);
-        self.sorted.clear();
-        let matched = |id: NodeId| if id == replica.id { own } else { self.progress[id.0 as usize].matched() };
-        self.sorted.extend(replica.voters.iter().map(|id| matched(id).0));
-        let reached = Slot(quorum::reached_by_majority(&mut self.sorted));
+        let members = replica.members;
+        let mut reached = self.reached(replica, members.voters);
+        if !members.outgoing.is_empty() {
+            reached = reached.min(self.reached(replica, members.outgoing));
+        }
         if reached > replica.committed && replica.log.stamp(reached) == Some(replica.term) {
             replica.committed = reached;
         }
-        replica.may_trim(Slot(self.sorted[0]).min(replica.committed));
+        let slowest = members.all().iter().map(|id| self.matched(replica, id)).min();
+        replica.may_trim(slowest.unwrap_or(Slot::ZERO).min(replica.committed));
+    }
+
+    /// What a majority of `voters` holds durably.
+    fn reached(&mut self, replica: &Replica, voters: PeerSet) -> Slot {
+        let mut sorted = std::mem::take(&mut self.sorted);
+        sorted.clear();
+        sorted.extend(voters.iter().map(|id| self.matched(replica, id).0));
+        let reached = Slot(quorum::reached_by_majority(&mut sorted));
+        self.sorted = sorted;
+        reached
+    }
+
+    /// What a member holds durably, this node among them.
+    fn matched(&self, replica: &Replica, id: NodeId) -> Slot {
+        if id == replica.id { replica.journal.slot() } else { self.progress[id.0 as usize].matched() }
     }
 
     /// Sends each follower what it lacks, one transmit for all that lack the same next.
     fn replicate(&mut self, replica: &Replica, out: &mut Outbox) {
         let last = replica.log.last();
         while let Some(slot) = replica.peers.iter().filter_map(|id| self.progress[id.0 as usize].next(last)).min() {
+            let (Some(entry), Some(prev_term)) = (replica.log.get(slot), replica.log.stamp(slot - 1)) else {
+                self.fall_behind(replica, slot);
+                continue;
+            };
             let mut to = PeerSet::EMPTY;
             for id in replica.peers.iter() {
                 let progress = &mut self.progress[id.0 as usize];
@@ -185,7 +245,6 @@ impl Leader {
                     to = to.with(id);
                 }
             }
-            let (Some(entry), Some(prev_term)) = (replica.log.get(slot), replica.log.stamp(slot - 1)) else { continue };
             let append = Append {
                 term: replica.term,
                 slot,
@@ -193,9 +252,48 @@ impl Leader {
                 prev_term,
                 commit: replica.committed,
                 trim: replica.trim(),
-                noop: entry.noop,
+                kind: entry.kind,
             };
             out.transmit(Recipients::Peers(to), replica.head(Message::Append(append)), entry.body.clone());
+        }
+    }
+
+    /// `slot` comes next for some, and was let go.
+    fn fall_behind(&mut self, replica: &Replica, slot: Slot) {
+        for id in replica.peers.iter() {
+            let progress = &mut self.progress[id.0 as usize];
+            if progress.next(replica.log.last()) == Some(slot) {
+                progress.fall_behind(replica.log.trimmed(), self.round + 1);
+                self.due = self.due.with(id);
+            }
+        }
+    }
+
+    /// Sends those that lack what was let go the last snapshot, if it reaches to the log, a few parts
+    /// at a time. What follows it is kept for as long as they answer.
+    fn send_snapshots(&mut self, replica: &mut Replica, out: &mut Outbox) {
+        if (self.lacking | self.installing).is_empty() {
+            return;
+        }
+        let recent = replica.snapshots.last.as_ref().filter(|snapshot| snapshot.slot >= replica.log.trimmed());
+        if let Some(snapshot) = recent {
+            for id in std::mem::take(&mut self.lacking).iter() {
+                self.progress[id.0 as usize].install(snapshot.clone());
+                self.installing = self.installing.with(id);
+            }
+        }
+        for id in self.installing.iter() {
+            let Some(transfer) = self.progress[id.0 as usize].transfer() else {
+                self.installing = self.installing.without(id);
+                continue;
+            };
+            let Snapshot { slot, stamp, ref body } = transfer.snapshot;
+            let total = body.len() as u64;
+            replica.snapshots.wanted = Some(replica.snapshots.wanted.map_or(slot, |wanted| wanted.min(slot)));
+            while let Some((offset, body)) = transfer.next(replica.chunk) {
+                let chunk = Chunk { term: replica.term, slot, stamp, offset, total };
+                out.transmit(Recipients::One(id), replica.head(Message::Chunk(chunk)), body);
+            }
         }
     }
 
@@ -206,8 +304,10 @@ impl Leader {
         }
         self.round += 1;
         while let Some(first) = self.due.iter().next() {
-            let prev = self.progress[first.0 as usize].probe_at();
-            let to: PeerSet = self.due.iter().filter(|id| self.progress[id.0 as usize].probe_at() == prev).collect();
+            let (trimmed, round) = (replica.log.trimmed(), self.round);
+            let prev = self.progress[first.0 as usize].probe_at(trimmed, round);
+            let same = |id: &NodeId| self.progress[id.0 as usize].probe_at(trimmed, round) == prev;
+            let to: PeerSet = self.due.iter().filter(same).collect();
             self.due = to.iter().fold(self.due, PeerSet::without);
             let Some(prev_term) = replica.log.stamp(prev) else { continue };
             let probe = Probe {
@@ -236,7 +336,7 @@ impl Leader {
 
 /// The record goes out now and the append in the same turn's flush: the leader's disk works
 /// while its followers' do (thesis, section 10.2.1).
-fn write(replica: &mut Replica, noop: bool, body: &Payload, out: &mut Outbox) {
+fn write(replica: &mut Replica, kind: DeliveryKind, body: &Payload, out: &mut Outbox) {
     let append = Append {
         term: replica.term,
         slot: replica.log.last() + 1,
@@ -244,9 +344,9 @@ fn write(replica: &mut Replica, noop: bool, body: &Payload, out: &mut Outbox) {
         prev_term: replica.log.last_stamp(),
         commit: replica.committed,
         trim: replica.trim(),
-        noop,
+        kind,
     };
     let mut head = replica.head(Message::Append(append));
     head.body_len = body.len() as u32;
-    replica.write(Entry { stamp: replica.term, noop, body: body.clone() }, head, out);
+    replica.write(Entry { stamp: replica.term, kind, body: body.clone() }, head, out);
 }

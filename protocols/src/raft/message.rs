@@ -1,8 +1,10 @@
 //! What Raft's nodes say to each other, and how it lies in a head's six words.
 
-use std::fmt;
-
+use super::membership::Members;
+use crate::io::DeliveryKind;
 use crate::wire::{Frame, Head, Malformed, Slot};
+
+mod text;
 
 /// A message of Raft, read from a frame. The batch of an [`Append`] stays in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub enum Message {
     Accept(Accept),
     /// A follower's log does not match where the leader thought that it would.
     Reject(Reject),
+    /// `InstallSnapshot`: bytes of a snapshot, in the frame.
+    Chunk(Chunk),
+    /// How much of a snapshot has arrived.
+    Received(Received),
     /// Would you vote for me? Asked without raising any term.
     PreVote(Candidacy),
     /// Vote for me.
@@ -56,8 +62,8 @@ pub struct Append {
     pub commit: Slot,
     /// Every voter holds everything up to here, durably and committed.
     pub trim: Slot,
-    /// Whether the slot opens a term, and holds no client's batch.
-    pub noop: bool,
+    /// What is in the slot.
+    pub kind: DeliveryKind,
 }
 
 /// The leader is there, and asks whether the follower's log reaches `prev` and matches there.
@@ -107,6 +113,33 @@ pub struct Reject {
     pub round: u64,
 }
 
+/// A part of the leader's snapshot, for a follower that lacks what the leader has let go (thesis,
+/// chapter 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The leader's term.
+    pub term: u64,
+    /// The last slot in the snapshot.
+    pub slot: Slot,
+    /// The term of that slot.
+    pub stamp: u64,
+    /// Where in the snapshot the frame's bytes belong.
+    pub offset: u64,
+    /// The snapshot's bytes.
+    pub total: u64,
+}
+
+/// The follower has this much of a snapshot, without gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The leader's term.
+    pub term: u64,
+    /// The snapshot's last slot.
+    pub slot: Slot,
+    /// Its bytes up to here have arrived.
+    pub offset: u64,
+}
+
 /// Why a candidate should win: the end of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidacy {
@@ -122,6 +155,9 @@ pub struct Candidacy {
 
 /// The kind of a record of term and vote. `words`: the term; the node voted for, or [`NO_VOTE`].
 pub const HARD_STATE: u8 = 11;
+/// The kind of a record of a snapshot. `words`: its slot, that slot's term, and, so that the records
+/// before it may go, the current term and vote. The body: the membership, and the state machine.
+pub const SNAPSHOT: u8 = 12;
 /// In a record of term and vote: no vote was given in that term.
 pub const NO_VOTE: u64 = u64::MAX;
 
@@ -135,15 +171,29 @@ const VOTE: u8 = 7;
 const GRANT: u8 = 8;
 const TIMEOUT_NOW: u8 = 9;
 const STALE: u8 = 10;
+const CHUNK: u8 = 13;
+const RECEIVED: u8 = 14;
 
 /// On an append: the slot is a no-op.
 const NOOP: u8 = 1;
+/// On an append: the slot is a membership.
+const CONFIG: u8 = 2;
 /// On a vote: the leader asked for it.
 const TRANSFER: u8 = 1;
 
 /// Terms, slots and rounds stay below this. No cluster lives to count so far, so a larger number is
 /// a broken peer's, and no sum of two can overflow.
 const LIMIT: u64 = 1 << 62;
+
+impl Append {
+    fn flags(&self) -> u8 {
+        match self.kind {
+            DeliveryKind::Noop => NOOP,
+            DeliveryKind::Config => CONFIG,
+            DeliveryKind::Batch | DeliveryKind::Snapshot => 0,
+        }
+    }
+}
 
 impl Message {
     /// Reads a frame, and checks all that can be checked without knowing the receiver's state.
@@ -169,7 +219,11 @@ impl Message {
                 prev_term: words[3],
                 commit: slot(4),
                 trim: slot(5),
-                noop: flag,
+                kind: match head.flags {
+                    0 => DeliveryKind::Batch,
+                    NOOP => DeliveryKind::Noop,
+                    _ => DeliveryKind::Config,
+                },
             }),
             PROBE => Self::Probe(Probe {
                 term,
@@ -188,6 +242,8 @@ impl Message {
                 hint_first: slot(4),
                 round: words[5],
             }),
+            CHUNK => Self::Chunk(Chunk { term, slot: slot(1), stamp: words[2], offset: words[3], total: words[4] }),
+            RECEIVED => Self::Received(Received { term, slot: slot(1), offset: words[2] }),
             PRE_VOTE => Self::PreVote(candidacy),
             PRE_GRANT => Self::PreGrant { term },
             VOTE => Self::Vote(candidacy),
@@ -200,18 +256,23 @@ impl Message {
 
     fn check(&self, frame: &Frame) -> Result<(), &'static str> {
         let head = &frame.head;
-        let flags = u8::from(matches!(head.kind, APPEND | VOTE));
+        let flags = match head.kind {
+            APPEND => [0, NOOP, CONFIG].as_slice(),
+            VOTE => &[0, TRANSFER],
+            _ => &[0],
+        };
         let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
         reject(head.words.iter().any(|&word| word >= LIMIT), "a number beyond reach")?;
         reject(head.words[0] == 0, "no term is zero")?;
-        reject(head.flags & !flags != 0, "unknown flags")?;
+        reject(!flags.contains(&head.flags), "unknown flags")?;
         reject(head.body_len as usize != frame.body.len(), "the body is not as long as the head says")?;
-        reject(head.kind != APPEND && head.body_len > 0, "a body where none belongs")?;
+        reject(!matches!(head.kind, APPEND | CHUNK) && head.body_len > 0, "a body where none belongs")?;
         match *self {
             Self::Append(append) => {
                 reject(append.slot == Slot::ZERO, "slot zero cannot be written")?;
                 reject(append.entry_term == 0, "only slot zero is of term zero")?;
-                reject(append.noop && head.body_len > 0, "a no-op with a body")?;
+                reject(append.kind == DeliveryKind::Noop && head.body_len > 0, "a no-op with a body")?;
+                reject(append.kind == DeliveryKind::Config && Members::read(&frame.body).is_none(), "no membership")?;
                 reject(append.entry_term > append.term, "a slot of a later term than its leader's")?;
                 reject(append.prev_term > append.entry_term, "terms fall along the log")?;
                 reject((append.slot == Slot(1)) != (append.prev_term == 0), "only slot zero is of term zero")
@@ -225,6 +286,15 @@ impl Message {
                 reject(refusal.hint >= refusal.prev, "a hint past what was refused")?;
                 reject(refusal.hint_first > refusal.hint, "a term that starts after its slot")
             }
+            Self::Chunk(chunk) => {
+                let len = u64::from(head.body_len);
+                let members = || frame.body.slice(0, frame.body.len().min(Members::BYTES));
+                reject(chunk.slot == Slot::ZERO || chunk.stamp == 0, "a snapshot of nothing")?;
+                reject(chunk.stamp > chunk.term, "a slot of a later term than its leader's")?;
+                reject(chunk.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
+                reject(len == 0 || chunk.offset + len > chunk.total, "a part past the end")?;
+                reject(chunk.offset == 0 && Members::read(&members()).is_none(), "no membership")
+            }
             Self::PreVote(candidacy) | Self::Vote(candidacy) => {
                 reject(candidacy.last_term >= candidacy.term, "a log of the term it campaigns for")
             }
@@ -234,20 +304,21 @@ impl Message {
 
     /// The head that says it; group, sender and body's length are the caller's to fill in.
     pub fn head(&self) -> Head {
-        let (kind, flag, words) = match *self {
-            Self::Append(a) => (APPEND, a.noop, [a.term, a.slot.0, a.entry_term, a.prev_term, a.commit.0, a.trim.0]),
-            Self::Probe(p) => (PROBE, false, [p.term, p.prev.0, p.prev_term, p.commit.0, p.trim.0, p.round]),
-            Self::Accept(a) => (ACCEPT, false, [a.term, a.durable.0, a.received.0, a.round, 0, 0]),
-            Self::Reject(r) => (REJECT, false, [r.term, r.prev.0, r.hint.0, r.hint_term, r.hint_first.0, r.round]),
-            Self::PreVote(c) => (PRE_VOTE, false, [c.term, c.last.0, c.last_term, 0, 0, 0]),
-            Self::PreGrant { term } => (PRE_GRANT, false, [term, 0, 0, 0, 0, 0]),
-            Self::Vote(c) => (VOTE, c.transfer, [c.term, c.last.0, c.last_term, 0, 0, 0]),
-            Self::Grant { term } => (GRANT, false, [term, 0, 0, 0, 0, 0]),
-            Self::TimeoutNow { term } => (TIMEOUT_NOW, false, [term, 0, 0, 0, 0, 0]),
-            Self::Stale { term } => (STALE, false, [term, 0, 0, 0, 0, 0]),
+        let (kind, flags, words) = match *self {
+            Self::Append(a) => (APPEND, a.flags(), [a.term, a.slot.0, a.entry_term, a.prev_term, a.commit.0, a.trim.0]),
+            Self::Probe(p) => (PROBE, 0, [p.term, p.prev.0, p.prev_term, p.commit.0, p.trim.0, p.round]),
+            Self::Accept(a) => (ACCEPT, 0, [a.term, a.durable.0, a.received.0, a.round, 0, 0]),
+            Self::Reject(r) => (REJECT, 0, [r.term, r.prev.0, r.hint.0, r.hint_term, r.hint_first.0, r.round]),
+            Self::Chunk(c) => (CHUNK, 0, [c.term, c.slot.0, c.stamp, c.offset, c.total, 0]),
+            Self::Received(r) => (RECEIVED, 0, [r.term, r.slot.0, r.offset, 0, 0, 0]),
+            Self::PreVote(c) => (PRE_VOTE, 0, [c.term, c.last.0, c.last_term, 0, 0, 0]),
+            Self::PreGrant { term } => (PRE_GRANT, 0, [term, 0, 0, 0, 0, 0]),
+            Self::Vote(c) => (VOTE, u8::from(c.transfer) * TRANSFER, [c.term, c.last.0, c.last_term, 0, 0, 0]),
+            Self::Grant { term } => (GRANT, 0, [term, 0, 0, 0, 0, 0]),
+            Self::TimeoutNow { term } => (TIMEOUT_NOW, 0, [term, 0, 0, 0, 0, 0]),
+            Self::Stale { term } => (STALE, 0, [term, 0, 0, 0, 0, 0]),
         };
-        const { assert!(NOOP == 1 && TRANSFER == 1) }
-        Head { kind, flags: u8::from(flag), words, ..Head::default() }
+        Head { kind, flags, words, ..Head::default() }
     }
 
     /// The term that it speaks of.
@@ -257,6 +328,8 @@ impl Message {
             | Self::Probe(Probe { term, .. })
             | Self::Accept(Accept { term, .. })
             | Self::Reject(Reject { term, .. })
+            | Self::Chunk(Chunk { term, .. })
+            | Self::Received(Received { term, .. })
             | Self::PreVote(Candidacy { term, .. })
             | Self::Vote(Candidacy { term, .. })
             | Self::PreGrant { term }
@@ -268,47 +341,7 @@ impl Message {
 
     /// Whether it is a request, which a node in a later term answers with that term.
     pub fn is_request(&self) -> bool {
-        matches!(self, Self::Append(_) | Self::Probe(_) | Self::PreVote(_) | Self::Vote(_))
-    }
-}
-
-/// One line, for traces and scripts.
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Append(a) => {
-                write!(
-                    f,
-                    "Append term={} slot={}@{} prev={}@{}",
-                    a.term,
-                    a.slot,
-                    a.entry_term,
-                    a.slot - 1,
-                    a.prev_term
-                )?;
-                write!(f, " commit={} trim={}{}", a.commit, a.trim, if a.noop { " noop" } else { "" })
-            }
-            Self::Probe(p) => {
-                write!(f, "Probe term={} prev={}@{} commit={}", p.term, p.prev, p.prev_term, p.commit)?;
-                write!(f, " trim={} round={}", p.trim, p.round)
-            }
-            Self::Accept(a) => {
-                write!(f, "Accept term={} durable={} received={} round={}", a.term, a.durable, a.received, a.round)
-            }
-            Self::Reject(r) => {
-                write!(f, "Reject term={} prev={} hint={}@{}", r.term, r.prev, r.hint, r.hint_term)?;
-                write!(f, " from={} round={}", r.hint_first, r.round)
-            }
-            Self::PreVote(c) => write!(f, "PreVote term={} last={}@{}", c.term, c.last, c.last_term),
-            Self::Vote(c) => {
-                let transfer = if c.transfer { " transfer" } else { "" };
-                write!(f, "Vote term={} last={}@{}{transfer}", c.term, c.last, c.last_term)
-            }
-            Self::PreGrant { term } => write!(f, "PreGrant term={term}"),
-            Self::Grant { term } => write!(f, "Grant term={term}"),
-            Self::TimeoutNow { term } => write!(f, "TimeoutNow term={term}"),
-            Self::Stale { term } => write!(f, "Stale term={term}"),
-        }
+        matches!(self, Self::Append(_) | Self::Probe(_) | Self::Chunk(_) | Self::PreVote(_) | Self::Vote(_))
     }
 }
 
@@ -333,11 +366,12 @@ mod tests {
                 prev_term: 4,
                 commit: Slot(3),
                 trim: Slot(2),
-                noop: true,
+                kind: DeliveryKind::Noop,
             }),
             Message::Probe(Probe { term, prev: slot, prev_term: 6, commit: Slot(4), trim: Slot(3), round: 9 }),
             Message::Accept(Accept { term, durable: Slot(4), received: slot, round: 8 }),
             Message::Reject(Reject { term, prev: slot, hint: Slot(4), hint_term: 3, hint_first: Slot(2), round: 1 }),
+            Message::Received(Received { term, slot, offset: 3 }),
             Message::PreVote(candidacy),
             Message::Vote(Candidacy { transfer: true, ..candidacy }),
             Message::PreGrant { term },

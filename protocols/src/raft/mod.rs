@@ -21,16 +21,18 @@ mod election;
 mod follower;
 mod journal;
 mod leader;
+pub mod membership;
 pub mod message;
 mod progress;
 mod replica;
+mod snapshot;
 
 use self::election::{Campaign, Stage};
 use self::follower::{Follower, contradicts};
 use self::leader::Leader;
-use self::message::{Append, Message, Probe};
+use self::message::{Append, Chunk, Message, Probe};
 use self::replica::Replica;
-use crate::io::{Config, Input, Outbox, Protocol, Record};
+use crate::io::{Config, Input, Outbox, Protocol, Record, Snapshot};
 use crate::log::SlotLog;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
 
@@ -101,6 +103,11 @@ impl Raft {
         &self.replica.log
     }
 
+    /// The last snapshot that it took or was given; its body begins with the membership.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.replica.snapshots.last.as_ref()
+    }
+
     fn on_frame(&mut self, now: Nanos, frame: &Frame, out: &mut Outbox) -> Result<(), Malformed> {
         let from = frame.head.from;
         let malformed = |what| Malformed { kind: frame.head.kind, what };
@@ -126,6 +133,12 @@ impl Raft {
             Message::Reject(reject) => {
                 if let Some(leader) = self.state.leads(reject.term == self.replica.term) {
                     leader.on_reject(&self.replica, now, from, &reject).map_err(malformed)?;
+                }
+            }
+            Message::Chunk(chunk) => self.on_chunk(now, &chunk, frame, out).map_err(malformed)?,
+            Message::Received(received) => {
+                if let Some(leader) = self.state.leads(received.term == self.replica.term) {
+                    leader.on_received(now, from, &received).map_err(malformed)?;
                 }
             }
             Message::PreVote(candidacy) => self.on_pre_vote(now, from, &candidacy, out),
@@ -157,6 +170,16 @@ impl Raft {
         }
         let (follower, replica) = self.follow(now, probe.term, from, out);
         follower.on_probe(replica, probe);
+        Ok(())
+    }
+
+    fn on_chunk(&mut self, now: Nanos, chunk: &Chunk, frame: &Frame, out: &mut Outbox) -> Result<(), &'static str> {
+        let settled = self.may_follow(chunk.term, frame.head.from)?;
+        if contradicts(&self.replica, settled, chunk.slot, chunk.stamp) {
+            return Err("contradicts a settled slot");
+        }
+        let (follower, replica) = self.follow(now, chunk.term, frame.head.from, out);
+        follower.on_chunk(replica, chunk, frame, out);
         Ok(())
     }
 
@@ -255,6 +278,7 @@ impl Protocol for Raft {
             (Input::Submit(body), State::Leader(leader)) => leader.on_submit(&mut self.replica, body, out),
             (Input::Durable(lsn), _) => self.replica.journal.on_durable(lsn),
             (Input::Timeout, _) => self.on_timeout(now),
+            (Input::Snapshot { slot, body }, _) => self.replica.take_snapshot(slot, body, out),
             (Input::Transfer(target), State::Leader(leader)) => leader.on_transfer(&self.replica, now, target),
             (Input::Submit(_) | Input::Transfer(_), _) => {}
         }
@@ -263,6 +287,7 @@ impl Protocol for Raft {
 
     fn flush(&mut self, now: Nanos, out: &mut Outbox) {
         self.flush_campaign(now, out);
+        self.replica.snapshots.wanted = None;
         match &mut self.state {
             State::Follower(follower) => follower.flush(&self.replica, out),
             State::Campaign(_) => {}
@@ -285,5 +310,9 @@ impl Protocol for Raft {
             State::Campaign(_) => None,
             State::Leader(_) => Some(self.replica.id),
         }
+    }
+
+    fn wants_snapshot(&self) -> bool {
+        matches!(&self.state, State::Leader(leader) if leader.wants_snapshot(&self.replica))
     }
 }

@@ -1,6 +1,8 @@
 //! What a leader knows of one follower: how far it matches, and what is on its way there.
 
-use super::message::{Accept, Reject};
+use super::message::{Accept, Received, Reject};
+use super::snapshot::Transfer;
+use crate::io::Snapshot;
 use crate::log::SlotLog;
 use crate::window::Window;
 use crate::wire::{Nanos, Slot};
@@ -16,7 +18,7 @@ pub(super) struct Progress {
     pub(super) heard_at: Nanos,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Flow {
     /// Where the logs part is not known. One question is on its way, repeated with each heartbeat
     /// (frames get lost), and nothing else is sent.
@@ -28,6 +30,19 @@ enum Flow {
     },
     /// The logs match: slots stream, up to a window of them unacknowledged.
     Replicate,
+    /// What the follower lacks was let go: it is sent a snapshot.
+    Install(Transfer),
+}
+
+/// What a refusal leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing that the next heartbeat would not bring.
+    Wait,
+    /// A probe at once.
+    Probe,
+    /// The follower needs a snapshot.
+    Install,
 }
 
 impl Progress {
@@ -41,7 +56,7 @@ impl Progress {
     /// The slot to send next, if one may go.
     pub(super) fn next(&self, last: Slot) -> Option<Slot> {
         let next = self.window.next();
-        (self.flow == Flow::Replicate && next <= last && self.window.room() > 0).then_some(next)
+        (matches!(self.flow, Flow::Replicate) && next <= last && self.window.room() > 0).then_some(next)
     }
 
     /// That slot is on its way.
@@ -49,12 +64,26 @@ impl Progress {
         self.window.send();
     }
 
-    /// The slot that a probe asks about: while replicating the last one sent, so that a follower
-    /// which lost the end of the stream finds out from the next heartbeat.
-    pub(super) fn probe_at(&self) -> Slot {
-        match self.flow {
-            Flow::Probe { at, .. } => at.max(self.matched),
-            Flow::Replicate => self.window.next() - 1,
+    /// The next slot was let go. What the follower has is found out first: perhaps it is enough.
+    pub(super) fn fall_behind(&mut self, trimmed: Slot, round: u64) {
+        self.flow = Flow::Probe { at: trimmed, since: round };
+    }
+
+    /// The slot that a probe of `round` asks about: while replicating the last one sent, so that a
+    /// follower which lost the end of the stream finds out from the next heartbeat. It is one whose
+    /// term is still known.
+    pub(super) fn probe_at(&mut self, trimmed: Slot, round: u64) -> Slot {
+        match &mut self.flow {
+            Flow::Probe { at, .. } => {
+                *at = trimmed.max(*at);
+                self.matched.max(*at)
+            }
+            Flow::Replicate if self.window.next() > trimmed => self.window.next() - 1,
+            Flow::Replicate => {
+                self.fall_behind(trimmed, round);
+                trimmed
+            }
+            Flow::Install(_) => trimmed,
         }
     }
 
@@ -62,31 +91,63 @@ impl Progress {
         self.matched
     }
 
-    /// The follower's log matches. An answer to the probe, or to a later one, starts the stream.
+    /// The follower's log matches. An answer to the probe, or to a later one, starts the
+    /// stream, and so does a snapshot that has arrived.
     pub(super) fn on_accept(&mut self, accept: &Accept, depth: usize) {
         self.matched = self.matched.max(accept.durable);
         self.window.acknowledge(self.matched);
-        if let Flow::Probe { since, .. } = self.flow
-            && accept.round >= since
-        {
+        let resumes = match &self.flow {
+            Flow::Replicate => false,
+            Flow::Probe { since, .. } => accept.round >= *since,
+            Flow::Install(transfer) => accept.received >= transfer.snapshot.slot,
+        };
+        if resumes {
             self.flow = Flow::Replicate;
             self.window = Window::resume(depth, self.matched, accept.received + 1);
         }
     }
 
-    /// The follower's log does not match at `reject.prev`. Says whether to probe at once: not if the
-    /// question would be the same again, which is then left to the next heartbeat.
-    pub(super) fn on_reject(&mut self, reject: &Reject, log: &SlotLog, round: u64) -> bool {
+    /// The follower's log does not match at `reject.prev`. It is not probed at once if the question
+    /// would be the same again, which is then left to the next heartbeat.
+    pub(super) fn on_reject(&mut self, reject: &Reject, log: &SlotLog, round: u64) -> Then {
         let outdated = match self.flow {
             Flow::Probe { at, since } => reject.round < since || reject.prev != at,
             Flow::Replicate => reject.prev >= self.window.next(),
+            Flow::Install(_) => true,
         };
         if outdated || reject.prev <= self.matched {
-            return false;
+            return Then::Wait;
         }
-        let at = common(log, reject).max(log.trimmed()).max(self.matched);
-        let since = round + 1;
-        std::mem::replace(&mut self.flow, Flow::Probe { at, since }) == Flow::Replicate || at < reject.prev
+        let meet = common(log, reject);
+        let at = meet.max(log.trimmed()).max(self.matched);
+        let before = std::mem::replace(&mut self.flow, Flow::Probe { at, since: round + 1 });
+        if reject.hint.min(meet) < log.trimmed() {
+            Then::Install
+        } else if matches!(before, Flow::Replicate) || at < reject.prev {
+            Then::Probe
+        } else {
+            Then::Wait
+        }
+    }
+
+    /// Sends a snapshot from now on.
+    pub(super) fn install(&mut self, snapshot: Snapshot) {
+        self.flow = Flow::Install(Transfer::new(snapshot));
+    }
+
+    pub(super) fn transfer(&mut self) -> Option<&mut Transfer> {
+        if let Flow::Install(transfer) = &mut self.flow { Some(transfer) } else { None }
+    }
+
+    pub(super) fn on_received(&mut self, received: &Received) -> Result<(), &'static str> {
+        let Some(transfer) = self.transfer().filter(|transfer| transfer.snapshot.slot == received.slot) else {
+            return Ok(());
+        };
+        match usize::try_from(received.offset) {
+            Ok(offset) if offset <= transfer.snapshot.body.len() => transfer.on_received(offset),
+            _ => return Err("acknowledges bytes never sent"),
+        }
+        Ok(())
     }
 }
 
@@ -102,13 +163,14 @@ fn common(log: &SlotLog, reject: &Reject) -> Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::DeliveryKind;
     use crate::log::Entry;
     use crate::wire::Payload;
 
     fn log(stamps: &[u64]) -> SlotLog {
         let mut log = SlotLog::default();
         for &stamp in stamps {
-            log.append(Entry { stamp, noop: false, body: Payload::EMPTY });
+            log.append(Entry { stamp, kind: DeliveryKind::Batch, body: Payload::EMPTY });
         }
         log
     }
@@ -130,8 +192,8 @@ mod tests {
     fn only_the_answer_to_the_probe_starts_the_stream() {
         let log = log(&[1; 8]);
         let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
-        assert!(progress.on_reject(&reject(8, 5, 1, 1, 0), &log, 6));
-        assert_eq!((progress.probe_at(), progress.next(Slot(8))), (Slot(5), None));
+        assert_eq!(progress.on_reject(&reject(8, 5, 1, 1, 0), &log, 6), Then::Probe);
+        assert_eq!((progress.probe_at(Slot(0), 7), progress.next(Slot(8))), (Slot(5), None));
         let accept =
             |durable, received, round| Accept { term: 9, durable: Slot(durable), received: Slot(received), round };
         progress.on_accept(&accept(3, 3, 6), 4);
@@ -147,18 +209,32 @@ mod tests {
         progress.on_accept(&Accept { term: 9, durable: Slot(6), received: Slot(6), round: 0 }, 4);
         progress.on_accept(&Accept { term: 9, durable: Slot(4), received: Slot(4), round: 0 }, 4);
         assert_eq!(progress.matched(), Slot(6));
-        assert!(!progress.on_reject(&reject(5, 4, 1, 1, 0), &log, 0), "older than what is known");
-        assert!(progress.on_reject(&reject(8, 2, 1, 1, 0), &log, 0));
-        assert_eq!(progress.probe_at(), Slot(6));
+        let old = progress.on_reject(&reject(5, 4, 1, 1, 0), &log, 0);
+        assert_eq!(old, Then::Wait, "older than what is known");
+        assert_eq!(progress.on_reject(&reject(8, 2, 1, 1, 0), &log, 0), Then::Probe);
+        assert_eq!(progress.probe_at(Slot(0), 1), Slot(6));
     }
 
     #[test]
     fn the_same_question_waits_for_the_heartbeat() {
+        let log = log(&[1; 8]);
+        let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
+        assert_eq!(progress.on_reject(&reject(8, 6, 1, 1, 0), &log, 0), Then::Probe);
+        assert_eq!(progress.on_reject(&reject(6, 5, 1, 1, 0), &log, 0), Then::Wait, "an answer from before");
+    }
+
+    #[test]
+    fn what_was_let_go_comes_as_a_snapshot() {
         let mut log = log(&[1; 8]);
         log.trim_to(Slot(6));
         let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
-        assert!(progress.on_reject(&reject(8, 0, 0, 0, 0), &log, 0));
-        assert_eq!(progress.probe_at(), Slot(6));
-        assert!(!progress.on_reject(&reject(6, 0, 0, 0, 1), &log, 1), "what it lacks was let go: nothing helps");
+        assert_eq!(progress.on_reject(&reject(8, 0, 0, 0, 0), &log, 0), Then::Install);
+        assert_eq!(progress.probe_at(Slot(7), 1), Slot(7), "whose term is known, however far the log is trimmed");
+        progress.install(Snapshot { slot: Slot(6), stamp: 1, body: Payload::EMPTY });
+        let accept = |slot| Accept { term: 9, durable: Slot(slot), received: Slot(slot), round: 9 };
+        progress.on_accept(&accept(5), 4);
+        assert_eq!(progress.next(Slot(8)), None);
+        progress.on_accept(&accept(6), 4);
+        assert_eq!(progress.next(Slot(8)), Some(Slot(7)));
     }
 }

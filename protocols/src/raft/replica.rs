@@ -1,19 +1,25 @@
 //! What a node has in every role: its log, its term and vote, and its clock's next alarm.
 
 use super::journal::Journal;
-use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE};
-use crate::io::{Config, Delivery, Outbox, Record};
+use super::membership::{Members, Memberships};
+use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE, SNAPSHOT};
+use super::snapshot::Snapshots;
+use crate::io::{Config, Delivery, DeliveryKind, Outbox, Record};
 use crate::log::{Entry, SlotLog};
 use crate::prng::Prng;
-use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
+use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) id: NodeId,
     pub(super) group: u16,
-    pub(super) voters: PeerSet,
+    /// Who counts, and for what.
+    pub(super) members: Members,
+    /// Everyone but this node.
     pub(super) peers: PeerSet,
+    pub(super) memberships: Memberships,
     pub(super) window: usize,
+    pub(super) chunk: usize,
     pub(super) election_timeout: u64,
     pub(super) heartbeat: u64,
     prng: Prng,
@@ -21,9 +27,10 @@ pub(super) struct Replica {
     pub(super) voted_for: Option<NodeId>,
     pub(super) log: SlotLog,
     pub(super) journal: Journal,
+    pub(super) snapshots: Snapshots,
     pub(super) committed: Slot,
     pub(super) delivered: Slot,
-    /// Every voter holds everything up to here, durably and committed. A fact, so it outlives the
+    /// Every member holds everything up to here, durably and committed. A fact, so it outlives the
     /// leader that said so.
     trim: Slot,
     /// When a follower or candidate loses patience. Zero in a fresh node, whose first timeout arms it.
@@ -36,12 +43,15 @@ impl Replica {
     pub(super) fn new(config: &Config, seed: u64) -> Self {
         assert!(config.voters.contains(config.id), "a node that does not vote has no part in this yet");
         assert!(config.window > 0, "a window of zero lets nothing through");
+        let members = Members::of(config.voters);
         Self {
             id: config.id,
             group: config.group,
-            voters: config.voters,
+            members,
             peers: config.peers(),
+            memberships: Memberships::new(Slot::ZERO, members),
             window: config.window,
+            chunk: config.chunk.max(Members::BYTES),
             election_timeout: config.election_timeout.0.max(1),
             heartbeat: config.heartbeat.0.max(1),
             prng: Prng::new(seed),
@@ -49,6 +59,7 @@ impl Replica {
             voted_for: None,
             log: SlotLog::default(),
             journal: Journal::default(),
+            snapshots: Snapshots::default(),
             committed: Slot::ZERO,
             delivered: Slot::ZERO,
             trim: Slot::ZERO,
@@ -58,16 +69,20 @@ impl Replica {
     }
 
     /// Takes a record of this node's own journal back, after those before it. A slot's record overrules
-    /// all earlier ones of that slot and after it, as the write that it stands for did.
+    /// all earlier ones of that slot and after it, as the write that it stands for did; unless it is
+    /// the slot that stands there already, written down again behind a snapshot.
     pub(super) fn replay(&mut self, record: &Record) -> Result<(), Malformed> {
         let malformed = |what| Malformed { kind: record.head.kind, what };
-        if record.lsn != self.journal.last() + 1 {
+        let begins = self.journal.last() == Lsn::ZERO && record.head.kind == SNAPSHOT;
+        if record.lsn != self.journal.last() + 1 && !begins {
             return Err(malformed("a gap in the journal"));
+        }
+        if record.head.kind == SNAPSHOT {
+            return self.replay_snapshot(record).ok_or(malformed("no snapshot"));
         }
         if record.head.kind == HARD_STATE {
             let [term, vote, ..] = record.head.words;
-            self.term = term;
-            self.voted_for = u32::try_from(vote).ok().map(NodeId);
+            self.take_hard_state(term, vote);
             self.journal.replay(record.lsn, self.log.last());
             return Ok(());
         }
@@ -76,10 +91,22 @@ impl Replica {
         if append.slot > self.log.last() + 1 || append.slot <= self.log.trimmed() {
             return Err(malformed("a slot out of order"));
         }
-        self.log.truncate_after(append.slot - 1);
-        let slot = self.log.append(Entry { stamp: append.entry_term, noop: append.noop, body: frame.body });
-        self.journal.replay(record.lsn, slot);
+        if self.log.stamp(append.slot) != Some(append.entry_term) {
+            self.truncate_after(append.slot - 1);
+            self.append(Entry { stamp: append.entry_term, kind: append.kind, body: frame.body });
+        }
+        self.journal.replay(record.lsn, self.log.last());
         Ok(())
+    }
+
+    pub(super) fn take_hard_state(&mut self, term: u64, vote: u64) {
+        self.term = term;
+        self.voted_for = u32::try_from(vote).ok().map(NodeId);
+    }
+
+    /// The vote of this term as a record holds it.
+    pub(super) fn vote_word(&self) -> u64 {
+        self.voted_for.map_or(NO_VOTE, |id| u64::from(id.0))
     }
 
     /// Draws a new election timeout from `[t, 2t)`: split votes are rare because the draws differ
@@ -92,8 +119,7 @@ impl Replica {
     /// Takes on a term, and in it a vote, and records both as one.
     pub(super) fn enter_term(&mut self, term: u64, vote: Option<NodeId>, out: &mut Outbox) {
         (self.term, self.voted_for, self.vote_due) = (term, vote, false);
-        let vote = vote.map_or(NO_VOTE, |id| u64::from(id.0));
-        let words = [term, vote, 0, 0, 0, 0];
+        let words = [term, self.vote_word(), 0, 0, 0, 0];
         let head = Head { kind: HARD_STATE, group: self.group, from: self.id, words, ..Head::default() };
         self.journal.record_hard_state(head, out);
     }
@@ -106,9 +132,26 @@ impl Replica {
     /// Appends an entry and records it under the head that it has on the wire.
     pub(super) fn write(&mut self, entry: Entry, head: Head, out: &mut Outbox) -> Slot {
         let body = entry.body.clone();
-        let slot = self.log.append(entry);
+        let slot = self.append(entry);
         self.journal.record_slot(slot, head, body, out);
         slot
+    }
+
+    /// A membership counts as soon as it is in the log (paper, section 6).
+    fn append(&mut self, entry: Entry) -> Slot {
+        let members = (entry.kind == DeliveryKind::Config).then(|| Members::read(&entry.body)).flatten();
+        let slot = self.log.append(entry);
+        if let Some(members) = members {
+            self.memberships.write(slot, members);
+            self.adopt_members();
+        }
+        slot
+    }
+
+    /// Goes by the membership that counts now.
+    pub(super) fn adopt_members(&mut self) {
+        self.members = self.memberships.current();
+        self.peers = self.members.all().without(self.id);
     }
 
     /// Drops what a newer leader has overruled. The record of what takes its place says so to
@@ -116,6 +159,10 @@ impl Replica {
     pub(super) fn truncate_after(&mut self, slot: Slot) {
         self.log.truncate_after(slot);
         self.journal.truncate_after(slot);
+        if self.memberships.slot() > slot {
+            self.memberships.truncate_after(slot);
+            self.adopt_members();
+        }
     }
 
     pub(super) fn head(&self, message: Message) -> Head {
@@ -126,7 +173,7 @@ impl Replica {
         out.transmit(to, self.head(message), Payload::EMPTY);
     }
 
-    /// Every voter holds everything up to `slot`, durably and committed.
+    /// Every member holds everything up to `slot`, durably and committed.
     pub(super) fn may_trim(&mut self, slot: Slot) {
         self.trim = self.trim.max(slot);
     }
@@ -139,12 +186,7 @@ impl Replica {
     pub(super) fn flush(&mut self, out: &mut Outbox) {
         self.answer_vote(out);
         self.deliver(out);
-        // This stands in for snapshots. What every voter holds durably and committed, no voter will
-        // ever ask for again, and no leader will ever overwrite; so it may go. It is safe only while
-        // no node loses its memory: one that comes back blank under its old id must be sent a
-        // snapshot, or never be let in. The price until then: a voter that is down keeps every
-        // other's log from being trimmed.
-        self.log.trim_to(self.trim.min(self.delivered).min(self.journal.slot()));
+        self.trim_log(out);
     }
 
     /// A vote is a promise, and must survive a crash before anyone counts on it (paper, section 5.2).
@@ -159,10 +201,13 @@ impl Replica {
     }
 
     fn deliver(&mut self, out: &mut Outbox) {
+        if self.delivered < self.log.trimmed() && !self.deliver_snapshot(out) {
+            return;
+        }
         while self.delivered < self.committed {
             let slot = self.delivered + 1;
             let Some(entry) = self.log.get(slot) else { return };
-            out.deliveries.push(Delivery { slot, body: entry.body.clone() });
+            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
             self.delivered = slot;
         }
     }

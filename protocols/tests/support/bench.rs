@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use quorumbench_protocols::raft::message::{Accept, Append, Candidacy, Message, Probe};
 use quorumbench_protocols::raft::{Raft, Role};
-use quorumbench_protocols::{Config, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Protocol, Record, Slot, Transmit};
+use quorumbench_protocols::{
+    Config, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Protocol, Record, Slot, Transmit,
+};
 
 pub const MS: u64 = 1_000_000;
 
@@ -40,7 +42,7 @@ impl Bench {
         let (slot, commit, trim) = (Slot(slot), Slot(commit), Slot(0));
         self.hear_with(
             1,
-            Message::Append(Append { term, slot, entry_term, prev_term, commit, trim, noop: false }),
+            Message::Append(Append { term, slot, entry_term, prev_term, commit, trim, kind: DeliveryKind::Batch }),
             "x",
         );
     }

@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{
-    Config, Delivery, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot,
+    Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record,
+    Slot,
 };
 
 /// A protocol that can tell a reader what it says and where it stands.
@@ -38,7 +40,7 @@ impl Subject for Raft {
         let mut text = format!("{}, committed {}, log {}", self.standing(), self.committed(), log.trimmed());
         for slot in log.trimmed().0 + 1..=log.last().0 {
             let entry = log.get(Slot(slot)).expect("between trimmed and last");
-            let body = if entry.noop { "-".into() } else { read(&entry.body) };
+            let body = if entry.kind == DeliveryKind::Noop { "-".into() } else { read(&entry.body) };
             write!(text, " | {slot}@{} {body}", entry.stamp).expect("a String takes all");
         }
         text
@@ -86,6 +88,7 @@ pub enum Event {
     Durable(Lsn),
     Timeout,
     Transfer(NodeId),
+    Snapshot(Slot, Payload),
 }
 
 impl Event {
@@ -96,16 +99,36 @@ impl Event {
             Self::Durable(lsn) => Input::Durable(*lsn),
             Self::Timeout => Input::Timeout,
             Self::Transfer(target) => Input::Transfer(*target),
+            Self::Snapshot(slot, body) => Input::Snapshot { slot: *slot, body },
         }
     }
 }
 
 pub struct Node<P> {
     pub protocol: P,
+    /// What was delivered since the last snapshot, or since the start. The state machine is their
+    /// texts in a row.
     pub delivered: Vec<Delivery>,
+    /// Recorded and not durable.
     pub records: Vec<Record>,
+    /// Durable and not released.
+    pub journal: Vec<Record>,
+    /// All that ever was durable.
+    pub history: Vec<Record>,
+    vouched: Lsn,
+    config: Config,
     pub malformed: Vec<Malformed>,
     out: Outbox,
+}
+
+impl<P> Node<P> {
+    /// What was recorded is durable.
+    fn write(&mut self) -> Option<Event> {
+        self.history.extend(self.records.iter().cloned());
+        self.journal.append(&mut self.records);
+        let last = self.journal.last()?.lsn;
+        (std::mem::replace(&mut self.vouched, last) < last).then_some(Event::Durable(last))
+    }
 }
 
 pub struct Cluster<P> {
@@ -134,6 +157,10 @@ impl<P: Subject> Cluster<P> {
                 protocol: P::new(&config, u64::from(id)),
                 delivered: Vec::new(),
                 records: Vec::new(),
+                journal: Vec::new(),
+                history: Vec::new(),
+                vouched: Lsn::ZERO,
+                config,
                 malformed: Vec::new(),
                 out: Outbox::default(),
             }
@@ -175,11 +202,9 @@ impl<P: Subject> Cluster<P> {
         let mut next = events.to_vec();
         while !next.is_empty() {
             self.one_turn(id, &next);
-            let durable = self.nodes[id.0 as usize].records.last().map(|record| Event::Durable(record.lsn));
             next.clear();
             if !self.slow_disks {
-                next.extend(durable);
-                self.nodes[id.0 as usize].records.clear();
+                next.extend(self.nodes[id.0 as usize].write());
             }
         }
     }
@@ -216,9 +241,24 @@ impl<P: Subject> Cluster<P> {
             }
         }
         for delivery in out.deliveries {
+            let node = &mut self.nodes[id.0 as usize];
             let body = if delivery.body.is_empty() { "-".into() } else { read(&delivery.body) };
-            self.say(format_args!("{id} delivers {} {body}", delivery.slot));
-            self.nodes[id.0 as usize].delivered.push(delivery);
+            let what = match delivery.kind {
+                DeliveryKind::Snapshot => {
+                    node.delivered.clear();
+                    "the snapshot of "
+                }
+                DeliveryKind::Batch | DeliveryKind::Noop | DeliveryKind::Config => "",
+            };
+            let slot = delivery.slot;
+            node.delivered.push(delivery);
+            self.say(format_args!("{id} delivers {what}{slot} {body}"));
+        }
+        if let Some(lsn) = out.release {
+            let journal = &mut self.nodes[id.0 as usize].journal;
+            journal.retain(|record| record.lsn >= lsn);
+            let (slot, more) = (journal[0].head.words[0], journal.len() - 1);
+            self.say(format_args!("{id} keeps the record of the snapshot of {slot}, and {more} more"));
         }
     }
 
@@ -235,10 +275,29 @@ impl<P: Subject> Cluster<P> {
 
     /// Everything that a slow disk holds back becomes durable.
     pub fn sync(&mut self, id: u32) {
-        let records = std::mem::take(&mut self.nodes[id as usize].records);
-        if let Some(record) = records.last() {
-            self.turn(NodeId(id), &[Event::Durable(record.lsn)]);
+        if let Some(durable) = self.nodes[id as usize].write() {
+            self.turn(NodeId(id), &[durable]);
         }
+    }
+
+    /// A crash, and back again: what was not durable is lost, and so is what was on its way.
+    pub fn restart(&mut self, id: u32) {
+        let node = &mut self.nodes[id as usize];
+        node.records.clear();
+        node.delivered.clear();
+        node.out.clear();
+        node.vouched = node.journal.last().map_or(Lsn::ZERO, |record| record.lsn);
+        node.protocol = P::recover(&node.config, u64::from(id), &node.journal).expect("its own journal");
+        self.links.retain(|&(from, to), _| from.0 != id && to.0 != id);
+        self.turn(NodeId(id), &[Event::Timeout]);
+    }
+
+    /// The driver of `id` brings a snapshot of what was delivered.
+    pub fn snapshot(&mut self, id: u32) {
+        let delivered = &self.nodes[id as usize].delivered;
+        let slot = delivered.last().map_or(Slot::ZERO, |delivery| delivery.slot);
+        let text: Vec<_> = self.delivered(id).into_iter().filter(|text| !text.is_empty()).collect();
+        self.turn(NodeId(id), &[Event::Snapshot(slot, Bytes::from(text.join("+")).into())]);
     }
 
     /// What is on the links that `filter` picks arrives: per node all at once, in one turn.
@@ -337,5 +396,9 @@ impl<P: Subject> Cluster<P> {
 
 /// A batch as text.
 pub fn read(body: &Payload) -> String {
+    let members = (body.len() >= Members::BYTES).then(|| Members::read(&body.slice(0, Members::BYTES))).flatten();
+    if let Some(members) = members {
+        return format!("{members}{}", read(&body.slice(Members::BYTES, body.len() - Members::BYTES)));
+    }
     body.pieces().iter().map(|piece| String::from_utf8_lossy(piece)).collect()
 }

@@ -5,13 +5,15 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `cluster 3 window=4 slow-disks` | starts anew |
+//! | `cluster 3 window=4 chunk=24 slow-disks` | starts anew |
 //! | `timeout n0` | n0's deadline passes: for a leader a heartbeat, else an election timeout |
 //! | `wait 300ms` | time passes, and nobody notices |
 //! | `until n2` | time passes for all and everything arrives, until n2's deadline passes |
 //! | `run 500ms` | time passes for all and everything arrives |
 //! | `submit n0 bob tom` | a turn of n0 in which clients bring these batches |
 //! | `transfer n0 n2` | n0 is asked to hand leadership to n2 |
+//! | `snapshot n0` | n0's driver brings a snapshot of what was delivered |
+//! | `restart n0` | n0 crashes and comes back with what was durable |
 //! | `sync n1` | what n1 recorded is durable (with `slow-disks`) |
 //! | `deliver`, `deliver n1`, `deliver n0>n1` | what is on its way (to n1, from n0 to n1) arrives, each node's in one turn |
 //! | `settle` | deliveries until nothing is on its way |
@@ -114,9 +116,13 @@ impl<P: Subject> Script<P> {
 
 fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
     let replicas = words[0].parse().expect("how many replicas");
-    let window =
-        words.iter().find_map(|word| word.strip_prefix("window=")).map(|depth| depth.parse().expect("a depth"));
-    let mut cluster = Cluster::with(replicas, |config| config.window = window.unwrap_or(config.window));
+    let option = |name: &str| {
+        words.iter().find_map(|word| word.strip_prefix(name)).map(|number| number.parse().expect("a number"))
+    };
+    let mut cluster = Cluster::with(replicas, |config| {
+        config.window = option("window=").unwrap_or(config.window);
+        config.chunk = option("chunk=").unwrap_or(config.chunk);
+    });
     cluster.slow_disks = words.contains(&"slow-disks");
     cluster
 }
@@ -133,6 +139,8 @@ fn obey<P: Subject>(cluster: &mut Cluster<P>, command: &str, words: &[&str]) {
         "wait" => cluster.now += milliseconds(words[0]).0,
         "submit" => cluster.submit(node(words[0]), &words[1..]),
         "transfer" => cluster.turn(NodeId(node(words[0])), &[Event::Transfer(NodeId(node(words[1])))]),
+        "snapshot" => cluster.snapshot(node(words[0])),
+        "restart" => cluster.restart(node(words[0])),
         "sync" => cluster.sync(node(words[0])),
         "deliver" => {
             cluster.deliver(link(words.first().copied()));

@@ -8,8 +8,8 @@ use quorumbench_protocols::{Frame, Head, NodeId, Payload};
 use super::chunks::{self, Chunks};
 use super::line::Line;
 use super::newcomer::Newcomer;
-use crate::framing::{Framer, TooLong};
-use crate::peers::{self, Origin};
+use crate::framing::Framer;
+use crate::peers::{self, End, Origin};
 use crate::{Counters, Options};
 
 /// Frames in both directions.
@@ -21,15 +21,6 @@ pub(super) struct Connection {
     framer: Framer,
     /// The chunk that holds the beginning of a frame.
     rest: Option<BytesMut>,
-}
-
-/// Why a connection is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// The other end closed it, or the network broke it, or a newer one is there.
-    Lost,
-    /// The other end sent what is no frame of a peer.
-    Malformed,
 }
 
 /// Whether a connection may have more to read.
@@ -45,12 +36,6 @@ pub(super) enum More {
 
 /// Reads in one look: a peer that never stops must not keep the others waiting.
 const READS: usize = 4;
-
-impl From<TooLong> for End {
-    fn from(_: TooLong) -> Self {
-        Self::Malformed
-    }
-}
 
 impl Connection {
     pub(super) fn new(peer: NodeId, newcomer: Newcomer, max_body: usize) -> Self {
@@ -84,6 +69,9 @@ impl Connection {
             }
             let Some(mut chunk) = self.rest.take().or_else(|| chunks.take()) else { return Ok(More::WithAChunk) };
             let read = self.line.read(&mut chunk, counters);
+            if let Ok(Some(bytes)) = read {
+                counters.received_bytes += bytes as u64;
+            }
             let framed = self.frames(&mut chunk, inbox, counters);
             self.put_back(chunk, chunks)?;
             framed?;
@@ -114,9 +102,7 @@ impl Connection {
     fn frames(&mut self, chunk: &mut BytesMut, inbox: &mut Vec<Frame>, counters: &mut Counters) -> Result<(), End> {
         let first = inbox.len();
         let framed = self.framer.frames(chunk, inbox);
-        if !peers::admit(self.peer, inbox, first, counters) {
-            return Err(End::Malformed);
-        }
+        peers::admit(self.peer, inbox, first, counters)?;
         Ok(framed?)
     }
 

@@ -8,13 +8,14 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
-use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Transmit};
+use quorumbench_protocols::{Frame, Nanos, Transmit};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::dial::Dial;
+use crate::dial::Dials;
 use crate::hello::Hello;
-use crate::peers::{MOST_SILENT, Origin, Peers};
+use crate::peers::{ACCEPT_PAUSE_NS, End, MOST_SILENT, Origin, Peers, makes_room};
+use crate::pool::STARVED_NS;
 use crate::{Clock, Counters, Mesh, Options, Transport, Wait, socket};
 
 mod alarm;
@@ -25,7 +26,7 @@ mod newcomer;
 
 use alarm::Alarm;
 use chunks::Chunks;
-use connection::{Connection, End, More};
+use connection::{Connection, More};
 use newcomer::{Newcomer, Progress};
 
 /// One node of a run over TCP.
@@ -46,7 +47,7 @@ use newcomer::{Newcomer, Progress};
 /// ```
 ///
 /// Its counters know the reads, the writes, the rounds of polling and the settings of its timer as
-/// system calls; setting up a connection is not counted. A frame that was queued and then lost with
+/// system calls. A frame that was queued and then lost with
 /// its connection counts as sent and as dropped; what was in the kernel's hands nobody can know.
 #[derive(Debug)]
 pub struct TokioTcp {
@@ -60,10 +61,8 @@ pub struct TokioTcp {
 struct Node {
     clock: Clock,
     options: Options,
-    /// What this node says first on each connection.
-    hello: Head,
     peers: Peers,
-    dials: Vec<Dial>,
+    dials: Dials,
     listener: Option<TcpListener>,
     /// When to accept again, after the machine had nothing left to accept with.
     accept_from: Nanos,
@@ -81,17 +80,14 @@ struct Node {
 /// How many connections are accepted in one look: few enough that each newcomer's hello is looked for
 /// before [`MOST_SILENT`] others have come after it.
 const ACCEPTS: usize = MOST_SILENT / 4;
-/// How long nothing is accepted after accepting failed (too many open files, for one).
-const ACCEPT_PAUSE_NS: u64 = 10_000_000;
-/// How long to sleep at most while a connection waits for a chunk.
-const STARVED_NS: u64 = 500_000;
 
 impl TokioTcp {
     /// Takes the node's place in the run. Connections come up as [`recv`](Transport::recv) is called.
     ///
     /// # Errors
-    /// The machine's, or that the congestion control is unknown to it.
+    /// Those of [`Options::check`], or the machine's.
     pub fn join(mesh: Mesh) -> io::Result<Self> {
+        mesh.options.check()?;
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let node = {
             let _registers_here = runtime.enter();
@@ -120,7 +116,7 @@ impl Transport for TokioTcp {
         // have arrived too.
         let mut polled = false;
         runtime.block_on(poll_fn(|cx| {
-            let more = node.look(cx, inbox);
+            let more = node.look(cx, inbox)?;
             let now = node.clock.now();
             let done = inbox.len() > before || now >= deadline;
             if done && polled {
@@ -145,9 +141,7 @@ impl Transport for TokioTcp {
 
 impl Node {
     fn new(mesh: Mesh) -> io::Result<Self> {
-        let (hello, peers) = (Hello::head(&mesh), Peers::new(&mesh));
-        // Found out now and not with the first connection.
-        socket::open(([127, 0, 0, 1], 0).into(), &mesh.options.congestion)?;
+        let (peers, dials) = (Peers::new(&mesh), Dials::new(&mesh));
         let listener = mesh.listener.map(|listener| {
             socket::tune(&listener, &mesh.options.congestion)?;
             listener.set_nonblocking(true)?;
@@ -157,9 +151,8 @@ impl Node {
             clock: mesh.clock,
             chunks: Chunks::new(&mesh.options),
             options: mesh.options,
-            hello,
             peers,
-            dials: mesh.dial.into_iter().map(|(peer, address)| Dial::new(peer, address)).collect(),
+            dials,
             listener: listener.transpose()?,
             accept_from: Nanos::ZERO,
             newcomers: Vec::new(),
@@ -190,9 +183,9 @@ impl Node {
 
     /// Looks once at every socket and does what can be done. Whether there is more to do at once; if
     /// not, each socket has left its waker.
-    fn look(&mut self, cx: &mut Context<'_>, inbox: &mut Vec<Frame>) -> bool {
+    fn look(&mut self, cx: &mut Context<'_>, inbox: &mut Vec<Frame>) -> io::Result<bool> {
         let now = self.clock.now();
-        self.dial(now);
+        self.dial(now)?;
         let mut more = self.accept(cx, now);
         self.greet(cx, now);
         self.starved = false;
@@ -205,48 +198,45 @@ impl Node {
                 Err(end) => self.close(at, end),
             }
         }
-        more
+        Ok(more)
     }
 
     /// When something is to be done although no socket says so.
     fn due(&self, now: Nanos) -> Nanos {
-        let dials = self.dials.iter().map(Dial::due);
         let newcomers = self.newcomers.iter().map(Newcomer::until);
         let accept = (self.accept_from > now).then_some(self.accept_from);
         let chunk = self.starved.then(|| now + STARVED_NS);
-        dials.chain(newcomers).chain(accept).chain(chunk).min().unwrap_or(Nanos::NEVER)
+        newcomers.chain(accept).chain(chunk).fold(self.dials.due(), Nanos::min)
     }
 
-    fn dial(&mut self, now: Nanos) {
-        for dial in self.dials.iter_mut().filter(|dial| dial.due() <= now) {
-            match Newcomer::dial(dial, &self.options.congestion, now) {
-                Ok(newcomer) => {
-                    dial.started();
-                    self.newcomers.push(newcomer);
-                }
-                Err(_) => dial.failed(now),
+    fn dial(&mut self, now: Nanos) -> io::Result<()> {
+        while let Some((peer, address)) = self.dials.next(now) {
+            match Newcomer::dial(peer, address, &self.options.congestion, now)? {
+                Some(newcomer) => self.newcomers.push(newcomer),
+                None => self.dials.failed(peer, now),
             }
         }
+        Ok(())
     }
 
     /// Whether there may be more to accept.
     fn accept(&mut self, cx: &mut Context<'_>, now: Nanos) -> bool {
         let Some(listener) = self.listener.as_ref().filter(|_| self.accept_from <= now) else { return false };
         for _ in 0..ACCEPTS {
-            match listener.poll_accept(cx) {
-                Poll::Ready(Ok((stream, _))) => self.newcomers.push(Newcomer::accepted(stream, now)),
+            let stream = match listener.poll_accept(cx) {
+                Poll::Ready(Ok((stream, _))) => stream,
                 Poll::Ready(Err(_)) => {
                     self.accept_from = now + ACCEPT_PAUSE_NS;
                     return false;
                 }
                 Poll::Pending => return false,
-            }
-            let mut silent =
-                self.newcomers.iter().enumerate().filter(|(_, newcomer)| newcomer.origin() == Origin::Accepted);
-            if let (Some((oldest, _)), true) = (silent.next(), silent.count() >= MOST_SILENT) {
+            };
+            let silent = self.newcomers.iter().enumerate().filter(|(_, other)| other.origin() == Origin::Accepted);
+            if let Some(oldest) = makes_room(silent.map(|(at, other)| (other.until(), at))) {
                 self.newcomers.remove(oldest);
                 self.counters.strangers += 1;
             }
+            self.newcomers.push(Newcomer::accepted(stream, now));
         }
         true
     }
@@ -255,7 +245,7 @@ impl Node {
     fn greet(&mut self, cx: &mut Context<'_>, now: Nanos) {
         let mut at = 0;
         while at < self.newcomers.len() {
-            let progress = self.newcomers[at].look(cx, now, &self.peers, &self.hello, &mut self.counters);
+            let progress = self.newcomers[at].look(cx, now, &self.peers, &mut self.counters);
             if matches!(progress, Progress::Silent) {
                 at += 1;
                 continue;
@@ -269,7 +259,7 @@ impl Node {
             // A dialled node that is not there, or not yet, is no stranger.
             self.counters.strangers += u64::from(matches!(progress, Progress::Stranger) || origin == Origin::Accepted);
             if let Origin::Dialled(peer) = origin {
-                self.failed(peer, now);
+                self.dials.failed(peer, now);
             }
         }
     }
@@ -277,7 +267,7 @@ impl Node {
     /// From here on the newcomer is a peer.
     fn welcome(&mut self, newcomer: Newcomer, hello: Hello) {
         if let Origin::Dialled(peer) = newcomer.origin() {
-            self.dials.iter_mut().filter(|dial| dial.peer == peer).for_each(Dial::answered);
+            self.dials.answered(peer);
         }
         let connection = Connection::new(hello.id, newcomer, self.options.max_body);
         let free = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
@@ -292,19 +282,12 @@ impl Node {
 
     fn close(&mut self, at: usize, end: End) {
         let Some(connection) = self.connections[at].take() else { return };
-        match end {
-            End::Lost => {}
-            End::Malformed => self.counters.malformed += 1,
-        }
+        self.counters.malformed += u64::from(end == End::Malformed);
         self.counters.lost_connections += 1;
         self.peers.disconnect(connection.peer(), at);
         if let Origin::Dialled(peer) = connection.origin() {
-            self.failed(peer, self.clock.now());
+            self.dials.failed(peer, self.clock.now());
         }
         self.counters.dropped_frames += connection.close(&mut self.chunks) as u64;
-    }
-
-    fn failed(&mut self, peer: NodeId, now: Nanos) {
-        self.dials.iter_mut().filter(|dial| dial.peer == peer).for_each(|dial| dial.failed(now));
     }
 }

@@ -1,15 +1,13 @@
 //! A connection whose other end has not said who it is.
 
 use std::io;
-use std::net::TcpStream as StdTcpStream;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::task::{Context, Poll, ready};
 
-use quorumbench_protocols::{Head, Nanos};
-use rustix::io::Errno;
+use quorumbench_protocols::{Nanos, NodeId};
 use tokio::net::TcpStream;
 
 use super::line::Line;
-use crate::dial::Dial;
 use crate::hello::{Greeting, Hello};
 use crate::peers::{HELLO_PATIENCE_NS, Origin, Peers};
 use crate::{Counters, socket};
@@ -40,15 +38,11 @@ pub(super) enum Progress {
 }
 
 impl Newcomer {
-    /// Connects to the node, which may take a while yet.
-    pub(super) fn dial(dial: &Dial, congestion: &str, now: Nanos) -> io::Result<Self> {
-        let socket = socket::open(dial.address, congestion)?;
-        match rustix::net::connect(&socket, &dial.address) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(error) => return Err(error.into()),
-        }
+    /// Connects to the node, which may take a while yet, unless nobody can be there.
+    pub(super) fn dial(peer: NodeId, address: SocketAddr, congestion: &str, now: Nanos) -> io::Result<Option<Self>> {
+        let Some(socket) = socket::dial(address, congestion)? else { return Ok(None) };
         let stream = TcpStream::from_std(StdTcpStream::from(socket))?;
-        Ok(Self::new(stream, Origin::Dialled(dial.peer), now))
+        Ok(Some(Self::new(stream, Origin::Dialled(peer), now)))
     }
 
     /// Somebody has connected to this node.
@@ -67,10 +61,9 @@ impl Newcomer {
         cx: &mut Context<'_>,
         now: Nanos,
         peers: &Peers,
-        hello: &Head,
         counters: &mut Counters,
     ) -> Progress {
-        match self.greet(cx, peers, hello, counters) {
+        match self.greet(cx, peers, counters) {
             Poll::Ready(Ok(progress)) => progress,
             Poll::Ready(Err(_)) => Progress::Gone,
             Poll::Pending if now >= self.until => Progress::Gone,
@@ -92,33 +85,25 @@ impl Newcomer {
         self.line
     }
 
-    fn greet(
-        &mut self,
-        cx: &mut Context<'_>,
-        peers: &Peers,
-        hello: &Head,
-        counters: &mut Counters,
-    ) -> Poll<io::Result<Progress>> {
+    fn greet(&mut self, cx: &mut Context<'_>, peers: &Peers, counters: &mut Counters) -> Poll<io::Result<Progress>> {
         if !self.said && self.origin != Origin::Accepted {
             ready!(self.line.poll_connected(cx))?;
-            self.line.open(hello);
+            self.line.open(peers.hello());
             self.said = true;
         }
         self.line.poll_write(cx, counters)?;
         while self.greeting.missing() > 0 {
-            let mut bytes = [0; Head::BYTES];
-            // No further than the hello: what follows it belongs in a chunk.
-            let read = ready!(self.line.poll_read_some(cx, &mut bytes[..self.greeting.missing()], counters))?;
+            let read = ready!(self.line.poll_read_some(cx, self.greeting.room(), counters))?;
             if read == 0 {
                 return Poll::Ready(Ok(Progress::Gone));
             }
-            self.greeting.take(&bytes[..read]);
+            self.greeting.took(read);
         }
         let Some(theirs) = self.greeting.head().and_then(|first| peers.identify(first, self.origin)) else {
             return Poll::Ready(Ok(Progress::Stranger));
         };
         if !self.said {
-            self.line.open(hello);
+            self.line.open(peers.hello());
         }
         Poll::Ready(Ok(Progress::Known(theirs)))
     }

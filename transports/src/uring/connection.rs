@@ -6,20 +6,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bytes::BytesMut;
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload};
 use rustix::io::Errno;
-use zerocopy::FromBytes;
 
 use super::operation::{Op, Tag};
 use super::ring::{Buffers, Completion, Flight, Greeting, Received, Ring};
 use crate::framing::{Framer, TooLong};
+use crate::peers::{self, End, Origin};
 use crate::pool::Pool;
-use crate::{Counters, Options, hello};
+use crate::{Counters, Options};
 
 /// A connection from the first try to reach somebody until the kernel has let go of it.
 pub(super) struct Connection {
     pub(super) tag: Tag,
     pub(super) phase: Phase,
-    /// The entry in the list of whom to dial, if this side did.
-    pub(super) dialled: Option<usize>,
+    pub(super) origin: Origin,
     /// Whether the kernel watches for the connection to be made.
     pub(super) connecting: bool,
     /// Whether it waits for its turn to write.
@@ -41,15 +40,6 @@ pub(super) enum Phase {
     Closing,
 }
 
-/// Why a connection must be given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It is gone.
-    Lost,
-    /// What came is no frame, or not the peer's.
-    Malformed,
-}
-
 /// The receiving side, once it is known who is there.
 struct Inbound {
     peer: NodeId,
@@ -68,11 +58,11 @@ const FIRST_CHUNKS: usize = 2;
 const SMALL_RECEIVE: usize = 8;
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, tag: Tag, until: Nanos) -> Self {
+    pub(super) fn new(socket: OwnedFd, tag: Tag, origin: Origin, until: Nanos) -> Self {
         Self {
             tag,
             phase: Phase::Unidentified { until },
-            dialled: None,
+            origin,
             connecting: false,
             is_dirty: false,
             flight: Flight::new(tag),
@@ -80,6 +70,11 @@ impl Connection {
             inbound: None,
             socket,
         }
+    }
+
+    /// Queues this node's hello.
+    pub(super) fn open(&mut self, hello: &Head) {
+        self.flight.open(hello);
     }
 
     /// Queues a frame.
@@ -106,9 +101,16 @@ impl Connection {
     }
 
     /// Part of the hello has come: its head, if that was the last.
-    pub(super) fn greeted(&mut self, completion: &Completion) -> Result<Option<Head>, End> {
-        let bytes = self.greeting.landed(completion).map_err(|_| End::Lost)?;
-        Ok(bytes.map(|bytes| Head::read_from_bytes(bytes).expect("a head has 64 bytes")))
+    pub(super) fn greeted(&mut self, completion: &Completion) -> Result<Option<&Head>, End> {
+        self.greeting.landed(completion).map_err(|_| End::Lost)
+    }
+
+    /// When its time to say who is there is up, if it is not known and the other end has dialled.
+    pub(super) fn silent_until(&self) -> Option<Nanos> {
+        match self.phase {
+            Phase::Unidentified { until } if self.origin == Origin::Accepted => Some(until),
+            _ => None,
+        }
     }
 
     /// It is known who is there: from now on there are frames.
@@ -159,11 +161,7 @@ impl Connection {
         }
         let before = inbox.len();
         let outcome = inbound.take(completion, pool, inbox, counters);
-        let honest = |frame: &Frame| frame.head.from == inbound.peer && frame.head.kind != hello::KIND;
-        if let Some(at) = inbox[before..].iter().position(|frame| !honest(frame)) {
-            inbox.truncate(before + at);
-            return Err(End::Malformed);
-        }
+        peers::admit(inbound.peer, inbox, before, counters)?;
         outcome.map(|()| !inbound.buffers.is_receiving())
     }
 
@@ -197,9 +195,9 @@ impl Connection {
         self.flight.abandon()
     }
 
-    /// Whether it was ever established.
-    pub(super) fn was_peer(&self) -> bool {
-        self.inbound.is_some()
+    /// How many chunks it receives into.
+    pub(super) fn chunks(&self) -> usize {
+        self.inbound.as_ref().map_or(0, |inbound| inbound.buffers.offered() + usize::from(inbound.landing.is_some()))
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -243,29 +241,37 @@ impl Inbound {
         counters: &mut Counters,
     ) -> Result<(), TooLong> {
         // Where receives take only what they fill, a chunk that is done with is full.
+        let mut outcome = Ok(());
         if chunk.len() < (chunk.capacity() - chunk.len()) / (SMALL_RECEIVE - 1) {
-            let copied = self.copy(&chunk, pool, inbox)?;
+            let copied;
+            (copied, outcome) = self.copy(&chunk, pool, inbox);
             counters.copied_bytes += copied as u64;
             if copied == chunk.len() {
                 chunk.clear();
                 self.buffers.offer(chunk);
-                return Ok(());
+                return outcome;
             }
             let _ = chunk.split_to(copied);
         }
+        outcome = outcome.and_then(|()| self.frames(&mut chunk, inbox));
+        // Also when nothing more is taken from it: the pool counts on it.
+        pool.give(chunk);
+        outcome
+    }
+
+    /// Takes the frames of a chunk that nothing more comes into, and what it begins.
+    fn frames(&mut self, chunk: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
         if let Some(landing) = &mut self.landing {
             self.framer.turn_over(landing.split())?;
         }
-        self.framer.frames(&mut chunk, inbox)?;
-        self.framer.turn_over(chunk.split())?;
-        pool.give(chunk);
-        Ok(())
+        self.framer.frames(chunk, inbox)?;
+        self.framer.turn_over(chunk.split())
     }
 
     /// Copies `bytes` to the landing, and says how many of them: fewer if the pool is empty.
-    fn copy(&mut self, bytes: &[u8], pool: &mut Pool, inbox: &mut Vec<Frame>) -> Result<usize, TooLong> {
-        let mut copied = 0;
-        while copied < bytes.len() {
+    fn copy(&mut self, bytes: &[u8], pool: &mut Pool, inbox: &mut Vec<Frame>) -> (usize, Result<(), TooLong>) {
+        let (mut copied, mut outcome) = (0, Ok(()));
+        while copied < bytes.len() && outcome.is_ok() {
             let Some(landing) = &mut self.landing else {
                 self.landing = pool.take();
                 if self.landing.is_none() {
@@ -276,13 +282,13 @@ impl Inbound {
             let part = (bytes.len() - copied).min(landing.capacity() - landing.len());
             landing.extend_from_slice(&bytes[copied..copied + part]);
             copied += part;
-            self.framer.frames(landing, inbox)?;
+            outcome = self.framer.frames(landing, inbox);
             if landing.len() == landing.capacity() {
-                self.framer.turn_over(landing.split())?;
+                outcome = outcome.and_then(|()| self.framer.turn_over(landing.split()));
                 self.landing.take().into_iter().for_each(|full| pool.give(full));
             }
         }
-        Ok(copied)
+        (copied, outcome)
     }
 
     fn refill(&mut self, pool: &mut Pool) {
@@ -290,11 +296,5 @@ impl Inbound {
             let Some(chunk) = pool.take() else { break };
             self.buffers.offer(chunk);
         }
-    }
-}
-
-impl From<TooLong> for End {
-    fn from(_: TooLong) -> Self {
-        Self::Malformed
     }
 }

@@ -7,7 +7,7 @@
 //! for one completion more than there are writes.
 //!
 //! `ring` is the boundary to the kernel and the only file with `unsafe`; `connection` is one socket's
-//! life; `peers` is who is there; `dial` is whom to reach and when.
+//! life; `peers` is who is there.
 
 use std::fmt;
 use std::io;
@@ -15,20 +15,19 @@ use std::net::TcpListener;
 
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
 
-use crate::hello::Hello;
+use crate::dial::Dials;
+use crate::peers::{End, Peers};
 use crate::pool::Pool;
-use crate::{Clock, Counters, Mesh, Options, Transport, Wait};
+use crate::{Clock, Counters, Mesh, Options, Transport, Wait, socket};
 
 mod capabilities;
 mod connection;
-mod dial;
 mod operation;
 mod peers;
 mod ring;
 
 pub use capabilities::{Capabilities, Unavailable};
-use connection::{Connection, End, Phase};
-use dial::Dial;
+use connection::{Connection, Phase};
 use operation::{Op, Patience, Tag};
 use ring::Ring;
 
@@ -36,19 +35,15 @@ use ring::Ring;
 ///
 /// It belongs to the thread that made it: a ring serves one thread only, and is the faster for it.
 pub struct Uring {
-    id: NodeId,
-    run: u64,
-    hello: Head,
     clock: Clock,
     options: Options,
     capabilities: Capabilities,
     listener: Option<TcpListener>,
-    dials: Vec<Dial>,
-    /// By slot.
+    peers: Peers,
+    dials: Dials,
+    /// By slot, the number that `peers` knows them by.
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<u16>,
-    /// The slot of each node's established connection, by id.
-    slots: Vec<Option<u16>>,
     /// Slots with something to write, each once.
     dirty: Vec<u16>,
     /// Slots that found the pool empty.
@@ -83,8 +78,8 @@ impl Uring {
     /// Joins a run, on the thread that will use it.
     ///
     /// # Errors
-    /// With an [`Unavailable`] inside if there is no ring to be had; if the congestion control is
-    /// unknown; or the machine's.
+    /// With an [`Unavailable`] inside if there is no ring to be had; those of [`Options::check`]; or the
+    /// machine's.
     pub fn join(mesh: Mesh) -> io::Result<Self> {
         Self::join_with(mesh, Capabilities { incremental: true, zero_copy: true })
     }
@@ -95,26 +90,26 @@ impl Uring {
     /// # Errors
     /// As [`join`](Self::join).
     pub fn join_with(mesh: Mesh, most: Capabilities) -> io::Result<Self> {
-        dial::check(&mesh.options.congestion)?;
+        mesh.options.check()?;
         let (ring, capabilities) = open()?;
-        let hello = Hello::head(&mesh);
-        let Mesh { run, id, listener, dial, clock, options, .. } = mesh;
-        // A ring gives up at once on a socket that says it must not wait.
-        listener.as_ref().map_or(Ok(()), |listener| listener.set_nonblocking(false))?;
+        let (peers, dials) = (Peers::new(&mesh), Dials::new(&mesh));
+        let Mesh { listener, clock, options, .. } = mesh;
+        if let Some(listener) = &listener {
+            socket::tune(listener, &options.congestion)?;
+            // A ring gives up at once on a socket that says it must not wait.
+            listener.set_nonblocking(false)?;
+        }
         Ok(Self {
-            id,
-            run,
-            hello,
             clock,
             capabilities: Capabilities {
                 incremental: capabilities.incremental && most.incremental,
                 zero_copy: capabilities.zero_copy && most.zero_copy,
             },
             listener,
-            dials: dial.into_iter().map(Dial::new).collect(),
+            peers,
+            dials,
             connections: Vec::new(),
             free: Vec::new(),
-            slots: Vec::new(),
             dirty: Vec::new(),
             starved: Vec::new(),
             generation: 0,
@@ -125,6 +120,13 @@ impl Uring {
             options,
             ring,
         })
+    }
+
+    /// How many receive chunks somebody holds on to: frames that were delivered, or the beginning of
+    /// one that is not whole. Those that are being received into do not count.
+    pub fn chunks_out(&mut self) -> usize {
+        let receiving: usize = self.connections.iter().flatten().map(|connection| connection.chunks()).sum();
+        self.pool.made() - self.pool.home() - receiving
     }
 
     /// Takes everything that has completed.
@@ -238,14 +240,14 @@ impl Uring {
 impl Uring {
     /// Takes one frame for one peer.
     fn push(&mut self, peer: NodeId, head: &Head, body: &Payload) {
-        let Some(slot) = self.slots.get(peer.0 as usize).copied().flatten() else {
+        let Some(slot) = self.peers.reach(peer) else {
             self.counters.dropped_frames += 1;
             return;
         };
-        let connection = self.connections[usize::from(slot)].as_mut().expect("a slot in use");
+        let connection = self.connections[slot].as_mut().expect("a slot in use");
         connection.push(head, body, &self.options, &mut self.counters);
         if !std::mem::replace(&mut connection.is_dirty, true) {
-            self.dirty.push(slot);
+            self.dirty.push(connection.tag.slot);
         }
     }
 }
@@ -273,7 +275,6 @@ impl Transport for Uring {
             self.enter(now, deadline)?;
             self.take_completions(inbox)?;
             if inbox.len() > before {
-                self.counters.received_frames += (inbox.len() - before) as u64;
                 return Ok(());
             }
             now = self.clock.now();
@@ -284,7 +285,7 @@ impl Transport for Uring {
     }
 
     fn counters(&self) -> Counters {
-        Counters { syscalls: self.counters.syscalls + self.ring.syscalls, ..self.counters }
+        Counters { syscalls: self.ring.syscalls, ..self.counters }
     }
 }
 
@@ -297,6 +298,9 @@ impl Drop for Uring {
 
 impl fmt::Debug for Uring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Uring").field("id", &self.id).field("counters", &self.counters()).finish_non_exhaustive()
+        f.debug_struct("Uring")
+            .field("id", &self.peers.hello().from)
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
     }
 }

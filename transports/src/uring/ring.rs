@@ -29,7 +29,7 @@ use super::capabilities::Capabilities;
 use super::operation::{self, Op, Patience, Tag};
 use crate::framing::{Framer, TooLong};
 use crate::link::Link;
-use crate::{Counters, Options};
+use crate::{Counters, Options, hello};
 
 /// The ring of one thread. Not `Send`: only the thread that made it may use it.
 pub(super) struct Ring {
@@ -39,7 +39,7 @@ pub(super) struct Ring {
     /// Writes queued since the last enter that complete while they are submitted, whatever happens:
     /// a wait for something else has to wait for that many more.
     inline_writes: usize,
-    /// System calls made.
+    /// Times that the kernel was entered.
     pub(super) syscalls: u64,
 }
 
@@ -71,7 +71,7 @@ impl Ring {
         let mut submitter = unsafe { inner.as_ref() }.submitter();
         // Saves looking the descriptor up at each enter; a kernel without it works as well.
         let _ = submitter.register_ring_fd();
-        Ok(Self { submitter, inner, inline_writes: 0, syscalls: 2 })
+        Ok(Self { submitter, inner, inline_writes: 0, syscalls: 0 })
     }
 
     /// What this kernel can do beyond what every supported one can.
@@ -238,46 +238,44 @@ impl<T> Drop for Lent<T> {
     }
 }
 
-/// The other side's first frame, on its way in. Read by itself, so that a stranger costs 64 bytes.
+/// The other side's first head, on its way in. Read by itself: a stranger is worth no chunk.
 #[derive(Debug)]
 pub(super) struct Greeting {
     tag: Tag,
-    bytes: Lent<BytesMut>,
+    /// In a box, because the kernel writes it until the read completes.
+    hello: Lent<Box<hello::Greeting>>,
 }
 
 impl Greeting {
     pub(super) fn new(tag: Tag) -> Self {
-        Self { tag, bytes: Lent::new(BytesMut::with_capacity(Head::BYTES)) }
+        Self { tag, hello: Lent::new(Box::default()) }
     }
 
     /// Starts to read, or goes on after a part has come.
     pub(super) fn start(&mut self, ring: &mut Ring, socket: BorrowedFd<'_>) -> io::Result<()> {
-        assert!(!self.bytes.out, "one read at a time");
-        let missing = (Head::BYTES - self.bytes.value.len()) as u32;
-        let spare = self.bytes.value.spare_capacity_mut();
-        let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), spare.as_mut_ptr().cast(), missing).build();
-        // SAFETY: the spare bytes belong to `self.bytes`, which neither changes nor frees them while it is out.
+        assert!(!self.hello.out, "one read at a time");
+        let room = self.hello.value.room();
+        let entry = opcode::Recv::new(Fd(socket.as_raw_fd()), room.as_mut_ptr(), room.len() as u32).build();
+        // SAFETY: the room is in `self.hello`'s box, which is neither changed nor freed while it is out.
         unsafe { ring.push(entry, Op::Greet, self.tag) }?;
-        self.bytes.out = true;
+        self.hello.out = true;
         Ok(())
     }
 
     /// Takes what was read: the whole head, or nothing yet.
-    pub(super) fn landed(&mut self, completion: &Completion) -> Result<Option<&[u8; Head::BYTES]>, Errno> {
+    pub(super) fn landed(&mut self, completion: &Completion) -> Result<Option<&Head>, Errno> {
         assert_eq!((completion.op, completion.tag), (Op::Greet, self.tag));
-        self.bytes.out = false;
-        let filled = self.bytes.value.len() + completion.result()? as usize;
-        assert!(filled <= Head::BYTES, "the kernel writes no more than it was asked to");
-        if filled == self.bytes.value.len() {
+        self.hello.out = false;
+        let bytes = completion.result()? as usize;
+        if bytes == 0 {
             return Err(Errno::CONNRESET);
         }
-        // SAFETY: the kernel has written the bytes up to `filled`, which are within the capacity.
-        unsafe { self.bytes.value.set_len(filled) };
-        Ok(self.bytes.value.first_chunk())
+        self.hello.value.took(bytes);
+        Ok(self.hello.value.head())
     }
 
     pub(super) fn is_reading(&self) -> bool {
-        self.bytes.out
+        self.hello.out
     }
 }
 
@@ -306,6 +304,11 @@ impl Flight {
         let message = Box::new(unsafe { std::mem::zeroed() });
         let load = Lent::new(Load { link: Link::default(), message, runs: Vec::new() });
         Self { tag, load, asked: 0, took: Ok(0), patient: false }
+    }
+
+    /// Queues this node's hello.
+    pub(super) fn open(&mut self, hello: &Head) {
+        self.load.value.link.open(hello);
     }
 
     /// Queues a frame. What flies is not touched by that.
@@ -434,7 +437,6 @@ impl Buffers {
         let provided = Lent::new(Provided { entries, chunks: [const { None }; Self::MOST] });
         let flags = if incremental { IOU_PBUF_RING_INC as u16 } else { 0 };
         let address = entries.as_ptr() as u64;
-        ring.syscalls += 1;
         // SAFETY: the memory is `provided`'s. It is freed after `unregister`, or with a ring that no
         // receive uses: only `receive` starts one, and while it is under way the memory is out.
         unsafe { ring.submitter.register_buf_ring_with_flags(address, Self::MOST as u16, tag.slot, flags) }?;
@@ -444,7 +446,6 @@ impl Buffers {
     /// Takes the ring away from the kernel and gives back the chunks. No receive may be under way.
     pub(super) fn unregister(mut self, ring: &mut Ring) -> [Option<BytesMut>; Self::MOST] {
         assert!(!self.provided.out, "a receive is under way");
-        ring.syscalls += 1;
         // It fails only if it is not registered.
         let _ = ring.submitter.unregister_buf_ring(self.tag.slot);
         std::mem::replace(&mut self.provided.value.chunks, [const { None }; Self::MOST])

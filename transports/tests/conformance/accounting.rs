@@ -1,5 +1,7 @@
 //! What is counted is what happened, and what was lent comes home.
 
+use std::io::ErrorKind;
+
 use quorumbench_protocols::{Head, NodeId, Payload, PeerSet, Prng, Recipients, Transmit};
 use quorumbench_transports::{Clock, Counters, Options};
 
@@ -66,7 +68,7 @@ pub(crate) fn a_hello_is_nobody_s_frame<T: Socketed>() {
 }
 
 pub(crate) fn every_chunk_comes_home<T: Socketed>() {
-    let options = Options { chunk_bytes: 4096, chunks: 500, ..Options::default() };
+    let options = Options { max_body: 20_000, chunk_bytes: 4096, chunks: 500, ..Options::default() };
     let mut cluster = Cluster::new::<OverSockets<T>>(3, &options);
     for number in 0..300 {
         let length = [0, 10, 600, 5000, 20_000][number as usize % 5];
@@ -88,8 +90,19 @@ pub(crate) fn every_chunk_comes_home<T: Socketed>() {
     }
 }
 
+/// What `T` says about joining with `options`, which it cannot.
+fn refusal<T: Socketed>(options: &Options) -> String {
+    let Err(error) = T::join(mesh(0, Some(listener()), &[], Clock::start(), options)) else { panic!("it joined") };
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    error.to_string()
+}
+
 pub(crate) fn an_unknown_congestion_control_is_an_error<T: Socketed>() {
-    let options = Options { congestion: "no-such-one".into(), ..Options::default() };
-    let Err(error) = T::join(mesh(0, Some(listener()), &[], Clock::start(), &options)) else { panic!("it joined") };
-    assert!(error.to_string().contains("no-such-one"), "{error}");
+    let error = refusal::<T>(&Options { congestion: "no-such-one".into(), ..Options::default() });
+    assert!(error.contains("`no-such-one`") && error.contains("available: "), "{error}");
+}
+
+pub(crate) fn a_pool_too_small_for_the_longest_frame_is_an_error<T: Socketed>() {
+    let error = refusal::<T>(&Options { max_body: 1 << 20, chunk_bytes: 64 << 10, chunks: 16, ..Options::default() });
+    assert!(error.contains("`max_body` 1048576") && error.contains("`chunks` is 16"), "{error}");
 }

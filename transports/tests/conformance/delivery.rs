@@ -109,7 +109,7 @@ pub(crate) fn payloads_of_any_length_arrive<S: Subject>() {
 }
 
 pub(crate) fn frames_may_straddle_chunks<S: Subject>() {
-    let options = Options { chunk_bytes: 1000, chunks: 10_000, ..Options::default() };
+    let options = Options { max_body: 10_000, chunk_bytes: 1000, chunks: 10_000, ..Options::default() };
     let mut cluster = Cluster::new::<S>(2, &options);
     let length = |number: u64| [10_000, 40, 937, 0, 1000, 300][number as usize % 6];
     cluster.send(0, (0..600).map(|number| transmit(0, 1, number, payload(number, length(number)))));

@@ -48,8 +48,9 @@ impl<T: Socketed> Scene<T> {
         }
     }
 
-    /// Waits until node `at` has turned away who says `bytes`, and says what it counted.
-    fn turned_away(&mut self, at: usize, bytes: &[u8]) -> Counters {
+    /// Waits until node `at` has turned away who says `bytes`, and says what it counted and how many
+    /// bytes it answered.
+    fn turned_away(&mut self, at: usize, bytes: &[u8]) -> (Counters, usize) {
         let before = self.peers.counters(at);
         let mut raw = Raw::connect(self.at[at]);
         raw.say(bytes);
@@ -57,18 +58,19 @@ impl<T: Socketed> Scene<T> {
             self.go_on();
             raw.is_closed()
         });
-        self.peers.counters(at).since(before)
+        (self.peers.counters(at).since(before), raw.unheeded())
     }
 
     fn is_stranger(&mut self, at: usize, bytes: &[u8]) {
-        let Counters { strangers, lost_connections, malformed, .. } = self.turned_away(at, bytes);
+        let (Counters { strangers, lost_connections, malformed, .. }, answered) = self.turned_away(at, bytes);
         assert_eq!((strangers, lost_connections, malformed), (1, 0, 0));
+        assert_eq!(answered, 0, "it learns nothing of the run");
     }
 
     /// Says `bytes` after a good hello, as node 9.
     fn is_malformed(&mut self, bytes: &[u8]) {
         let all = [raw::hello(9).as_bytes(), bytes].concat();
-        let Counters { strangers, lost_connections, malformed, .. } = self.turned_away(0, &all);
+        let (Counters { strangers, lost_connections, malformed, .. }, _) = self.turned_away(0, &all);
         assert_eq!((strangers, lost_connections, malformed), (0, 1, 1));
     }
 

@@ -1,10 +1,12 @@
 //! One suite, every transport. Each test is named for the property that it checks.
 //!
-//! A transport over sockets joins the suite with one line at the end of this file.
+//! A transport over sockets joins the suite with one line at the end of this file: where it is, why it
+//! cannot be had on this machine if so, and whether what it receives stays where the kernel put it.
 
 use quorumbench_transports::Mesh;
 use quorumbench_transports::mem::Mem;
 use quorumbench_transports::tokio_tcp::TokioTcp;
+use quorumbench_transports::uring::Uring;
 
 mod accounting;
 mod delivery;
@@ -13,14 +15,18 @@ mod hostile;
 mod pressure;
 mod raw;
 mod reconnect;
+mod stream;
+mod uring_6_1;
 mod waiting;
 
 use harness::{InMemory, OverSockets, bounded};
+use uring_6_1::Uring61;
 
-/// Runs each test in a thread of its own, on which its nodes are made, and fails it if it hangs.
+/// Runs each test in a thread of its own, on which its nodes are made, and fails it if it hangs. Where
+/// the subject cannot be had, the test says why and passes.
 macro_rules! tests {
     ($subject:ty: $($topic:ident::$test:ident,)*) => {
-        $(#[test] fn $test() { crate::bounded(crate::$topic::$test::<$subject>); })*
+        $(#[test] fn $test() { crate::bounded(missing(), crate::$topic::$test::<$subject>); })*
     };
 }
 
@@ -34,7 +40,6 @@ macro_rules! every_transport {
             delivery::payloads_of_any_length_arrive,
             delivery::frames_may_straddle_chunks,
             delivery::a_broadcast_shares_one_payload,
-            delivery::payloads_are_not_copied,
             pressure::a_receiver_that_does_not_read_holds_up_nobody,
             pressure::a_peer_that_never_stops_does_not_drown_the_others,
             waiting::without_frames_it_waits_for_the_deadline,
@@ -48,11 +53,22 @@ macro_rules! every_transport {
     };
 }
 
+/// What holds unless the kernel gives up a whole buffer for the smallest receive.
+macro_rules! in_place {
+    ($subject:ty $(, $transport:ty)?) => {
+        tests! { $subject: delivery::payloads_are_not_copied, }
+        $(tests! { $transport: accounting::small_payloads_are_copied_and_counted, })?
+    };
+}
+
 /// What only a transport over sockets has: connections to lose, a port for strangers to knock at, and
 /// chunks to receive into. None of that exists in `mem`.
 macro_rules! over_sockets {
-    ($name:ident, $transport:ty) => {
+    ($name:ident, $transport:ty, missing: $missing:expr $(, $in_place:ident)?) => {
         mod $name {
+            fn missing() -> Option<String> {
+                $missing
+            }
             type Subject = crate::OverSockets<$transport>;
             impl crate::harness::Socketed for $transport {
                 fn join(mesh: crate::Mesh) -> std::io::Result<Self> {
@@ -64,11 +80,15 @@ macro_rules! over_sockets {
                 }
             }
             every_transport! { Subject }
+            $($in_place! { Subject, $transport })?
             tests! { $transport:
-                accounting::small_payloads_are_copied_and_counted,
+                stream::it_arrives_intact_and_in_order,
+                stream::it_arrives_through_chunks_shorter_than_its_frames,
+                stream::it_arrives_by_spinning_and_by_zero_copy,
                 accounting::a_hello_is_nobody_s_frame,
                 accounting::every_chunk_comes_home,
                 accounting::an_unknown_congestion_control_is_an_error,
+                accounting::a_pool_too_small_for_the_longest_frame_is_an_error,
                 pressure::an_empty_pool_stops_reading,
                 pressure::a_chunk_that_comes_home_ends_the_wait,
                 reconnect::a_listener_that_comes_back_is_dialled_again,
@@ -76,6 +96,7 @@ macro_rules! over_sockets {
                 reconnect::a_newer_connection_replaces_the_older,
                 reconnect::what_was_queued_for_a_lost_connection_is_counted,
                 reconnect::a_node_that_leaves_closes_its_connections,
+                reconnect::a_node_may_leave_in_the_middle_of_a_write,
                 reconnect::whoever_does_not_answer_is_dialled_less_and_less_often,
                 hostile::random_bytes_are_no_hello,
                 hostile::a_hello_must_be_of_this_run_and_version,
@@ -93,8 +114,14 @@ macro_rules! over_sockets {
 }
 
 mod mem {
+    fn missing() -> Option<String> {
+        None
+    }
     type Subject = crate::InMemory;
     every_transport! { Subject }
+    in_place! { Subject }
 }
 
-over_sockets! { tokio_tcp, crate::TokioTcp }
+over_sockets! { tokio_tcp, crate::TokioTcp, missing: None, in_place }
+over_sockets! { uring, crate::Uring, missing: crate::uring_6_1::no_ring(), in_place }
+over_sockets! { uring_as_on_linux_6_1, crate::Uring61, missing: crate::uring_6_1::no_ring() }

@@ -13,6 +13,8 @@ use crate::harness::{RUN, mesh};
 /// A connection that no transport stands behind.
 pub(crate) struct Raw {
     stream: TcpStream,
+    /// How many bytes were thrown away.
+    unheeded: usize,
 }
 
 impl Raw {
@@ -25,7 +27,7 @@ impl Raw {
     pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket option");
         stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a socket option");
-        Self { stream }
+        Self { stream, unheeded: 0 }
     }
 
     /// Writes; the other end may have hung up already.
@@ -39,10 +41,15 @@ impl Raw {
         loop {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return true,
-                Ok(_) => {}
+                Ok(bytes) => self.unheeded += bytes,
                 Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
             }
         }
+    }
+
+    /// How much the other end has said until [`is_closed`](Self::is_closed).
+    pub(crate) fn unheeded(&self) -> usize {
+        self.unheeded
     }
 
     /// The next head that is said, if it is there already and nothing follows a part of it.

@@ -1,12 +1,13 @@
 //! Connections are lost and come back.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
-use quorumbench_protocols::Payload;
+use quorumbench_protocols::{Nanos, Payload};
 use quorumbench_transports::{Clock, Options};
 use zerocopy::IntoBytes;
 
-use crate::harness::{Cluster, Socketed, address, listener, mesh, payload, transmit, until};
+use crate::harness::{Cluster, OverSockets, Socketed, address, listener, mesh, payload, transmit, until};
 use crate::raw::{self, Raw};
 
 /// Nodes 0 and 1, and where node 0 listens.
@@ -116,6 +117,31 @@ pub(crate) fn a_node_that_leaves_closes_its_connections<T: Socketed>() {
     drop(cluster.nodes.remove(0));
     until("both are closed", || peer.is_closed() && silent.is_closed());
     TcpListener::bind(at).expect("nobody listens there any more");
+}
+
+/// Whole frames come, as many as were written, and it does not wait for the other side to read them.
+pub(crate) fn a_node_may_leave_in_the_middle_of_a_write<T: Socketed>() {
+    for zero_copy_threshold in [None, Some(0)] {
+        let options = Options { zero_copy_threshold, ..Options::default() };
+        let mut cluster = Cluster::new::<OverSockets<T>>(2, &options);
+        let body = payload(0, 100_000);
+        for number in 0..300 {
+            cluster.send(1, [transmit(1, 0, number, body.clone())]);
+            cluster.nodes[1].recv(Nanos::ZERO, &mut cluster.inboxes[1]).expect("receives");
+        }
+        let leaver = cluster.nodes.pop();
+        let start = Instant::now();
+        drop(leaver);
+        assert!(start.elapsed() < Duration::from_secs(5), "it does not wait for the other side");
+        until("the loss is noticed", || {
+            cluster.pump();
+            cluster.counters(0).lost_connections == 1
+        });
+        assert_eq!(cluster.counters(0).malformed, 0);
+        let numbers: Vec<u64> = cluster.inboxes[0].iter().map(|frame| frame.head.words[0]).collect();
+        assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "in order: {numbers:?}");
+        assert!(cluster.inboxes[0].iter().all(|frame| frame.body == body), "intact");
+    }
 }
 
 /// Somebody accepts and hangs up at once. The first second has room for about fifteen attempts.

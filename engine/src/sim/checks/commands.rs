@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorumbench_protocols::{Nanos, Payload};
+use quorumbench_protocols::{Nanos, Payload, Slot};
 
 use super::{Violation, property};
 use crate::batch::{BatchHead, Commands};
@@ -16,6 +16,8 @@ pub struct Ledger {
     clients: Vec<Client>,
     /// The batches in the order in which they must be applied, each once.
     order: Vec<(u32, u64)>,
+    /// The slot of each of them.
+    slots: Vec<usize>,
     /// How far in that order each node is since it last started.
     nodes: Vec<usize>,
     model: Model,
@@ -45,6 +47,7 @@ impl Ledger {
             first_client: replicas as u32,
             clients: (0..clients).map(|_| Client::default()).collect(),
             order: Vec::new(),
+            slots: Vec::new(),
             nodes: vec![0; replicas],
             model: Model::default(),
             chosen: 0,
@@ -82,7 +85,13 @@ impl Ledger {
         let results = self.model.apply(Commands::new(&head, body));
         self.batch(client, sequence).expect("it was found just now").chosen = Some((slot, results));
         self.order.push((client, sequence));
+        self.slots.push(slot);
         Ok(())
+    }
+
+    /// A node's state machine is now that of a snapshot up to `slot`.
+    pub(super) fn on_restored(&mut self, node: usize, slot: Slot) {
+        self.nodes[node] = self.slots.partition_point(|&at| at as u64 <= slot.0);
     }
 
     /// A node's state machine was given a batch.

@@ -61,6 +61,13 @@ impl Logs {
         read: impl Fn(Slot) -> Option<(u64, Option<&'a Payload>)>,
     ) -> Result<(), Violation> {
         let mirror = &mut self.nodes[node];
+        let trimmed = view.trimmed.0 as usize;
+        let at_trim = trimmed.checked_sub(1).and_then(|at| mirror.stamps.get(at).copied());
+        if view.trimmed > mirror.committed && read(view.trimmed).map(|(stamp, _)| stamp) != at_trim {
+            // It let go what it never took for committed: a snapshot stands for it, of what was chosen.
+            mirror.stamps.clear();
+            mirror.stamps.extend(chosen.iter().take(trimmed).map(|chosen| chosen.stamp));
+        }
         let led = std::mem::replace(&mut mirror.leads, view.leads.then_some(view.term));
         let (seen, last) = (mirror.stamps.len() as u64, view.last.0);
         let stands = |slot: u64| read(Slot(slot)).is_some_and(|(stamp, _)| stamp == mirror.stamps[slot as usize - 1]);

@@ -26,8 +26,9 @@
 
 use std::fmt;
 
-use quorumbench_protocols::{Delivery, Nanos};
+use quorumbench_protocols::{Delivery, DeliveryKind, Nanos, Slot};
 
+use super::machine::RESTORED;
 use super::subject::{Subject, View};
 
 pub mod agreement;
@@ -128,16 +129,21 @@ impl Checks {
             self.agreement.on_commit(node, &view, &self.logs)?;
         }
         self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?;
-        for delivery in deliveries.drain(..) {
-            self.agreement.on_delivery(node, &delivery)?;
-        }
+        deliveries.iter().try_for_each(|delivery| self.agreement.on_delivery(node, delivery))?;
         if self.ledger.chosen() < self.agreement.chosen().len() {
             let new = &self.agreement.chosen()[self.ledger.chosen()..];
             new.iter().try_for_each(|chosen| self.ledger.on_chosen(&chosen.body))?;
         }
+        let mut snapshots = deliveries.iter().filter(|delivery| delivery.kind == DeliveryKind::Snapshot);
         for (client, sequence) in applied.drain(..) {
-            self.ledger.on_applied(node, client, sequence)?;
+            if (client, sequence) == RESTORED {
+                let slot = snapshots.next().map_or(Slot::ZERO, |snapshot| snapshot.slot);
+                self.ledger.on_restored(node, slot);
+            } else {
+                self.ledger.on_applied(node, client, sequence)?;
+            }
         }
+        deliveries.clear();
         Ok(())
     }
 

@@ -1,0 +1,263 @@
+//! Slot order as the witness: what was measured at full speed, verified afterwards.
+//!
+//! While a run is on, each client thread keeps an [`Asked`] a batch and each replica an [`Applied`] a batch: plain
+//! vectors on the thread that writes them, nothing shared, no payload kept. When the run is over, [`Trace::verify`]
+//! takes the longest replica's order of batches for the linearization that the log claims to be, and holds everything
+//! against it:
+//!
+//! | property | what must hold |
+//! |---|---|
+//! | state machine safety | what each replica applied is a prefix of what the longest one applied, slot by slot |
+//! | slot order | slots only grow |
+//! | no invention | every applied batch was sent, by that client, with as many commands |
+//! | at most once | no batch was applied twice |
+//! | nothing acknowledged is lost | every answered batch was applied |
+//! | real-time order | a batch that was answered before another was first sent stands before it |
+//! | results | replaying the order over the state machine gives the very results that each client was told |
+//!
+//! Together they say that the run was linearizable, batches being the operations: the order is whole, it explains every
+//! answer, and no client can tell it from one that happened batch by batch. Each is one pass, linear in the batches
+//! (the last one in the commands), so ten million commands take seconds.
+//!
+//! What was asked is not kept but asked for again: a client's [`CommandStream`] is seeded, so its batches can be
+//! written a second time, each with as many commands as it had. What was told is kept as a 64-bit digest.
+
+use bytes::BytesMut;
+use quorumbench_protocols::Payload;
+use rustc_hash::FxHasher;
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use crate::batch::{BatchHead, Commands, Writer};
+use crate::load::CommandStream;
+use crate::machine::{Kv, Machine, Null};
+use crate::spec::MachineName;
+
+mod breach;
+
+pub use breach::Breach;
+
+/// One batch, as its client saw it. Its sequence is its place in [`ClientTrace::asked`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When it first went out.
+    pub sent_ns: u64,
+    /// When its answer came; [`Asked::UNANSWERED`] if none did.
+    pub answered_ns: u64,
+    /// The [`digest`] of the results in the answer.
+    pub told: u64,
+    /// Commands in it.
+    pub commands: u32,
+}
+
+/// One batch, as a replica applied it. Batches that were delivered again and not applied again are not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The slot that it was delivered in.
+    pub slot: u64,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Whose it is.
+    pub client: u32,
+    /// Commands in it.
+    pub commands: u32,
+}
+
+/// Everything that one client asked and was told.
+#[derive(Clone, Debug)]
+pub struct ClientTrace {
+    /// The client's node id.
+    pub client: u32,
+    /// Its commands, from the first one on.
+    pub commands: CommandStream,
+    /// Its batches, in the order of their sequence.
+    pub asked: Vec<Asked>,
+}
+
+/// What a run leaves to be verified.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// What each client saw.
+    pub clients: Vec<ClientTrace>,
+    /// What each replica applied, by node id.
+    pub replicas: Vec<Vec<Applied>>,
+}
+
+/// What was verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Batches in the order.
+    pub batches: u64,
+    /// Commands in them.
+    pub commands: u64,
+}
+
+impl Asked {
+    /// The time of an answer that did not come.
+    pub const UNANSWERED: u64 = u64::MAX;
+}
+
+/// Tells results apart: 64 bits, the same however the bytes are cut, 0 for none.
+pub fn digest(results: &Payload) -> u64 {
+    let of = |bytes: &[u8]| {
+        let mut hasher = FxHasher::default();
+        hasher.write(bytes);
+        hasher.finish()
+    };
+    match results.pieces() {
+        [] => 0,
+        [whole] if whole.is_empty() => 0,
+        [whole] => of(whole),
+        pieces => match &pieces.concat()[..] {
+            [] => 0,
+            joined => of(joined),
+        },
+    }
+}
+
+impl Trace {
+    /// Holds the run against its own log, over `machine`.
+    ///
+    /// # Errors
+    /// The first [`Breach`], in the order of the table above.
+    pub fn verify(&self, machine: MachineName) -> Result<Verified, Breach> {
+        let order = self.agreed_order()?;
+        self.exactly_once(order)?;
+        self.real_time(order)?;
+        match machine {
+            MachineName::Null => self.replay::<Null>(order, false)?,
+            MachineName::Kv => self.replay::<Kv>(order, true)?,
+        }
+        let commands = order.iter().map(|batch| u64::from(batch.commands)).sum();
+        Ok(Verified { batches: order.len() as u64, commands })
+    }
+
+    /// The order of the replica that came furthest, of which the others' are prefixes.
+    fn agreed_order(&self) -> Result<&[Applied], Breach> {
+        let longest = (0..self.replicas.len()).max_by_key(|&replica| self.replicas[replica].len());
+        let Some(longest) = longest else { return Ok(&[]) };
+        let order = &self.replicas[longest][..];
+        for (replica, applied) in self.replicas.iter().enumerate() {
+            if let Some((one, other)) = order.iter().zip(applied).find(|(one, other)| one != other) {
+                let replicas = [longest as u32, replica as u32];
+                return Err(Breach::Diverged { replicas, applied: [*one, *other] });
+            }
+        }
+        match order.windows(2).find(|pair| pair[0].slot >= pair[1].slot) {
+            Some(pair) => Err(Breach::SlotsOutOfOrder { earlier: pair[0], later: pair[1] }),
+            None => Ok(order),
+        }
+    }
+
+    /// Every batch was sent and applied at most once, every answered one exactly once.
+    fn exactly_once(&self, order: &[Applied]) -> Result<(), Breach> {
+        let mut applied: Vec<Vec<bool>> = self.clients.iter().map(|client| vec![false; client.asked.len()]).collect();
+        for batch in order {
+            let index = self.index(batch.client).filter(|&client| {
+                let asked = self.clients[client].asked.get(batch.sequence as usize);
+                asked.is_some_and(|asked| asked.commands == batch.commands)
+            });
+            let Some(index) = index else { return Err(Breach::Invented(*batch)) };
+            if std::mem::replace(&mut applied[index][batch.sequence as usize], true) {
+                let same = |other: &&Applied| (other.client, other.sequence) == (batch.client, batch.sequence);
+                let first = *order.iter().find(same).expect("it was applied before");
+                return Err(Breach::Twice { first, second: *batch });
+            }
+        }
+        for (client, applied) in self.clients.iter().zip(applied) {
+            let lost = |(asked, applied): (&Asked, bool)| asked.answered_ns != Asked::UNANSWERED && !applied;
+            if let Some(sequence) = client.asked.iter().zip(applied).position(lost) {
+                let asked = client.asked[sequence];
+                return Err(Breach::Lost { client: client.client, sequence: sequence as u64, asked });
+            }
+        }
+        Ok(())
+    }
+
+    /// No batch stands behind one that was only sent after it had been answered: the latest that any batch so far was
+    /// sent must not be later than this one's answer. Times that are equal decide nothing.
+    fn real_time(&self, order: &[Applied]) -> Result<(), Breach> {
+        let mut latest: Option<(Applied, Asked)> = None;
+        for batch in order {
+            let asked = self.asked(batch);
+            if let Some(earlier) = latest.filter(|(_, latest)| latest.sent_ns > asked.answered_ns) {
+                return Err(Breach::OutOfTime { earlier, later: (*batch, asked) });
+            }
+            if latest.is_none_or(|(_, latest)| asked.sent_ns > latest.sent_ns) {
+                latest = Some((*batch, asked));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does it all again, and compares what comes out. Without `rewrite` the machine looks at no command, so none is
+    /// written again.
+    fn replay<M: Machine>(&self, order: &[Applied], rewrite: bool) -> Result<(), Breach> {
+        let mut machine = M::default();
+        let mut results = BytesMut::new();
+        let mut writers: Vec<Rewriter<'_>> = self.clients.iter().map(Rewriter::new).collect();
+        for batch in order {
+            let client = self.index(batch.client).expect("whoever sent a batch is known by now");
+            let head = BatchHead { commands: batch.commands, ..BatchHead::default() };
+            let body = if rewrite { writers[client].batch(batch.sequence) } else { Payload::EMPTY };
+            machine.apply(&head, Commands::new(&head, &body), &mut results);
+            let replayed = digest(&results.split().freeze().into());
+            let asked = self.asked(batch);
+            if asked.answered_ns != Asked::UNANSWERED && asked.told != replayed {
+                return Err(Breach::ToldOtherwise { batch: *batch, asked, replayed });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a client's trace is. Ids are in a row in any real run, so the first guess is right.
+    fn index(&self, client: u32) -> Option<usize> {
+        let is = |index: &usize| self.clients.get(*index).is_some_and(|each| each.client == client);
+        let guess = client.checked_sub(self.clients.first()?.client)? as usize;
+        Some(guess).filter(is).or_else(|| (0..self.clients.len()).find(is))
+    }
+
+    /// What its client saw of a batch that is no invention.
+    fn asked(&self, batch: &Applied) -> Asked {
+        let client = self.index(batch.client).expect("whoever sent a batch is known by now");
+        self.clients[client].asked[batch.sequence as usize]
+    }
+}
+
+/// Writes a client's batches a second time.
+struct Rewriter<'a> {
+    asked: &'a [Asked],
+    commands: CommandStream,
+    chunk: BytesMut,
+    /// The sequence of the next batch that the stream gives.
+    next: u64,
+    /// Batches before that which are still to be asked for: they were overtaken.
+    overtaken: BTreeMap<u64, Payload>,
+}
+
+impl<'a> Rewriter<'a> {
+    fn new(trace: &'a ClientTrace) -> Self {
+        let commands = trace.commands.clone();
+        Self { asked: &trace.asked, commands, chunk: BytesMut::new(), next: 0, overtaken: BTreeMap::new() }
+    }
+
+    /// The batch of this sequence. Ask for each once.
+    fn batch(&mut self, sequence: u64) -> Payload {
+        while self.next <= sequence {
+            let mut writer = Writer::new(&mut self.chunk, BatchHead::default());
+            for _ in 0..self.asked[self.next as usize].commands {
+                writer.command(|chunk| self.commands.write(chunk));
+            }
+            let body = Payload::from(writer.finish());
+            self.next += 1;
+            if self.next > sequence {
+                return body;
+            }
+            self.overtaken.insert(self.next - 1, body);
+        }
+        self.overtaken.remove(&sequence).expect("each batch is asked for once")
+    }
+}
+
+#[cfg(test)]
+mod tests;

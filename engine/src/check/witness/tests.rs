@@ -1,0 +1,229 @@
+//! Honest traces hold; each mutated one breaks the property that it should.
+
+use super::*;
+use crate::load::Mix;
+use crate::spec::Keys;
+use bytes::Bytes;
+use quorumbench_protocols::Prng;
+
+const KV: Mix = Mix::Kv { payload: 8, reads: 0.5, keys: Keys::Uniform { count: 20 } };
+const REPLICAS: usize = 3;
+
+/// A run that never happened but could have: clients send, a log orders, a machine answers. Some batches overtake
+/// others of the same client, and some are never answered.
+fn honest<M: Machine>(seed: u64, batches: usize, mix: Mix) -> Trace {
+    let mut prng = Prng::new(seed);
+    let client = |client: u32| ClientTrace {
+        client,
+        commands: CommandStream::new(mix, seed + u64::from(client)),
+        asked: Vec::new(),
+    };
+    let mut trace = Trace { clients: vec![client(3), client(4)], replicas: Vec::new() };
+    let mut streams = trace.clients.iter().map(|client| client.commands.clone()).collect::<Vec<_>>();
+    let (mut now, mut machine, mut log, mut waiting) = (0, M::default(), Vec::new(), Vec::new());
+    while log.len() < batches {
+        now += 10;
+        let index = prng.below(2) as usize;
+        let commands = prng.below(5) as u32;
+        let mut chunk = BytesMut::new();
+        let mut writer = Writer::new(&mut chunk, BatchHead::default());
+        (0..commands).for_each(|_| writer.command(|chunk| streams[index].write(chunk)));
+        let asked = &mut trace.clients[index].asked;
+        let batch = Applied { slot: 0, sequence: asked.len() as u64, client: index as u32 + 3, commands };
+        asked.push(Asked { sent_ns: now, answered_ns: Asked::UNANSWERED, told: 0, commands });
+        waiting.push((batch, Payload::from(writer.finish())));
+        if waiting.len() < 6 {
+            continue;
+        }
+        let (mut batch, body) = waiting.swap_remove(prng.below(6) as usize);
+        batch.slot = log.len() as u64 * 2 + 1;
+        let head = BatchHead { commands: batch.commands, ..BatchHead::default() };
+        let mut results = BytesMut::new();
+        machine.apply(&head, Commands::new(&head, &body), &mut results);
+        if prng.below(20) > 0 {
+            let asked = &mut trace.clients[batch.client as usize - 3].asked[batch.sequence as usize];
+            (asked.answered_ns, asked.told) = (now + 1, digest(&results.freeze().into()));
+        }
+        log.push(batch);
+    }
+    let behind = log[..log.len() - 3].to_vec();
+    trace.replicas = vec![behind, log, Vec::new()];
+    trace
+}
+
+fn kv() -> Trace {
+    honest::<Kv>(7, 300, KV)
+}
+
+/// What is said of an honest run after something was done to it.
+fn after(mutate: impl FnOnce(&mut Trace)) -> Breach {
+    let mut trace = kv();
+    mutate(&mut trace);
+    trace.verify(MachineName::Kv).expect_err("it no longer holds")
+}
+
+#[test]
+fn an_honest_run_holds() {
+    for seed in 0..50 {
+        let trace = honest::<Kv>(seed, 300, KV);
+        let verified = trace.verify(MachineName::Kv).unwrap_or_else(|breach| panic!("seed {seed}: {breach}"));
+        assert_eq!(verified.batches, 300);
+        assert!(verified.commands > 300);
+        let trace = honest::<Null>(seed, 300, Mix::Opaque { payload: 16 });
+        assert_eq!(trace.verify(MachineName::Null).map(|verified| verified.batches), Ok(300));
+    }
+    assert_eq!(Trace::default().verify(MachineName::Kv), Ok(Verified::default()));
+}
+
+#[test]
+fn replicas_that_diverge_are_found() {
+    let breach = after(|trace| trace.replicas[0].swap(10, 11));
+    let Breach::Diverged { replicas: [1, 0], applied } = breach else { panic!("{breach}") };
+    assert_ne!(applied[0], applied[1]);
+    assert!(breach.to_string().starts_with("state machine safety is violated: replica 1 applied batch "), "{breach}");
+    let breach = after(|trace| trace.replicas[0][20].slot += 1);
+    assert!(matches!(breach, Breach::Diverged { .. }), "the same batch, in another slot: {breach}");
+    let breach = after(|trace| {
+        trace.replicas[0].remove(20);
+    });
+    assert!(matches!(breach, Breach::Diverged { .. }), "a batch was left out: {breach}");
+}
+
+/// The replicas agree on what the mutation leaves.
+fn all_agree(trace: &mut Trace, mutate: impl FnOnce(&mut Vec<Applied>)) {
+    let mut order = trace.replicas[1].clone();
+    mutate(&mut order);
+    trace.replicas = vec![order; REPLICAS];
+}
+
+#[test]
+fn slots_that_go_back_are_found() {
+    let breach = after(|trace| all_agree(trace, |order| order[8].slot = order[7].slot));
+    assert_eq!(breach.property(), "slot order", "{breach}");
+}
+
+#[test]
+fn a_batch_from_nowhere_is_found() {
+    for mutate in [
+        |batch: &mut Applied| batch.client = 9,
+        |batch: &mut Applied| batch.sequence = 1 << 40,
+        |batch: &mut Applied| batch.commands += 1,
+    ] {
+        let breach = after(|trace| all_agree(trace, |order| mutate(&mut order[50])));
+        assert_eq!(breach.property(), "no invention", "{breach}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_applied_twice_is_found() {
+    let twice = |order: &mut Vec<Applied>| {
+        let slot = order.last().expect("300 batches").slot + 1;
+        order.push(Applied { slot, ..order[40] });
+    };
+    let breach = after(|trace| all_agree(trace, twice));
+    let Breach::Twice { first, second } = breach else { panic!("{breach}") };
+    assert_eq!((first.client, first.sequence), (second.client, second.sequence));
+    assert!(first.slot < second.slot);
+}
+
+#[test]
+fn an_answered_batch_that_is_nowhere_is_found() {
+    let breach = after(|trace| {
+        let answered = |batch: &Applied| {
+            trace.clients[batch.client as usize - 3].asked[batch.sequence as usize].answered_ns != Asked::UNANSWERED
+        };
+        let at = trace.replicas[1].iter().rposition(answered).expect("most are");
+        all_agree(trace, |order| {
+            order.remove(at);
+        });
+    });
+    assert_eq!(breach.property(), "nothing acknowledged is lost", "{breach}");
+}
+
+#[test]
+fn a_batch_of_which_nobody_heard_may_be_anywhere_or_nowhere() {
+    let mut trace = kv();
+    let last = *trace.replicas[1].last().expect("300 batches");
+    trace.clients[last.client as usize - 3].asked[last.sequence as usize].answered_ns = Asked::UNANSWERED;
+    assert!(trace.verify(MachineName::Kv).is_ok(), "applied, and not answered");
+    all_agree(&mut trace, |order| order.truncate(299));
+    assert!(trace.verify(MachineName::Kv).is_ok(), "not applied, and not answered");
+}
+
+#[test]
+fn an_order_that_real_time_forbids_is_found() {
+    // Far enough apart for the first to be answered before the second is sent.
+    let swap = |order: &mut Vec<Applied>| {
+        let slots = [order[30].slot, order[90].slot];
+        order.swap(30, 90);
+        (order[30].slot, order[90].slot) = (slots[0], slots[1]);
+    };
+    let breach = after(|trace| all_agree(trace, swap));
+    let Breach::OutOfTime { earlier, later } = breach else { panic!("{breach}") };
+    assert!(earlier.0.slot < later.0.slot && later.1.answered_ns < earlier.1.sent_ns, "{breach}");
+    // One nanosecond decides: answered in the moment in which the other is sent, they may overlap.
+    let asked = |sent_ns, answered_ns| Asked { sent_ns, answered_ns, told: 0, commands: 1 };
+    let commands = CommandStream::new(Mix::Opaque { payload: 1 }, 1);
+    let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
+    for (answered_ns, holds) in [(19, false), (20, true), (21, true)] {
+        let asked = vec![asked(10, answered_ns), asked(20, 30)];
+        let clients = vec![ClientTrace { client: 3, commands: commands.clone(), asked }];
+        let trace = Trace { clients, replicas: vec![vec![applied(1, 1), applied(2, 0)]] };
+        assert_eq!(trace.verify(MachineName::Null).is_ok(), holds, "{answered_ns}");
+    }
+}
+
+#[test]
+fn results_that_the_order_does_not_give_are_found() {
+    let breach = after(|trace| {
+        let asked = trace.clients[0].asked.iter_mut().find(|asked| asked.told != 0).expect("a batch with results");
+        asked.told ^= 1;
+    });
+    assert_eq!(breach.property(), "results", "{breach}");
+    // Every command is the wrong one.
+    let breach = after(|trace| trace.clients[0].commands = CommandStream::new(KV, 1234));
+    assert_eq!(breach.property(), "results", "{breach}");
+    let mut trace = honest::<Null>(1, 100, Mix::Opaque { payload: 16 });
+    trace.clients[1].asked[0] = Asked { answered_ns: 1 << 40, told: 5, ..trace.clients[1].asked[0] };
+    let breach = trace.verify(MachineName::Null).expect_err("a machine that says nothing");
+    assert_eq!(breach.property(), "results", "{breach}");
+}
+
+/// Neighbours may be swapped as far as real time goes. Their results tell, if they touch the same key.
+#[test]
+fn an_order_that_only_the_results_forbid_is_found() {
+    let mut told = 0;
+    for at in 0..250 {
+        let mut trace = kv();
+        all_agree(&mut trace, |order| {
+            let slots = [order[at].slot, order[at + 1].slot];
+            order.swap(at, at + 1);
+            (order[at].slot, order[at + 1].slot) = (slots[0], slots[1]);
+        });
+        match trace.verify(MachineName::Kv) {
+            Err(Breach::ToldOtherwise { batch, .. }) => {
+                assert!(batch.slot >= trace.replicas[1][at].slot, "not before the swap");
+                told += 1;
+            }
+            Err(breach) => assert_eq!(breach.property(), "real-time order", "{breach}"),
+            Ok(_) => {}
+        }
+    }
+    assert!(told > 20, "{told}");
+}
+
+#[test]
+fn a_digest_does_not_depend_on_the_cut() {
+    let bytes = Bytes::from_static(b"some results, longer than a word or two");
+    let whole = digest(&bytes.clone().into());
+    for cut in 0..=bytes.len() {
+        assert_eq!(digest(&Payload::Pieces([bytes.slice(..cut), bytes.slice(cut..)].into())), whole);
+    }
+    assert_ne!(whole, digest(&bytes.slice(1..).into()));
+    assert_eq!((digest(&Payload::EMPTY), digest(&Payload::Pieces([Bytes::new(), Bytes::new()].into()))), (0, 0));
+}
+
+#[test]
+fn a_record_is_small() {
+    assert_eq!((size_of::<Asked>(), size_of::<Applied>()), (32, 24));
+}

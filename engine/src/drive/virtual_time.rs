@@ -1,0 +1,418 @@
+//! The same point in virtual time: the nodes and clients that a thread would drive, driven by a queue
+//! of events, over a network as far away as `[network]` says and with work as dear as `[cost]` says.
+//!
+//! The network keeps each link's order, as a connection does. A node takes one turn at a time, with
+//! everything that has arrived, and what it says leaves when the turn's cost is over. Nothing here
+//! looks at a clock, so the same seed gives the same result on every machine.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Prng, Transmit};
+use quorumbench_transports::Counters;
+
+use super::cluster;
+use super::replica::{self, Replica};
+use super::{DriveError, Event, EventKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
+use crate::check::witness::Trace;
+use crate::client::Client;
+use crate::measure::{Recording, Window};
+use crate::node::NodeStats;
+use crate::spec::{Cost, Network, Point, Run};
+
+/// Measures `point` once in virtual time.
+///
+/// # Errors
+/// [`DriveError::NoAnswer`], in virtual time too, and [`DriveError::Interrupted`].
+pub(super) fn measure(
+    point: &Point,
+    run: Run,
+    seed: u64,
+    traced: bool,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(Phase),
+) -> Result<(Outcome, Trace), DriveError> {
+    let mut world = World::new(point, seed, traced);
+    let mut pass = |world: &mut World, phase, until: Nanos, done: &dyn Fn(&World) -> bool| {
+        while !done(world) && world.step(until) {
+            if world.steps.is_multiple_of(LOOK_STEPS) {
+                progress(phase);
+                if interrupted.load(Ordering::Relaxed) {
+                    return Err(DriveError::Interrupted);
+                }
+            }
+        }
+        Ok(())
+    };
+    let ready = |world: &World| world.clients().all(Client::ready);
+    pass(&mut world, Phase::Starting, Nanos(PATIENCE.as_nanos() as u64), &ready)?;
+    if !ready(&world) {
+        return Err(DriveError::NoAnswer { waited: PATIENCE });
+    }
+
+    let begin = world.now + 1;
+    let from = begin + run.warmup.as_nanos() as u64;
+    let window = Window { from, until: from + run.duration.as_nanos() as u64 };
+    let give_up_at = window.until + drain_limit_ns(point);
+    world.start(point, begin, window, give_up_at);
+    pass(&mut world, Phase::WarmingUp, window.from, &|_| false)?;
+    let before = world.readings();
+    pass(&mut world, Phase::Measuring, window.until, &|_| false)?;
+    let after = world.readings();
+    pass(&mut world, Phase::Draining, give_up_at, &|world| world.clients().all(|client| client.finished(world.now)))?;
+    Ok(world.finish(window, &before, &after))
+}
+
+/// Events between two looks at the outside.
+const LOOK_STEPS: u64 = 1 << 16;
+
+struct World {
+    now: Nanos,
+    steps: u64,
+    sequence: u64,
+    queue: BinaryHeap<Reverse<Happening>>,
+    /// Replicas first.
+    members: Vec<Member>,
+    links: Links,
+    cost: Cost,
+    events: Vec<(Nanos, EventKind, NodeId)>,
+    prng: Prng,
+}
+
+struct Member {
+    actor: Actor,
+    /// Its turn goes on until here.
+    busy_until: Nanos,
+    /// When its next turn is; [`Nanos::NEVER`] for none.
+    turn_at: Nanos,
+    leads: bool,
+    reading: Reading,
+}
+
+enum Actor {
+    Replica(Box<dyn Replica>),
+    Client(Box<Client>),
+    /// It has handed over its record.
+    Gone,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Reading {
+    cpu_ns: u64,
+    counters: Counters,
+    stats: NodeStats,
+}
+
+/// Something that will happen. Earlier first, and in the order in which it was decided.
+struct Happening {
+    at: Nanos,
+    sequence: u64,
+    what: What,
+}
+
+enum What {
+    Turn(usize),
+    Arrival(usize, Frame),
+}
+
+impl World {
+    fn new(point: &Point, seed: u64, traced: bool) -> Self {
+        let mut prng = Prng::new(seed);
+        let replicas = point.cluster.replicas;
+        let nodes = replicas + point.load.clients;
+        let mut actor = |index: usize| {
+            let (id, seed) = (NodeId(index as u32), prng.next_u64());
+            if index < replicas {
+                let mut replica = replica::build(point, id, seed);
+                if traced {
+                    replica.keep_trace();
+                }
+                Actor::Replica(replica)
+            } else {
+                let mut client = cluster::client(point, id, seed);
+                if traced {
+                    client.keep_trace();
+                }
+                Actor::Client(Box::new(client))
+            }
+        };
+        let members = (0..nodes).map(|index| Member::new(actor(index))).collect();
+        let links = Links::new(point, prng.next_u64());
+        let mut world = Self {
+            now: Nanos::ZERO,
+            steps: 0,
+            sequence: 0,
+            queue: BinaryHeap::new(),
+            members,
+            links,
+            cost: point.cost,
+            events: Vec::new(),
+            prng,
+        };
+        (0..nodes).for_each(|index| world.schedule(index, Nanos::ZERO));
+        world
+    }
+
+    fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.members
+            .iter()
+            .filter_map(|member| if let Actor::Client(client) = &member.actor { Some(&**client) } else { None })
+    }
+
+    fn start(&mut self, point: &Point, begin: Nanos, window: Window, give_up_at: Nanos) {
+        for index in point.cluster.replicas..self.members.len() {
+            let pace = cluster::pace(point, index - point.cluster.replicas, self.prng.next_u64())(begin);
+            if let Actor::Client(client) = &mut self.members[index].actor {
+                client.start(pace, window, give_up_at);
+            }
+            self.schedule(index, begin);
+        }
+    }
+
+    /// Lets the next thing happen, if that is before `until`; otherwise time passes until then.
+    fn step(&mut self, until: Nanos) -> bool {
+        if self.queue.peek().is_none_or(|Reverse(next)| next.at >= until) {
+            self.now = until;
+            return false;
+        }
+        let Some(Reverse(Happening { at, what, .. })) = self.queue.pop() else { return false };
+        (self.now, self.steps) = (at, self.steps + 1);
+        match what {
+            What::Arrival(to, frame) => {
+                let member = &mut self.members[to];
+                member.receive(frame);
+                let turn_at = member.busy_until.max(at);
+                self.schedule(to, turn_at);
+            }
+            What::Turn(index) if self.members[index].turn_at == at => self.turn(index),
+            // It was brought forward since.
+            What::Turn(_) => {}
+        }
+        true
+    }
+
+    /// Sees to it that the member's next turn is at `at` or earlier.
+    fn schedule(&mut self, index: usize, at: Nanos) {
+        let member = &mut self.members[index];
+        if at < member.turn_at {
+            member.turn_at = at;
+            self.push(at, What::Turn(index));
+        }
+    }
+
+    fn push(&mut self, at: Nanos, what: What) {
+        self.sequence += 1;
+        self.queue.push(Reverse(Happening { at, sequence: self.sequence, what }));
+    }
+
+    fn turn(&mut self, index: usize) {
+        let (now, id) = (self.now, NodeId(index as u32));
+        let member = &mut self.members[index];
+        member.turn_at = Nanos::NEVER;
+        let (frames, bytes) = member.actor.inbox_size();
+        let transmits = member.actor.turn(now);
+        let sent = transmits.iter().map(|transmit| transmit.to.iter().count() as u64);
+        let sent_bytes = transmits.iter().map(|each| (each.to.iter().count() * (Head::BYTES + each.body.len())) as u64);
+        let (sent, sent_bytes) = (sent.sum::<u64>(), sent_bytes.sum::<u64>());
+        let cost = self.cost.turn.as_nanos() as u64
+            + self.cost.frame.as_nanos() as u64 * (frames + sent)
+            + self.cost.kib.as_nanos() as u64 * (bytes + sent_bytes) / 1024;
+        member.busy_until = now + cost;
+        member.reading.cpu_ns += cost;
+        member.reading.counters.sent_frames += sent;
+        member.reading.counters.sent_bytes += sent_bytes;
+        let leads = matches!(&member.actor, Actor::Replica(replica) if replica.leader() == Some(id));
+        if leads && !std::mem::replace(&mut member.leads, leads) {
+            self.events.push((now, EventKind::Leader, id));
+        }
+        member.leads = leads;
+        let (departs, deadline) = (member.busy_until, member.actor.deadline());
+        for transmit in transmits {
+            self.send(index, departs, &transmit);
+        }
+        if deadline < Nanos::NEVER {
+            // Time moves on even where work costs nothing: a deadline that stays in the past is asked for once more.
+            self.schedule(index, deadline.max(departs).max(now + 1));
+        }
+    }
+
+    fn send(&mut self, from: usize, departs: Nanos, transmit: &Transmit) {
+        for peer in transmit.to.iter() {
+            let to = peer.0 as usize;
+            let frame = Frame { head: transmit.head, body: transmit.body.clone() };
+            match self.links.send(from, to, departs, Head::BYTES + frame.body.len()) {
+                Some(arrives) if to < self.members.len() => self.push(arrives, What::Arrival(to, frame)),
+                _ => self.members[from].reading.counters.dropped_frames += 1,
+            }
+        }
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        let read = |member: &Member| {
+            let stats =
+                if let Actor::Replica(replica) = &member.actor { replica.stats() } else { NodeStats::default() };
+            Reading { stats, ..member.reading }
+        };
+        self.members.iter().map(read).collect()
+    }
+
+    fn finish(mut self, window: Window, before: &[Reading], after: &[Reading]) -> (Outcome, Trace) {
+        let (mut replicas, mut clients, mut busiest) = (Usage::default(), Usage::default(), NodeStats::default());
+        let (mut recording, mut totals, mut trace) = (None::<Recording>, Vec::new(), Trace::default());
+        for ((member, before), after) in self.members.iter_mut().zip(before).zip(after) {
+            let cpu_ns = after.cpu_ns - before.cpu_ns;
+            let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) };
+            match std::mem::replace(&mut member.actor, Actor::Gone) {
+                Actor::Replica(mut replica) => {
+                    trace.replicas.extend(replica.take_trace());
+                    replicas = replicas.plus(usage);
+                    busiest = std::cmp::max_by_key(busiest, after.stats.since(before.stats), |stats| stats.commands);
+                    totals.push(replica.stats());
+                }
+                Actor::Client(mut client) => {
+                    trace.clients.extend(client.take_trace());
+                    clients = clients.plus(usage);
+                    match (&mut recording, client.finish(self.now)) {
+                        (Some(sum), Some(more)) => sum.merge(&more),
+                        (none, first) => *none = none.take().or(first),
+                    }
+                }
+                Actor::Gone => {}
+            }
+        }
+        let event = |&(at, kind, node): &(Nanos, EventKind, NodeId)| Event {
+            at_ns: at.0.cast_signed() - window.from.0.cast_signed(),
+            kind,
+            node,
+        };
+        let outcome = Outcome {
+            recording: recording.expect("every client was started"),
+            replicas,
+            clients,
+            process_cpu_ns: replicas.cpu_ns + clients.cpu_ns,
+            busiest,
+            totals,
+            events: self.events.iter().map(event).collect(),
+            // Each node has a virtual core of its own.
+            cores: usize::MAX,
+            window_ns: window.length_ns(),
+        };
+        (outcome, trace)
+    }
+}
+
+impl Member {
+    fn new(actor: Actor) -> Self {
+        Self { actor, busy_until: Nanos::ZERO, turn_at: Nanos::NEVER, leads: false, reading: Reading::default() }
+    }
+
+    fn receive(&mut self, frame: Frame) {
+        self.reading.counters.received_frames += 1;
+        self.reading.counters.received_bytes += (Head::BYTES + frame.body.len()) as u64;
+        match &mut self.actor {
+            Actor::Replica(replica) => replica.inbox().push(frame),
+            Actor::Client(client) => client.inbox.push(frame),
+            Actor::Gone => {}
+        }
+    }
+}
+
+impl Actor {
+    fn inbox_size(&mut self) -> (u64, u64) {
+        let inbox = match self {
+            Self::Replica(replica) => replica.inbox(),
+            Self::Client(client) => &mut client.inbox,
+            Self::Gone => return (0, 0),
+        };
+        (inbox.len() as u64, inbox.iter().map(|frame| (Head::BYTES + frame.body.len()) as u64).sum())
+    }
+
+    fn turn(&mut self, now: Nanos) -> Vec<Transmit> {
+        match self {
+            Self::Replica(replica) => {
+                replica.turn(now);
+                std::mem::take(replica.transmits())
+            }
+            Self::Client(client) => {
+                client.turn(now);
+                std::mem::take(client.transmits())
+            }
+            Self::Gone => Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Nanos {
+        match self {
+            Self::Replica(replica) => replica.deadline(),
+            Self::Client(client) => client.deadline(),
+            Self::Gone => Nanos::NEVER,
+        }
+    }
+}
+
+impl PartialEq for Happening {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Happening {}
+
+impl PartialOrd for Happening {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Happening {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// The network between all members.
+struct Links {
+    network: Network,
+    replicas: usize,
+    nodes: usize,
+    /// By sender and receiver: when the last byte so far has left, and when it arrives.
+    state: Vec<(Nanos, Nanos)>,
+    prng: Prng,
+}
+
+impl Links {
+    fn new(point: &Point, seed: u64) -> Self {
+        let (replicas, nodes) = (point.cluster.replicas, point.cluster.replicas + point.load.clients);
+        let state = vec![(Nanos::ZERO, Nanos::ZERO); nodes * nodes];
+        Self { network: point.network.clone(), replicas, nodes, state, prng: Prng::new(seed) }
+    }
+
+    /// When a frame of `bytes` that leaves at `departs` arrives; `None` if it is lost.
+    fn send(&mut self, from: usize, to: usize, departs: Nanos, bytes: usize) -> Option<Nanos> {
+        let delay = self.delay_ns(from, to);
+        let state = self.state.get_mut(from * self.nodes + to)?;
+        let seconds = self.network.bandwidth.map_or(0.0, |per_second| bytes as f64 / per_second as f64);
+        let left = departs.max(state.0) + (seconds * 1e9) as u64;
+        state.0 = left;
+        if self.network.loss > 0.0 && self.prng.unit() < self.network.loss {
+            return None;
+        }
+        let jitter = match self.network.jitter.as_nanos() {
+            0 => 0,
+            mean => (-(1.0 - self.prng.unit()).ln() * mean as f64) as u64,
+        };
+        state.1 = state.1.max(left + delay + jitter);
+        Some(state.1)
+    }
+
+    fn delay_ns(&self, from: usize, to: usize) -> u64 {
+        let client = from.max(to) >= self.replicas;
+        let within = if client { self.network.client_delay } else { self.network.delay };
+        let across = self.network.round_trips.as_ref().map(|regions| {
+            let region = |node: usize| if node < self.replicas { node % regions.count() } else { 0 };
+            regions.round_trip(region(from), region(to)) / 2
+        });
+        across.filter(|across| !across.is_zero()).unwrap_or(within).as_nanos() as u64
+    }
+}

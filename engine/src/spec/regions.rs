@@ -1,0 +1,145 @@
+//! Where the replicas of a virtual cluster are, and how far from each other.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::units::{self, DURATIONS, duration_text};
+
+/// Regions and the round-trip times between them, written `virginia-ireland 68ms, virginia-tokyo
+/// 145ms, ireland-tokyo 205ms`. Replicas are placed in the regions in turn; clients are in the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Regions {
+    /// In order of their first mention.
+    names: Vec<String>,
+    /// Between each two, as written.
+    round_trips: Vec<(usize, usize, Duration)>,
+}
+
+impl Regions {
+    /// How many regions there are.
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// From one region to another and back; nothing within one.
+    ///
+    /// # Panics
+    /// If there is no such region.
+    pub fn round_trip(&self, a: usize, b: usize) -> Duration {
+        assert!(a < self.count() && b < self.count(), "a region that was mentioned");
+        self.distance(a, b).unwrap_or_default()
+    }
+
+    /// Reads them; the error is the end of "cannot be ...: ".
+    pub(super) fn parse(text: &str) -> Result<Self, BadRegions> {
+        let mut regions = Self { names: Vec::new(), round_trips: Vec::new() };
+        for pair in text.split(',') {
+            let mut words = pair.split_whitespace();
+            let (Some(ends), Some(time), None) = (words.next(), words.next(), words.next()) else {
+                return Err(BadRegions::Pair(pair.trim().into()));
+            };
+            let (a, b) = ends.split_once('-').ok_or_else(|| BadRegions::Pair(pair.trim().into()))?;
+            let (a, b) = (regions.named(a)?, regions.named(b)?);
+            let time = units::parse(time, DURATIONS).ok().map(Duration::from_nanos).filter(|time| *time <= LONGEST);
+            let time = time.ok_or_else(|| BadRegions::Pair(pair.trim().into()))?;
+            if a == b || regions.distance(a, b).is_some() {
+                return Err(BadRegions::Twice(ends.into()));
+            }
+            regions.round_trips.push((a, b, time));
+        }
+        match regions.missing() {
+            Some(missing) => Err(missing),
+            None => Ok(regions),
+        }
+    }
+
+    fn named(&mut self, name: &str) -> Result<usize, BadRegions> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(fits) {
+            return Err(BadRegions::Name(name.chars().take(40).collect()));
+        }
+        Ok(self.names.iter().position(|each| each == name).unwrap_or_else(|| {
+            self.names.push(name.into());
+            self.names.len() - 1
+        }))
+    }
+
+    fn distance(&self, a: usize, b: usize) -> Option<Duration> {
+        let between =
+            |&&(from, to, _): &&(usize, usize, Duration)| (from.min(to), from.max(to)) == (a.min(b), a.max(b));
+        self.round_trips.iter().find(between).map(|&(_, _, time)| time)
+    }
+
+    /// The first pair whose distance is missing.
+    fn missing(&self) -> Option<BadRegions> {
+        let mut pairs = (0..self.count()).flat_map(|a| (a + 1..self.count()).map(move |b| (a, b)));
+        let missing = pairs.find(|&(a, b)| self.distance(a, b).is_none());
+        missing.map(|(a, b)| BadRegions::Missing(format!("{}-{}", self.names[a], self.names[b])))
+    }
+}
+
+impl fmt::Display for Regions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (a, b, time)) in self.round_trips.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{}-{} {}", self.names[*a], self.names[*b], duration_text(*time))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BadRegions {
+    Pair(String),
+    Name(String),
+    Twice(String),
+    Missing(String),
+}
+
+impl fmt::Display for BadRegions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pair(pair) => write!(f, "`{}` is no `from-to TIME`", pair.chars().take(60).collect::<String>()),
+            Self::Name(name) => write!(f, "`{name}` is no name of letters, digits and `_`"),
+            Self::Twice(ends) => {
+                write!(f, "`{}` is there twice, or goes nowhere", ends.chars().take(80).collect::<String>())
+            }
+            Self::Missing(ends) => write!(f, "the time of `{ends}` is missing"),
+        }
+    }
+}
+
+/// Further than the moon and back.
+const LONGEST: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes() {
+        let text = "a-b 68ms, a-c 145ms, b-c 205ms";
+        let regions = Regions::parse(text).expect(text);
+        assert_eq!((regions.count(), regions.to_string().as_str()), (3, text));
+        assert_eq!(regions.round_trip(2, 1), Duration::from_millis(205));
+        assert_eq!(regions.round_trip(1, 1), Duration::ZERO);
+    }
+
+    #[test]
+    fn says_why_not() {
+        for (text, why) in [
+            ("", BadRegions::Pair(String::new())),
+            ("a-b", BadRegions::Pair("a-b".into())),
+            ("a-b 5", BadRegions::Pair("a-b 5".into())),
+            ("a-b 5ms 6ms", BadRegions::Pair("a-b 5ms 6ms".into())),
+            ("a-b 2h", BadRegions::Pair("a-b 2h".into())),
+            ("a-b? 5ms", BadRegions::Name("b?".into())),
+            ("a-a 5ms", BadRegions::Twice("a-a".into())),
+            ("a-b 5ms, b-a 6ms", BadRegions::Twice("b-a".into())),
+            ("a-b 5ms, b-c 6ms", BadRegions::Missing("a-c".into())),
+        ] {
+            assert_eq!(Regions::parse(text), Err(why), "{text}");
+        }
+    }
+}

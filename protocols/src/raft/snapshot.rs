@@ -1,0 +1,258 @@
+//! Snapshots and compaction (thesis, chapter 5): what stands in for the log's beginning, in the
+//! journal and on its way to a follower that is too far behind.
+
+use bytes::Bytes;
+
+use super::membership::{Members, Memberships};
+use super::message::{Append, Chunk, Message, SNAPSHOT};
+use super::replica::Replica;
+use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
+use crate::wire::{Frame, Head, Lsn, Payload, Slot};
+
+/// The last snapshot, and what may go because of it. Its body begins with the membership as of its
+/// slot.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    pub(super) last: Option<Snapshot>,
+    /// It is being made durable.
+    cut: Option<Cut>,
+    /// The log up to here is in a durable snapshot, but for a window of slots that a slow follower
+    /// may ask for.
+    covered: Slot,
+    /// A follower is being sent the snapshot of this slot, and will want what comes after it.
+    pub(super) wanted: Option<Slot>,
+}
+
+/// Once everything up to `until` is durable, nothing before `from` is needed.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    from: Lsn,
+    until: Lsn,
+}
+
+impl Replica {
+    /// The driver's state machine as of `slot`.
+    pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
+        let fits = u32::try_from(body.len() + Members::BYTES).is_ok();
+        let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
+        if !fits || !self.takes_snapshot(slot) {
+            return;
+        }
+        let members = self.memberships.at(slot).bytes();
+        let body = std::iter::once(&members).chain(body.pieces()).cloned().collect();
+        let snapshot = Snapshot { slot, stamp, body };
+        let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
+        let from = self.journal.record_other(head, body, out);
+        self.snapshots.last = Some(snapshot);
+        self.record_again(slot, out);
+        self.snapshots.cut = Some(Cut { from, until: self.journal.last() });
+    }
+
+    /// Whether a snapshot of `slot` would bring something new, and none is being written.
+    pub(super) fn takes_snapshot(&self, slot: Slot) -> bool {
+        self.snapshots.cut.is_none() && self.snapshots.last.as_ref().is_none_or(|last| last.slot < slot)
+    }
+
+    /// The slots after the snapshot are written down again behind it, so that everything before it
+    /// can go. There are few: what was in flight when the state machine was there.
+    fn record_again(&mut self, after: Slot, out: &mut Outbox) {
+        for slot in (after.0 + 1..=self.log.last().0).map(Slot) {
+            let (Some(entry), Some(prev_term)) = (self.log.get(slot), self.log.stamp(slot - 1)) else { continue };
+            let append = Append {
+                term: self.term,
+                slot,
+                entry_term: entry.stamp,
+                prev_term,
+                commit: self.committed,
+                trim: self.trim(),
+                kind: entry.kind,
+            };
+            let head = Head { body_len: entry.body.len() as u32, ..self.head(Message::Append(append)) };
+            self.journal.record_other(head, entry.body.clone(), out);
+        }
+    }
+
+    /// A leader's snapshot, in place of a log that does not reach so far, or went another way. It
+    /// counts for nothing until it is durable: not in an acknowledgement, and not for the state
+    /// machine.
+    pub(super) fn install(&mut self, snapshot: Snapshot, members: Members, out: &mut Outbox) {
+        assert!(snapshot.slot > self.committed, "a snapshot replaces only what is not settled");
+        self.journal.truncate_after(self.committed);
+        let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
+        self.journal.record_slot(snapshot.slot, head, body, out);
+        self.snapshots.cut = Some(Cut { from: self.journal.last(), until: self.journal.last() });
+        self.become_snapshot(snapshot, members);
+    }
+
+    fn become_snapshot(&mut self, snapshot: Snapshot, members: Members) {
+        self.log.reset(snapshot.slot, snapshot.stamp);
+        self.memberships = Memberships::new(snapshot.slot, members);
+        self.adopt_members();
+        self.committed = self.committed.max(snapshot.slot);
+        self.snapshots.last = Some(snapshot);
+    }
+
+    fn snapshot_head(&self, snapshot: &Snapshot) -> Head {
+        let words = [snapshot.slot.0, snapshot.stamp, self.term, self.vote_word(), 0, 0];
+        let body_len = snapshot.body.len() as u32;
+        Head { kind: SNAPSHOT, group: self.group, from: self.id, body_len, words, ..Head::default() }
+    }
+
+    /// Takes a snapshot's record back. `None` if it is none, or the slot in it is settled otherwise.
+    pub(super) fn replay_snapshot(&mut self, record: &Record) -> Option<()> {
+        let [slot, stamp, term, vote, ..] = record.head.words;
+        let slot = Slot(slot);
+        if slot < self.log.trimmed() || record.body.len() < Members::BYTES {
+            return None;
+        }
+        let members = Members::read(&record.body.slice(0, Members::BYTES))?;
+        self.take_hard_state(term, vote);
+        let snapshot = Snapshot { slot, stamp, body: record.body.clone() };
+        if self.log.stamp(slot) == Some(stamp) {
+            self.log.trim_to(slot);
+            self.memberships.trim_to(slot);
+            self.committed = self.committed.max(slot);
+            self.snapshots.last = Some(snapshot);
+        } else {
+            self.become_snapshot(snapshot, members);
+        }
+        self.snapshots.covered = slot;
+        self.journal.replay(record.lsn, self.log.last());
+        Some(())
+    }
+
+    /// Says whether the state machine is where the log begins.
+    pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
+        let Some(snapshot) = &self.snapshots.last else { return false };
+        if self.journal.slot() < snapshot.slot {
+            return false;
+        }
+        let body = snapshot.body.slice(Members::BYTES, snapshot.body.len() - Members::BYTES);
+        out.deliveries.push(Delivery { slot: snapshot.slot, kind: DeliveryKind::Snapshot, body });
+        self.delivered = snapshot.slot;
+        true
+    }
+
+    /// Lets go of what nobody will ask for again, or can be given as a snapshot.
+    ///
+    /// The first is by agreement, and costs nothing: what every member holds durably and committed,
+    /// none will ever ask for, and no leader will overwrite. It touches the memory only. The journal
+    /// keeps all records until a snapshot releases them, so a node that crashes reads back what the
+    /// others have let go, and needs nobody's help; and `trim` itself is not recorded, because a
+    /// recovered node that keeps too much is merely large. It is not enough alone: a node that is
+    /// down keeps every other's log, and one that joins was no part of the agreement. For these
+    /// there are snapshots, which the driver is asked for if its policy brought none
+    /// ([`Protocol::wants_snapshot`](crate::Protocol::wants_snapshot)). Neither is for a node that
+    /// comes back blank under its old id: it may have voted, and must come as a new one.
+    pub(super) fn trim_log(&mut self, out: &mut Outbox) {
+        if let Some(cut) = self.snapshots.cut.take_if(|cut| self.journal.holds(cut.until)) {
+            out.release = Some(cut.from);
+            self.snapshots.covered = self.snapshots.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
+        }
+        let agreed = self.trim().min(self.delivered).min(self.journal.slot());
+        let covered = Slot(self.snapshots.covered.saturating_since(Slot(self.window as u64)));
+        let upto = agreed.max(self.snapshots.wanted.map_or(covered, |wanted| wanted.min(covered)));
+        if upto > self.log.trimmed() {
+            self.log.trim_to(upto);
+            self.memberships.trim_to(upto);
+        }
+    }
+}
+
+/// A snapshot on its way to a follower.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) snapshot: Snapshot,
+    /// The follower has this much.
+    acknowledged: usize,
+    /// This much is on its way.
+    sent: usize,
+    /// It made progress since the last heartbeat.
+    moved: bool,
+    /// It did not: frames were lost, or the follower forgot what it had.
+    stalled: bool,
+}
+
+impl Transfer {
+    /// Chunks that may be on their way.
+    const IN_FLIGHT: usize = 4;
+
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot, acknowledged: 0, sent: 0, moved: true, stalled: false }
+    }
+
+    /// The next bytes to send, if some may go.
+    pub(super) fn next(&mut self, chunk: usize) -> Option<(u64, Payload)> {
+        let total = self.snapshot.body.len();
+        let ahead = if self.stalled { 1 } else { Self::IN_FLIGHT };
+        if self.sent == total || self.sent - self.acknowledged >= ahead * chunk {
+            return None;
+        }
+        let (offset, len) = (self.sent, chunk.min(total - self.sent));
+        self.sent += len;
+        Some((offset as u64, self.snapshot.body.slice(offset, len)))
+    }
+
+    /// A heartbeat passed. Without progress it goes back to what the follower is known to have, or
+    /// asks anew from the start if that was all.
+    pub(super) fn on_heartbeat(&mut self) {
+        self.stalled = !std::mem::take(&mut self.moved);
+        if self.stalled {
+            self.acknowledged = if self.acknowledged == self.snapshot.body.len() { 0 } else { self.acknowledged };
+            self.sent = self.acknowledged;
+        }
+    }
+
+    /// The follower has everything up to `offset`. Less than before is believed only after a stall:
+    /// it may be an old answer.
+    pub(super) fn on_received(&mut self, offset: usize) {
+        if offset > self.acknowledged || (self.stalled && offset < self.acknowledged) {
+            self.sent = if offset > self.acknowledged { self.sent.max(offset) } else { offset };
+            self.acknowledged = offset;
+            (self.moved, self.stalled) = (true, false);
+        }
+    }
+}
+
+/// A snapshot that is arriving.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    pub(super) slot: Slot,
+    stamp: u64,
+    total: u64,
+    members: Members,
+    pieces: Vec<Bytes>,
+    /// Bytes in them.
+    pub(super) have: u64,
+}
+
+impl Assembly {
+    /// Starts with the first chunk, which was checked to begin with a membership.
+    pub(super) fn start(chunk: &Chunk, frame: &Frame) -> Option<Self> {
+        let members = Members::read(&frame.body.slice(0, Members::BYTES.min(frame.body.len())))?;
+        let (slot, stamp, total) = (chunk.slot, chunk.stamp, chunk.total);
+        Some(Self { slot, stamp, total, members, pieces: Vec::new(), have: 0 })
+    }
+
+    /// Whether the chunk is of this snapshot.
+    pub(super) fn is_of(&self, chunk: &Chunk) -> bool {
+        (self.slot, self.stamp, self.total) == (chunk.slot, chunk.stamp, chunk.total)
+    }
+
+    /// Takes what comes next; anything else came twice, or too early. The pieces are at most as many
+    /// as the snapshot has bytes, and at least as large as what the leader sent.
+    pub(super) fn add(&mut self, chunk: &Chunk, frame: &Frame) {
+        if chunk.offset == self.have {
+            self.have += frame.body.len() as u64;
+            self.pieces.extend(frame.body.pieces().iter().filter(|piece| !piece.is_empty()).cloned());
+        }
+    }
+
+    /// The snapshot and its membership, if it is whole.
+    pub(super) fn finish(&mut self) -> Option<(Snapshot, Members)> {
+        (self.have == self.total).then(|| {
+            let body = self.pieces.drain(..).collect();
+            (Snapshot { slot: self.slot, stamp: self.stamp, body }, self.members)
+        })
+    }
+}
