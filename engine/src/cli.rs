@@ -14,6 +14,7 @@ use crate::bundled;
 use crate::progress::{self, Progress};
 use crate::results::{PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
+use crate::sim::cli::SimArgs;
 use crate::spec::{Spec, SpecError};
 use crate::summary;
 
@@ -28,6 +29,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   quorumbench run bench-configs/quickstart.toml     measure, and print a table
+  quorumbench sim --protocol raft --seeds 1000      check, under faults, in virtual time
   quorumbench list                                  what there is to measure
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or config, 5 the run is invalid";
@@ -35,6 +37,7 @@ Exit codes: 0 done, 1 it failed, 2 bad usage or config, 5 the run is invalid";
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(RunArgs),
+    Sim(SimArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -81,9 +84,9 @@ Examples:
 Ctrl-C stops a run and keeps what was finished.";
 
 /// Exit codes besides success, which users script against.
-mod exit {
-    pub(super) const FAILED: u8 = 1;
-    pub(super) const USAGE: u8 = 2;
+pub(crate) mod exit {
+    pub(crate) const FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
     pub(super) const INVALID: u8 = 5;
 }
 
@@ -92,6 +95,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         match self.command {
             Command::Run(arguments) => arguments.execute(),
+            Command::Sim(arguments) => arguments.execute(),
             Command::List => print(&(bundled::list() + "\n")).into(),
         }
     }
@@ -217,7 +221,7 @@ fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-fn fail(code: u8, message: &dyn std::fmt::Display) -> ExitCode {
+pub(crate) fn fail(code: u8, message: &dyn std::fmt::Display) -> ExitCode {
     say(message);
     code.into()
 }

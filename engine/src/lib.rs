@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`node::Node`] and [`client::Client`] are state machines without I/O, like the protocols; [`drive`]
-//! gives them threads, clocks and transports.
+//! gives them threads, clocks and transports. [`sim`] gives the same nodes virtual ones, breaks what can
+//! break, and checks what must hold.
 //!
 //! # One point, measured
 //!
@@ -42,6 +43,8 @@ pub mod node;
 pub mod session;
 
 pub mod check;
+pub mod sim;
+
 pub mod drive;
 pub mod host;
 pub mod measure;

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use quorumbench_protocols::{
-    Delivery, DeliveryKind, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Slot, Transmit,
+    Delivery, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Record,
+    Slot, Transmit,
 };
 
 use crate::batch::{BatchHead, Commands};
@@ -34,6 +35,9 @@ pub struct Node<P, M> {
     results: BytesMut,
     /// A batch of operator's wishes: to hand leadership over.
     transfer_to: Option<NodeId>,
+    storage: Storage,
+    /// What the storage vouched for since the last turn.
+    durable: Option<Lsn>,
     snapshots: SnapshotPolicy,
     /// What was delivered since the last snapshot, and up to where.
     since: SnapshotPolicy,
@@ -60,6 +64,17 @@ impl SnapshotPolicy {
     fn is_due(self, since: Self) -> bool {
         since.slots >= self.slots || since.bytes >= self.bytes
     }
+}
+
+/// When a node's records are durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// As soon as they are written: there is no disk, and memory plays its part.
+    #[default]
+    Immediate,
+    /// When the driver says so: after each turn it takes [`Node::records`] away, and calls
+    /// [`Node::durable`] once they are safe.
+    Deferred,
 }
 
 /// "Applied" for one client, still growing.
@@ -120,8 +135,13 @@ impl NodeStats {
 const MAX_WAITING: usize = 1 << 17;
 
 impl<P: Protocol, M: Machine> Node<P, M> {
-    /// A replica that runs `protocol`, and takes a snapshot only if the protocol asks for one.
+    /// A replica that runs `protocol`, has no disk, and takes a snapshot only if the protocol asks for one.
     pub fn new(id: NodeId, protocol: P) -> Self {
+        Self::with_storage(id, protocol, Storage::Immediate)
+    }
+
+    /// A replica that runs `protocol`, new or recovered.
+    pub fn with_storage(id: NodeId, protocol: P, storage: Storage) -> Self {
         Self {
             inbox: Vec::new(),
             id,
@@ -133,6 +153,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             answers: Vec::new(),
             results: BytesMut::new(),
             transfer_to: None,
+            storage,
+            durable: None,
             snapshots: SnapshotPolicy::NEVER,
             since: SnapshotPolicy::NOTHING,
             delivered: Slot::ZERO,
@@ -158,6 +180,9 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         let led_by = self.protocol.leader();
         self.stats.turns += 1;
         self.step_inbox(now);
+        if let Some(lsn) = self.durable.take() {
+            self.step(now, Input::Durable(lsn));
+        }
         if let Some(target) = self.transfer_to.take() {
             self.step(now, Input::Transfer(target));
         }
@@ -173,7 +198,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             self.deliver();
             self.snapshot(now);
             let admissible = !self.waiting.is_empty() && self.protocol.room() > 0;
-            if self.outbox.records.is_empty() && !admissible {
+            let settled = self.outbox.records.is_empty() || self.storage == Storage::Deferred;
+            if settled && !admissible {
                 break;
             }
         }
@@ -190,6 +216,17 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// What the last turn wants sent. The transport empties it.
     pub fn transmits(&mut self) -> &mut Vec<Transmit> {
         &mut self.outbox.transmits
+    }
+
+    /// What the last turn wants made durable, in order. Whoever defers storage takes it away after
+    /// each turn; otherwise there is never anything.
+    pub fn records(&mut self) -> &mut Vec<Record> {
+        &mut self.outbox.records
+    }
+
+    /// Tells the protocol, in the next turn, that everything up to and with `lsn` is durable.
+    pub fn durable(&mut self, lsn: Lsn) {
+        self.durable = self.durable.max(Some(lsn));
     }
 
     /// Asks the protocol, in the next turn, to hand leadership to `target`.
@@ -220,6 +257,16 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// The state machine, to look at.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The protocol, for a wrapper that notes what passes through it.
+    pub(crate) fn protocol_mut(&mut self) -> &mut P {
+        &mut self.protocol
+    }
+
+    /// The state machine, for one that notes what it is given.
+    pub(crate) fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
     }
 
     fn leads(&self) -> bool {
@@ -278,6 +325,9 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     }
 
     fn make_durable(&mut self, now: Nanos) {
+        if self.storage == Storage::Deferred {
+            return;
+        }
         while let Some(last) = self.outbox.records.last() {
             let lsn = last.lsn;
             self.outbox.records.clear();

@@ -1,0 +1,269 @@
+//! `quorumbench sim`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::fault::Fault;
+use super::protocols;
+use super::report::{self, Totals};
+use super::runner::{self, Outcome, Print};
+use super::shrink;
+use super::swarm::{Cluster, Wishes};
+use crate::cli::{exit, fail};
+use crate::host;
+use crate::spec::{Point, ProtocolName, Spec};
+use crate::summary::thousands;
+
+/// Checks a protocol: the code that is measured, in virtual time, under faults, every property after every event.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SimArgs {
+    /// An experiment whose clusters are checked; without it each seed draws its own
+    #[arg(value_name = "CONFIG")]
+    config: Option<PathBuf>,
+    /// The protocol [default: those of CONFIG, or raft]
+    #[arg(long, value_name = "NAME", value_parser = protocol_named)]
+    protocol: Option<ProtocolName>,
+    /// How many seeds, each a world of its own [default: 100, or 1 with --seed]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// The first seed [default: 1]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Prints every event
+    #[arg(long)]
+    trace: bool,
+    /// Looks for fewer faults with which a failing seed still fails
+    #[arg(long)]
+    shrink: bool,
+    /// Switches a kind of fault off. May be given several times
+    #[arg(long, value_name = "FAULT", value_parser = fault_named)]
+    without: Vec<Fault>,
+    /// How long things may break, in election timeouts
+    #[arg(long, value_name = "TIMEOUTS")]
+    length: Option<u64>,
+    /// Threads. Outcomes do not depend on it [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Overrides a key of CONFIG. May be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "config")]
+    overrides: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  quorumbench sim --protocol raft --seeds 1000           a thousand worlds, each with its own faults
+  quorumbench sim --protocol raft --seed 42 --trace      one world, every event
+  quorumbench sim --seed 42 --shrink                     if it fails: which faults does it take?
+  quorumbench sim --seeds 100 --without crash            without that fault
+  quorumbench sim bench-configs/quickstart.toml --seeds 100    that experiment's clusters
+
+A failing seed prints the property, the nodes, the last events, and the command that replays it.";
+
+/// Seeds unless the user says how many.
+const SEEDS: u64 = 100;
+/// Nothing is said of progress before this, nor more often than that.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(200);
+
+fn protocol_named(name: &str) -> Result<ProtocolName, String> {
+    let known = || ProtocolName::ALL.iter().filter(|name| !name.is_floor()).map(|name| name.name()).collect::<Vec<_>>();
+    match ProtocolName::named(name) {
+        Some(floor) if floor.is_floor() => {
+            Err(format!("{floor} is a floor, which survives no faults: there is nothing to check"))
+        }
+        Some(protocol) => Ok(protocol),
+        None => Err(format!("there are: {}", known().join(", "))),
+    }
+}
+
+fn fault_named(name: &str) -> Result<Fault, String> {
+    let names = || Fault::ALL.iter().map(|fault| format!("  {fault:<17} {}", fault.purpose())).collect::<Vec<_>>();
+    Fault::named(name).ok_or_else(|| format!("there are:\n{}", names().join("\n")))
+}
+
+impl SimArgs {
+    /// Does what was asked, and says how it went.
+    pub fn execute(self) -> ExitCode {
+        let clusters = match self.clusters() {
+            Ok(clusters) => clusters,
+            Err(message) => return fail(exit::USAGE, &message),
+        };
+        let first = self.seed.unwrap_or(1);
+        let count = self.seeds.unwrap_or(if self.seed.is_some() { 1 } else { SEEDS });
+        let jobs = if self.trace { 1 } else { self.jobs.map_or_else(host::cores, usize::from) };
+        let begun = Instant::now();
+        let mut totals = Totals::default();
+        let mut failed = None;
+        let mut progress = Progress { begun, shown: begun, on: std::io::stderr().is_terminal() && !self.trace };
+        runner::run_many(first, count, jobs, |seed| self.run(seed, &clusters, self.trace), &mut |outcome| {
+            totals.add(&outcome);
+            progress.show(&totals, count);
+            if outcome.failure.is_some() {
+                failed = Some(outcome);
+            }
+        });
+        progress.clear();
+        let elapsed = begun.elapsed().as_secs_f64();
+        if let Some(outcome) = failed {
+            self.report(&outcome, &clusters);
+            return exit::FAILED.into();
+        }
+        say(&totals.text());
+        let rate = totals.stats.events as f64 / elapsed;
+        eprintln!("no violation in {elapsed:.1} s: {} events/s on {jobs} threads", thousands(rate));
+        ExitCode::SUCCESS
+    }
+
+    /// The protocols and clusters that seeds take turns with.
+    fn clusters(&self) -> Result<Vec<(ProtocolName, Option<Cluster>)>, String> {
+        let Some(path) = &self.config else {
+            return Ok(vec![(self.protocol.unwrap_or(ProtocolName::ALL[0]), None)]);
+        };
+        let spec = Spec::load(path, &self.overrides).map_err(|error| error.to_string())?;
+        let mut clusters: Vec<_> =
+            spec.points().iter().map(|point| (point.cluster.protocol, Some(cluster(point)))).collect();
+        clusters.dedup();
+        if let Some(protocol) = self.protocol {
+            clusters.retain(|(name, _)| *name == protocol);
+        }
+        clusters.retain(|(name, _)| !name.is_floor());
+        if clusters.is_empty() {
+            let which =
+                self.protocol.map_or_else(|| "but floors, which survive no faults".into(), |name| format!("of {name}"));
+            return Err(format!("{}: has no cluster {which}: there is nothing to check", path.display()));
+        }
+        Ok(clusters)
+    }
+
+    fn run(&self, seed: u64, clusters: &[(ProtocolName, Option<Cluster>)], trace: bool) -> Outcome {
+        let (_, cluster) = pick(seed, clusters);
+        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length };
+        run(seed, clusters, &wishes, trace)
+    }
+
+    fn report(&self, outcome: &Outcome, clusters: &[(ProtocolName, Option<Cluster>)]) {
+        let Some(failure) = &outcome.failure else { return };
+        let seed = outcome.scenario.seed;
+        say(&report::failure(outcome, failure, &self.replay(seed, &self.without, self.length, clusters)));
+        if !self.shrink {
+            return;
+        }
+        let (_, cluster) = pick(seed, clusters);
+        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length };
+        let (fewer, outcome) = shrink::shrink(&wishes, outcome, &|wishes| run(seed, clusters, wishes, false));
+        let needed: Vec<_> = Fault::ALL
+            .iter()
+            .filter(|fault| outcome.scenario.strengths[**fault] > 0)
+            .map(|fault| fault.name())
+            .collect();
+        let needed = if needed.is_empty() { "no fault at all".into() } else { needed.join(" ") };
+        say(&format!("\nshrunk    it takes {needed}; it fails after {} events\n", outcome.stats.events));
+        say(&format!("replay    {}\n", self.replay(seed, &fewer.without, fewer.length, clusters)));
+    }
+
+    /// The command that runs this seed again.
+    fn replay(
+        &self,
+        seed: u64,
+        without: &[Fault],
+        length: Option<u64>,
+        clusters: &[(ProtocolName, Option<Cluster>)],
+    ) -> String {
+        let mut command = vec!["quorumbench sim".to_owned()];
+        command.extend(self.config.iter().map(|config| config.display().to_string()));
+        if self.config.is_none() || self.protocol.is_some() {
+            command.push(format!("--protocol {}", pick(seed, clusters).0));
+        }
+        command.push(format!("--seed {seed}"));
+        command.extend(self.overrides.iter().map(|set| format!("--set '{set}'")));
+        command.extend(without.iter().map(|fault| format!("--without {fault}")));
+        command.extend(length.map(|length| format!("--length {length}")));
+        command.join(" ")
+    }
+}
+
+fn run(seed: u64, clusters: &[(ProtocolName, Option<Cluster>)], wishes: &Wishes, trace: bool) -> Outcome {
+    let print = trace.then(|| Box::new(|line: &str| say(&format!("{line}\n"))) as Print);
+    let (protocol, _) = pick(seed, clusters);
+    protocols::run(protocol, seed, wishes, print).expect("floors are refused before")
+}
+
+fn pick(seed: u64, clusters: &[(ProtocolName, Option<Cluster>)]) -> (ProtocolName, Option<Cluster>) {
+    clusters[(seed % clusters.len() as u64) as usize]
+}
+
+fn cluster(point: &Point) -> Cluster {
+    Cluster {
+        replicas: point.cluster.replicas,
+        window: point.batch.window,
+        commands: point.batch.commands,
+        payload: point.load.payload,
+        election_timeout_ns: point.cluster.election_timeout.as_nanos() as u64,
+        heartbeat_ns: point.cluster.heartbeat.as_nanos() as u64,
+    }
+}
+
+/// To standard output. Whoever closed it has seen enough.
+fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+struct Progress {
+    begun: Instant,
+    shown: Instant,
+    on: bool,
+}
+
+impl Progress {
+    fn show(&mut self, totals: &Totals, count: u64) {
+        if self.on && self.begun.elapsed() >= PATIENCE && self.shown.elapsed() >= PAUSE {
+            self.shown = Instant::now();
+            eprint!("\r{} of {count} seeds, {} events", totals.seeds, thousands(totals.stats.events as f64));
+        }
+    }
+
+    fn clear(&self) {
+        if self.on && self.shown > self.begun {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        sim: SimArgs,
+    }
+
+    fn parse(command: &str) -> SimArgs {
+        let words = command.strip_prefix("quorumbench ").expect("the program").split_whitespace();
+        Typed::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).sim
+    }
+
+    #[test]
+    fn the_replay_command_asks_for_the_same_world() {
+        let clusters = [(ProtocolName::Raft, None)];
+        for command in [
+            "quorumbench sim --protocol raft --seed 42",
+            "quorumbench sim --protocol raft --seed 7 --without loss --without crash --length 12",
+            "quorumbench sim x.toml --seed 3",
+        ] {
+            let typed = parse(command);
+            let seed = typed.seed.expect("a seed");
+            assert_eq!(typed.replay(seed, &typed.without, typed.length, &clusters), command);
+        }
+        let many = parse("quorumbench sim --seeds 1000 --jobs 2");
+        let replay = many.replay(17, &[Fault::Rot], Some(5), &clusters);
+        assert_eq!(replay, "quorumbench sim --protocol raft --seed 17 --without rot --length 5");
+    }
+}

@@ -1,0 +1,280 @@
+//! A simulated client: asks a few keys of the map, several batches at a time, and misbehaves as
+//! clients do. It sends again, to somebody else; it sends twice; it goes away and comes back.
+//!
+//! It shares the encoding with the client that measures, and nothing else: no schedule, no timing, but
+//! every operation noted, from its invocation to its return.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, BytesMut};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Prng};
+
+use super::checks::{Checks, Violation};
+use crate::batch::{BatchHead, Writer};
+use crate::machine::KvCommand;
+use crate::request::Request;
+
+/// What clients do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// How many there are.
+    pub count: usize,
+    /// Most commands in a batch.
+    pub commands: u64,
+    /// Bytes of a value.
+    pub payload: usize,
+    /// Keys that they share.
+    pub keys: u64,
+    /// Of a hundred commands, so many read.
+    pub reads: u64,
+    /// The mean time from one look at things to the next; each brings at most one new batch.
+    pub interval_ns: u64,
+    /// Most batches in flight.
+    pub in_flight: usize,
+    /// When an unanswered batch is sent again.
+    pub resend_ns: u64,
+    /// Of a hundred batches, so many are sent twice.
+    pub duplicates: u64,
+}
+
+/// What a client asked and was told: the stuff that histories are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The client's node id.
+    pub client: u32,
+    /// What it asked.
+    pub command: Command,
+    /// Of which key.
+    pub key: u8,
+    /// When.
+    pub invoked: Nanos,
+    /// When it was told; `None` if it never was.
+    pub returned: Option<Nanos>,
+}
+
+/// A command and its outcome. A value is a number that no other command writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read, and what was found once it returned.
+    Get(Option<u64>),
+    /// Written.
+    Put(u64),
+    /// Removed.
+    Delete,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    id: NodeId,
+    replicas: u64,
+    options: ClientOptions,
+    prng: Prng,
+    /// Whom it takes for the leader.
+    target: NodeId,
+    /// Batches from the first unanswered one on, in order of sequence.
+    flights: VecDeque<Flight>,
+    /// The sequence of the first flight.
+    settled: u64,
+    chunk: BytesMut,
+    values: u64,
+    pub(super) operations: Vec<Operation>,
+    /// To send: by recipient.
+    pub(super) outbox: Vec<(NodeId, Frame)>,
+    pub(super) duplicates: u64,
+    /// It hears and says nothing before this.
+    pub(super) away_until: Nanos,
+    /// New batches that it may still begin.
+    pub(super) budget: u64,
+}
+
+/// Beyond it, patience does not grow.
+const MOST_DOUBLINGS: u32 = 3;
+
+#[derive(Debug)]
+struct Flight {
+    body: Payload,
+    answered: bool,
+    retry_at: Nanos,
+    /// How often it was sent again. Each time takes twice as long: a replica queues what it is sent, so
+    /// haste would only make the queue longer.
+    retries: u32,
+    /// Its operations: the first, and how many.
+    first: usize,
+    count: usize,
+}
+
+impl Client {
+    pub(super) fn new(id: NodeId, replicas: usize, options: ClientOptions, prng: Prng) -> Self {
+        Self {
+            id,
+            replicas: replicas as u64,
+            options,
+            prng,
+            target: NodeId(0),
+            flights: VecDeque::new(),
+            settled: 0,
+            chunk: BytesMut::new(),
+            values: 0,
+            operations: Vec::new(),
+            outbox: Vec::new(),
+            duplicates: 0,
+            away_until: Nanos::ZERO,
+            budget: u64::MAX,
+        }
+    }
+
+    /// Looks at things: begins a batch, sends again what is not answered. When it looks next.
+    pub(super) fn turn(&mut self, now: Nanos, checks: &mut Checks) -> Nanos {
+        if now < self.away_until {
+            return self.away_until;
+        }
+        if self.flights.len() < self.options.in_flight && self.budget > 0 {
+            self.budget -= 1;
+            self.begin(now, checks);
+        }
+        self.send_again(now);
+        now + 1 + self.prng.below(2 * self.options.interval_ns)
+    }
+
+    /// Whether it waits for nothing and will ask nothing more.
+    pub(super) fn is_done(&self) -> bool {
+        self.budget == 0 && self.flights.is_empty()
+    }
+
+    /// Batches that it waits for.
+    pub(super) fn in_flight(&self) -> usize {
+        self.flights.iter().filter(|flight| !flight.answered).count()
+    }
+
+    fn begin(&mut self, now: Nanos, checks: &mut Checks) {
+        let sequence = self.settled + self.flights.len() as u64;
+        let first = self.operations.len();
+        let count = 1 + self.prng.below(self.options.commands) as usize;
+        let most =
+            BatchHead::BYTES + count * (BatchHead::PREFIX + KvCommand::OVERHEAD + 1 + self.options.payload.max(8));
+        if self.chunk.capacity() < most {
+            self.chunk = BytesMut::with_capacity(most.max(16 << 10));
+        }
+        let head = BatchHead { client: self.id.0, commands: 0, sequence, settled: self.settled };
+        let mut writer = Writer::new(&mut self.chunk, head);
+        for _ in 0..count {
+            let key = self.prng.below(self.options.keys) as u8;
+            let command = if self.prng.below(100) < self.options.reads {
+                Command::Get(None)
+            } else if self.prng.below(8) == 0 {
+                Command::Delete
+            } else {
+                self.values += 1;
+                Command::Put(u64::from(self.id.0) << 40 | self.values)
+            };
+            self.operations.push(Operation { client: self.id.0, command, key, invoked: now, returned: None });
+            let padding = self.options.payload.saturating_sub(8);
+            writer.command(|chunk| write(command, key, padding, chunk));
+        }
+        let body = Payload::from(writer.finish());
+        checks.on_invoke(self.id.0, sequence);
+        let retry_at = now + self.options.resend_ns;
+        self.flights.push_back(Flight { body: body.clone(), answered: false, retry_at, retries: 0, first, count });
+        if self.prng.below(100) < self.options.duplicates {
+            self.duplicates += 1;
+            let anyone = NodeId(self.prng.below(self.replicas) as u32);
+            self.submit(anyone, body.clone());
+        }
+        self.submit(self.target, body);
+    }
+
+    fn send_again(&mut self, now: Nanos) {
+        let mut due = Vec::new();
+        for flight in self.flights.iter_mut().filter(|flight| !flight.answered && flight.retry_at <= now) {
+            flight.retry_at = now + (self.options.resend_ns << flight.retries.min(MOST_DOUBLINGS));
+            flight.retries += 1;
+            due.push(flight.body.clone());
+        }
+        if due.is_empty() {
+            return;
+        }
+        for body in due {
+            self.submit(self.target, body);
+        }
+        // If that is not the leader either, the next attempt goes elsewhere, and sooner or later to everyone.
+        self.target = NodeId((self.target.0 + 1) % self.replicas as u32);
+    }
+
+    fn submit(&mut self, to: NodeId, body: Payload) {
+        let head = Head { body_len: body.len() as u32, ..Request::Submit.head(self.id) };
+        self.outbox.push((to, Frame { head, body }));
+    }
+
+    /// A replica says something. How many batches are answered by it.
+    pub(super) fn on_frame(&mut self, now: Nanos, frame: &Frame, checks: &mut Checks) -> Result<u64, Violation> {
+        if now < self.away_until {
+            return Ok(0);
+        }
+        match Request::read(&frame.head) {
+            Some(Request::Applied { first, batches }) => {
+                self.target = frame.head.from;
+                (first..first + batches).try_fold(0, |sum, sequence| {
+                    let results = frame.body.pieces().concat();
+                    checks.on_reply(self.id.0, sequence, &results, now)?;
+                    Ok(sum + u64::from(self.settle(now, sequence, &results)))
+                })
+            }
+            Some(Request::Redirect { sequence, leader }) => {
+                if let Some(leader) = leader {
+                    self.target = leader;
+                }
+                // With the next look at things: two replicas may point at each other.
+                if let Some(flight) = self.flight(sequence) {
+                    flight.retry_at = now;
+                }
+                Ok(0)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    fn flight(&mut self, sequence: u64) -> Option<&mut Flight> {
+        self.flights.get_mut(usize::try_from(sequence.checked_sub(self.settled)?).ok()?)
+    }
+
+    /// Whether that is news.
+    fn settle(&mut self, now: Nanos, sequence: u64, results: &[u8]) -> bool {
+        let Some(flight) = self.flight(sequence).filter(|flight| !flight.answered) else { return false };
+        flight.answered = true;
+        let range = flight.first..flight.first + flight.count;
+        let mut results = results;
+        for operation in &mut self.operations[range] {
+            operation.returned = Some(now);
+            let value = read(&mut results);
+            if let Command::Get(found) = &mut operation.command {
+                *found = value;
+            }
+        }
+        while self.flights.front().is_some_and(|flight| flight.answered) {
+            self.flights.pop_front();
+            self.settled += 1;
+        }
+        true
+    }
+}
+
+fn write(command: Command, key: u8, padding: usize, chunk: &mut BytesMut) {
+    let key = &[b'a' + key][..];
+    match command {
+        Command::Get(_) => KvCommand::Get(key).write(chunk),
+        Command::Delete => KvCommand::Delete(key).write(chunk),
+        Command::Put(value) => KvCommand::write_put(chunk, key, |chunk| {
+            chunk.put_u64_le(value);
+            chunk.put_bytes(0, padding);
+        }),
+    }
+}
+
+/// The next result's value: the number that it begins with. The checkers have compared every byte.
+fn read(results: &mut &[u8]) -> Option<u64> {
+    let (head, rest) = results.split_first_chunk::<5>()?;
+    let len = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
+    let (value, rest) = rest.split_at_checked(len)?;
+    *results = rest;
+    value.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}

@@ -1,0 +1,92 @@
+//! What is printed: a summary of many seeds, or all that is known of a failing one.
+
+use std::fmt::Write as _;
+
+use super::fault::{Fault, Injected};
+use super::runner::{Failure, Outcome};
+use super::swarm::Scenario;
+use super::trace::LEGEND;
+use super::world::Stats;
+use crate::host;
+use crate::summary::thousands;
+
+/// Sums over seeds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many.
+    pub seeds: u64,
+    /// What happened in them, added up.
+    pub stats: Stats,
+}
+
+impl Totals {
+    /// Adds a seed.
+    pub fn add(&mut self, outcome: &Outcome) {
+        let (sum, stats) = (&mut self.stats, &outcome.stats);
+        self.seeds += 1;
+        sum.events += stats.events;
+        sum.leaders += stats.leaders;
+        sum.commands += stats.commands;
+        sum.slots += stats.slots;
+        sum.virtual_ns += stats.virtual_ns;
+        for &fault in Fault::ALL {
+            sum.injected[fault] += stats.injected[fault];
+        }
+    }
+
+    /// A few lines for people. The same seeds give the same bytes: there is no real time in them.
+    pub fn text(&self) -> String {
+        let stats = &self.stats;
+        let number = |number: u64| thousands(number as f64);
+        let mut text = String::new();
+        for (name, value) in [
+            ("seeds", number(self.seeds)),
+            ("events", number(stats.events)),
+            ("virtual time", format!("{} s", number(stats.virtual_ns / 1_000_000_000))),
+            ("leader changes", number(stats.leaders.saturating_sub(self.seeds))),
+            ("commands", number(stats.commands)),
+            ("slots", number(stats.slots)),
+            ("faults", faults(&stats.injected)),
+        ] {
+            let _ = writeln!(text, "{name:<15} {value}");
+        }
+        text
+    }
+}
+
+fn faults(injected: &Injected) -> String {
+    let counted = Fault::ALL.iter().filter(|fault| injected[**fault] > 0);
+    let counts: Vec<_> = counted.map(|&fault| format!("{fault} {}", thousands(injected[fault] as f64))).collect();
+    if counts.is_empty() { "none".into() } else { counts.join(", ") }
+}
+
+/// All that is known of a failing seed, and how to see it again.
+pub fn failure(outcome: &Outcome, failure: &Failure, replay: &str) -> String {
+    let Scenario { seed, cluster, clients, strengths, .. } = &outcome.scenario;
+    let mut text = String::new();
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{words}");
+    };
+    line(format_args!("VIOLATED  {}", failure.violation.property));
+    line(format_args!("          {}", failure.violation.detail));
+    line(format_args!("seed      {seed}"));
+    line(format_args!("commit    {}", if host::COMMIT.is_empty() { "unknown" } else { host::COMMIT }));
+    line(format_args!(
+        "cluster   {} replicas, {} clients, window {}, batches of {} commands, values of {} B, election timeout {} ms",
+        cluster.replicas,
+        clients.count,
+        cluster.window,
+        cluster.commands,
+        cluster.payload,
+        cluster.election_timeout_ns / 1_000_000
+    ));
+    let drawn: Vec<_> = Fault::ALL.iter().filter(|fault| strengths[**fault] > 0).map(|fault| fault.name()).collect();
+    line(format_args!("drawn     {}", if drawn.is_empty() { "no faults".into() } else { drawn.join(" ") }));
+    line(format_args!("injected  {}", faults(&outcome.stats.injected)));
+    line(format_args!("\n{LEGEND}\n\nthe nodes after event {}:", outcome.stats.events));
+    failure.states.iter().for_each(|state| line(format_args!("  {state}")));
+    line(format_args!("\nthe last events:"));
+    failure.last_events.iter().for_each(|event| line(format_args!("  {event}")));
+    line(format_args!("\nreplay    {replay}   (--trace shows every event)"));
+    text
+}
