@@ -10,7 +10,7 @@ use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Counters, Transport};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
-use super::control::{Control, Meter};
+use super::control::{Control, LOOK_NS, Meter};
 use super::replica::Replica;
 use super::seat::Seat;
 use super::{DriveError, EventKind};
@@ -136,6 +136,13 @@ pub(super) fn run_client(
     let trace = client.take_trace();
     let recording = client.finish(now);
     control.client_is_finished();
+    // Its connections stay until all is over: a replica that lost them while it was still measured
+    // would take that for a fault.
+    let mut unasked = Vec::new();
+    while !control.stopped() {
+        transport.recv(control.clock().now() + LOOK_NS, &mut unasked)?;
+        unasked.clear();
+    }
     Ok(ClientEnd { recording, trace, meter })
 }
 
