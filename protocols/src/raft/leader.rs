@@ -231,8 +231,13 @@ impl Leader {
         if reached > replica.committed && replica.log.stamp(reached) == Some(replica.term) {
             replica.committed = reached;
         }
-        let slowest = replica.members.all().iter().map(|id| self.matched(replica, id)).min();
-        replica.may_trim(slowest.unwrap_or(Slot::ZERO).min(replica.committed));
+        let Members { outgoing, learners, .. } = replica.members;
+        let slowest = if outgoing.is_empty() && learners.is_empty() {
+            Slot(self.sorted[0])
+        } else {
+            replica.members.all().iter().map(|id| self.matched(replica, id)).min().unwrap_or(Slot::ZERO)
+        };
+        replica.may_trim(slowest.min(replica.committed));
     }
 
     /// Reads that came since the last flush share one round of probes, sent in this flush; those whose

@@ -185,6 +185,21 @@ const TRANSFER: u8 = 1;
 /// a broken peer's, and no sum of two can overflow.
 const LIMIT: u64 = 1 << 62;
 
+impl Chunk {
+    /// Out of the way of what comes with every slot.
+    #[cold]
+    fn check(&self, frame: &Frame) -> Result<(), &'static str> {
+        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
+        let len = u64::from(frame.head.body_len);
+        let members = || frame.body.slice(0, frame.body.len().min(Members::BYTES));
+        reject(self.slot == Slot::ZERO || self.stamp == 0, "a snapshot of nothing")?;
+        reject(self.stamp > self.term, "a slot of a later term than its leader's")?;
+        reject(self.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
+        reject(len == 0 || self.offset + len > self.total, "a part past the end")?;
+        reject(self.offset == 0 && Members::read(&members()).is_none(), "no membership")
+    }
+}
+
 impl Append {
     fn flags(&self) -> u8 {
         match self.kind {
@@ -257,14 +272,14 @@ impl Message {
     fn check(&self, frame: &Frame) -> Result<(), &'static str> {
         let head = &frame.head;
         let flags = match head.kind {
-            APPEND => [0, NOOP, CONFIG].as_slice(),
-            VOTE => &[0, TRANSFER],
-            _ => &[0],
+            APPEND => NOOP.max(CONFIG),
+            VOTE => TRANSFER,
+            _ => 0,
         };
         let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
         reject(head.words.iter().any(|&word| word >= LIMIT), "a number beyond reach")?;
         reject(head.words[0] == 0, "no term is zero")?;
-        reject(!flags.contains(&head.flags), "unknown flags")?;
+        reject(head.flags > flags, "unknown flags")?;
         reject(head.body_len as usize != frame.body.len(), "the body is not as long as the head says")?;
         reject(!matches!(head.kind, APPEND | CHUNK) && head.body_len > 0, "a body where none belongs")?;
         match *self {
@@ -286,15 +301,7 @@ impl Message {
                 reject(refusal.hint >= refusal.prev, "a hint past what was refused")?;
                 reject(refusal.hint_first > refusal.hint, "a term that starts after its slot")
             }
-            Self::Chunk(chunk) => {
-                let len = u64::from(head.body_len);
-                let members = || frame.body.slice(0, frame.body.len().min(Members::BYTES));
-                reject(chunk.slot == Slot::ZERO || chunk.stamp == 0, "a snapshot of nothing")?;
-                reject(chunk.stamp > chunk.term, "a slot of a later term than its leader's")?;
-                reject(chunk.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
-                reject(len == 0 || chunk.offset + len > chunk.total, "a part past the end")?;
-                reject(chunk.offset == 0 && Members::read(&members()).is_none(), "no membership")
-            }
+            Self::Chunk(chunk) => chunk.check(frame),
             Self::PreVote(candidacy) | Self::Vote(candidacy) => {
                 reject(candidacy.last_term >= candidacy.term, "a log of the term it campaigns for")
             }

@@ -185,6 +185,7 @@ impl Raft {
         Ok(())
     }
 
+    #[cold]
     fn on_chunk(&mut self, now: Nanos, chunk: &Chunk, frame: &Frame, out: &mut Outbox) -> Result<(), &'static str> {
         let settled = self.may_follow(chunk.term, frame.head.from)?;
         if contradicts(&self.replica, settled, chunk.slot, chunk.stamp) {
@@ -255,6 +256,7 @@ impl Raft {
         }
     }
 
+    #[inline(never)]
     fn on_read(&mut self, id: u64, mode: ReadMode, out: &mut Outbox) {
         if mode == ReadMode::Stale {
             out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(self.replica.delivered) });
@@ -341,8 +343,10 @@ impl Protocol for Raft {
             State::Campaign(_) => false,
         };
         if !leads {
-            self.reads.refuse_all(out);
-            if self.role() == Role::Leader {
+            if !self.reads.is_empty() {
+                self.reads.refuse_all(out);
+            }
+            if matches!(self.state, State::Leader(_)) {
                 self.become_follower(now);
             }
         }

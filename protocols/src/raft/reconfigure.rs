@@ -14,6 +14,7 @@ impl Leader {
     /// is committed: otherwise a change that an earlier leader left behind could come back, and with
     /// it a majority that shares nobody with this one's (Ongaro, *bug in single-server membership
     /// changes*, raft-dev, 2015).
+    #[cold]
     pub(super) fn on_reconfigure(
         &mut self,
         replica: &mut Replica,

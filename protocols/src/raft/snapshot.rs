@@ -32,6 +32,7 @@ struct Cut {
 
 impl Replica {
     /// The driver's state machine as of `slot`.
+    #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
         let fits = u32::try_from(body.len() + Members::BYTES).is_ok();
         let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
@@ -122,6 +123,7 @@ impl Replica {
     }
 
     /// Says whether the state machine is where the log begins.
+    #[cold]
     pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
         let Some(snapshot) = &self.snapshots.last else { return false };
         if self.journal.slot() < snapshot.slot {
