@@ -1,10 +1,11 @@
 //! Simulated events per second on one core, all properties checked after each.
 //!
-//! The goal is a million. What bounds it is memory, not logic: an event lies in a slab of a few hundred
-//! lines and is moved in and out (a frame is 64 bytes of head and a handle), the heap is sifted by one
-//! 16-byte key, and a turn touches the node, its disk, its links and the checkers' copy of its log. A
-//! step and its flush are about a third; the queue, the trace's ring and the checkers share the rest.
-//! Nothing is allocated an event, only a batch: its bytes, and its place in the logs.
+//! The goal is a million; measured were 3.5 (290 ns an event) on one core of a shared two-core machine. An
+//! event is one turn of a node and all that hangs on it: the event is moved into and out of a slab, the
+//! heap is sifted by one 16-byte key, the protocol steps and flushes, and the checkers compare the ends of
+//! one log. Calm worlds and broken ones cost the same, so faults are not what bounds it; that leaves the
+//! turn and the memory that it touches. Nothing is allocated an event, only a batch: its bytes, and its
+//! place in the logs.
 
 use std::time::Duration;
 
