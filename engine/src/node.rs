@@ -27,6 +27,9 @@ pub struct Node<P, M> {
     protocol: P,
     machine: M,
     sessions: Sessions,
+    /// A leader's batches that wait or are under way; `None` on a node that does not lead: what was
+    /// under way may be lost with the leadership.
+    admitted: Option<Sessions>,
     outbox: Outbox,
     /// Batches taken from clients and waiting for room in the window.
     waiting: VecDeque<Frame>,
@@ -148,6 +151,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             protocol,
             machine: M::default(),
             sessions: Sessions::default(),
+            admitted: None,
             outbox: Outbox::default(),
             waiting: VecDeque::new(),
             answers: Vec::new(),
@@ -306,12 +310,19 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             self.say(client, Request::Redirect { sequence, leader: self.protocol.leader() });
             return;
         }
+        let admitted = self.admitted.get_or_insert_default();
         match self.sessions.seen(&head) {
             Seen::New if self.waiting.len() >= MAX_WAITING => {
                 self.stats.busy += 1;
                 self.say(client, Request::Busy { sequence });
             }
-            Seen::New => self.waiting.push_back(frame),
+            // Sent again while the first copy is still under way: that one will be answered. Queued, a slow
+            // window would fill with copies faster than it drains.
+            Seen::New if admitted.seen(&head) != Seen::New => {}
+            Seen::New => {
+                admitted.apply(&head, Bytes::new());
+                self.waiting.push_back(frame);
+            }
             Seen::Applied(results) => self.push_answer(client, sequence, results),
             Seen::Settled => {}
         }
@@ -439,6 +450,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         if self.leads() {
             return;
         }
+        self.admitted = None;
         while let Some(frame) = self.waiting.pop_front() {
             if let Some(head) = BatchHead::read(&frame.body) {
                 let redirect = Request::Redirect { sequence: head.sequence, leader: self.protocol.leader() };
@@ -489,8 +501,8 @@ mod tests {
         node.turn(Nanos(1));
         let applied =
             |client, first, batches| (Recipients::One(NodeId(client)), Some(Request::Applied { first, batches }));
-        assert_eq!(said(&mut node), [applied(3, 0, 2), applied(3, 1, 1), applied(4, 0, 1)]);
-        assert_eq!((node.machine().applied(), node.stats().duplicates), (6, 1));
+        assert_eq!(said(&mut node), [applied(3, 0, 2), applied(4, 0, 1)]);
+        assert_eq!(node.machine().applied(), 6, "the second copy was under way already");
         node.inbox = vec![submit(3, 0)];
         node.turn(Nanos(2));
         assert_eq!(said(&mut node), [applied(3, 0, 1)], "told again");
@@ -509,6 +521,22 @@ mod tests {
         leader.inbox.extend((0..5).map(|sequence| submit(3, sequence)));
         leader.turn(Nanos(1));
         assert_eq!((leader.transmits().len(), leader.waiting.len()), (2, 3));
+    }
+
+    #[test]
+    fn what_is_sent_again_while_it_waits_waits_once() {
+        let mut leader = node::<Star>(0, 2);
+        for id in [1, 2] {
+            let mut follower = node::<Star>(id, 2);
+            follower.turn(Nanos(1));
+            let greeting = follower.transmits().drain(..).map(|each| Frame { head: each.head, body: each.body });
+            leader.inbox.extend(greeting);
+        }
+        for turn in 1..4 {
+            leader.inbox.extend((0..5).map(|sequence| submit(3, sequence)));
+            leader.turn(Nanos(turn));
+        }
+        assert_eq!((leader.transmits().len(), leader.waiting.len()), (2, 3), "two under way, three in line");
     }
 
     #[test]

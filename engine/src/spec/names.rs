@@ -75,7 +75,7 @@ names! {
         Uring = "uring": "TCP on io_uring: batched submissions, received in place",
         Mem = "mem": "rings between threads of one process: the ceiling",
         TokioTcp = "tokio-tcp": "TCP on tokio: what most would write, and the portable fallback",
-        Sim = "sim": "a virtual network in virtual time, as far away as [network] says; never compared with real ones",
+        Sim = "sim": "a virtual network in virtual time, as far away as its keys say; never compared with real ones",
     }
 }
 
