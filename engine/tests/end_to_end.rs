@@ -252,6 +252,19 @@ fn leadership_is_handed_over_and_the_result_says_so() {
     assert_eq!(point.errors, 0);
 }
 
+/// The only replica dies for good: the client gives up after a while, and the point says so.
+#[test]
+fn a_client_that_outlives_the_cluster_gives_up() {
+    for transport in ["mem", "tokio-tcp"] {
+        let config = raft(transport, "300ms").replace("[cluster]", "[cluster]\nreplicas = 1");
+        let kind = FaultKind::RestartLeader { down_for: Duration::from_secs(600) };
+        let outcome = measure(&config, &[Fault { at: Duration::from_millis(100), kind }]);
+        let tally = outcome.recording.tally;
+        assert!(tally.completed > 0 && tally.unanswered > 0, "{transport}: {tally:?}");
+        assert_eq!(outcome.recording.response.len(), tally.intended, "what was given up is counted with its time");
+    }
+}
+
 /// Clusters and loads that the protocols' table does not have; all but for echo replicate.
 #[test]
 fn sizes_clients_and_loads() {
