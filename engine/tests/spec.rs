@@ -204,6 +204,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("payload-sweep", 18, 63_000),
         ("peak", 6, 63_000),
         ("quickstart", 9, 31_500),
+        ("reads", 8, 28_000),
         ("smoke", 9, 3_600),
         ("transports", 27, 94_500),
         ("wan-five-regions", 6, 42_000),

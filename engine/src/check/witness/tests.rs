@@ -17,6 +17,8 @@ fn honest<M: Machine>(seed: u64, batches: usize, mix: Mix) -> Trace {
         client,
         commands: CommandStream::new(mix, seed + u64::from(client)),
         asked: Vec::new(),
+        served: Vec::new(),
+        stale: false,
     };
     let mut trace = Trace { clients: vec![client(3), client(4)], replicas: Vec::new() };
     let mut streams = trace.clients.iter().map(|client| client.commands.clone()).collect::<Vec<_>>();
@@ -167,7 +169,8 @@ fn an_order_that_real_time_forbids_is_found() {
     let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
     for (answered_ns, holds) in [(19, false), (20, true), (21, true)] {
         let asked = vec![asked(10, answered_ns), asked(20, 30)];
-        let clients = vec![ClientTrace { client: 3, commands: commands.clone(), asked }];
+        let clients =
+            vec![ClientTrace { client: 3, commands: commands.clone(), asked, served: Vec::new(), stale: false }];
         let trace = Trace { clients, replicas: vec![vec![applied(1, 1), applied(2, 0)]] };
         assert_eq!(trace.verify(MachineName::Null).is_ok(), holds, "{answered_ns}");
     }
