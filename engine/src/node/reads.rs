@@ -17,6 +17,8 @@ pub(super) struct ReadQueue {
     rounds: VecDeque<Round>,
     /// Batches in all rounds.
     waiting: usize,
+    /// Rounds that the protocol has answered.
+    answered: usize,
     /// The last round's. None is ever used again: an answer to an old question must not pass for one
     /// to a new question.
     last_id: u64,
@@ -65,7 +67,7 @@ impl ReadQueue {
     /// The protocol's answer. One to a round that is not here is ignored.
     fn answer(&mut self, answer: ReadAnswer) {
         if let Ok(index) = self.rounds.binary_search_by_key(&answer.id, |round| round.id) {
-            self.rounds[index].outcome.get_or_insert(answer.outcome);
+            self.answered += usize::from(self.rounds[index].outcome.replace(answer.outcome).is_none());
         }
     }
 
@@ -76,8 +78,10 @@ impl ReadQueue {
             Some(ReadOutcome::Refused) => true,
             None => false,
         };
-        let index = self.rounds.iter().position(settled)?;
+        // Far away, thousands of rounds wait for a majority: none of them is looked at for nothing.
+        let index = if self.answered > 0 { self.rounds.iter().position(settled)? } else { return None };
         let round = self.rounds.remove(index)?;
+        self.answered -= 1;
         self.waiting -= round.frames.len();
         Some((round.outcome?, round.frames))
     }
