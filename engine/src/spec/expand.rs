@@ -118,7 +118,7 @@ fn ports_exist(point: &Point) -> Option<Conflict> {
     })
 }
 
-/// A floor knows neither a majority nor a lease: what it read beside its log would say nothing of what a protocol's cost.
+/// A floor elects nobody and loses no leader, so it has nothing to make sure of before it reads: no reads beside its log.
 fn reads_have_a_log(point: &Point) -> Option<Conflict> {
     let (mode, protocol) = (point.reads.mode, point.cluster.protocol);
     (mode != ReadsMode::Log && protocol.is_floor()).then(|| Conflict {
