@@ -68,11 +68,9 @@ fn every_mode_is_whole_and_holds() {
 #[test]
 fn a_leader_that_dies_and_returns_answers_no_read_wrongly() {
     for &mode in ReadsMode::ALL {
-        let faults = [150, 800].map(|at| {
-            let kind = FaultKind::RestartLeader { down_for: Duration::from_millis(250) };
-            Fault { at: Duration::from_millis(at), kind }
-        });
-        checked("mem", mode, "1500ms", &faults);
+        // One: it comes back empty, so that a second could lose what was only on those two.
+        let kind = FaultKind::RestartLeader { down_for: Duration::from_millis(250) };
+        checked("mem", mode, "1200ms", &[Fault { at: Duration::from_millis(200), kind }]);
     }
 }
 

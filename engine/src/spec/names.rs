@@ -17,8 +17,8 @@ pub struct Choice {
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal: $purpose:literal,)+ }) => {
         $(#[$doc])*
-        // A purpose is for terminals too: no backticks.
-        #[allow(clippy::doc_markdown)]
+        // A purpose is for terminals too: no backticks, and brackets are no links.
+        #[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $type {
             $(#[doc = $purpose] $variant,)+
