@@ -44,6 +44,7 @@ impl Bench {
             linger: Duration::ZERO,
             resend: Duration::from_secs(1),
             in_flight_limit: 1 << 16,
+            reads: None,
         };
         let mut bench = Self { client: Client::new(options, CommandStream::new(mix, 7)), now: Nanos(0) };
         bench.turn();

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, ReadMode, Recipients, Slot, Transmit};
 use quorumbench_transports::pool::Pool;
 
 use crate::batch::{BatchHead, Writer};
-use crate::check::witness::{Asked, ClientTrace, digest};
+use crate::check::witness::{Asked, ClientTrace, Served, digest};
 use crate::load::{Arrivals, CommandStream};
 use crate::measure::{Recorder, Recording, Window};
 use crate::request::Request;
@@ -28,6 +28,8 @@ pub struct Client {
     commands: CommandStream,
     /// Whom it takes for the leader.
     target: NodeId,
+    /// Whom it asked last for a stale read.
+    asked_last: NodeId,
     stage: Stage,
     pool: Pool,
     chunk: Option<BytesMut>,
@@ -72,6 +74,8 @@ pub struct ClientOptions {
     pub resend: Duration,
     /// Open loop: most commands in flight. What is due beyond that waits, and counts as late.
     pub in_flight_limit: usize,
+    /// How batches of reads are answered beside the log; `None` for reads through it.
+    pub reads: Option<ReadMode>,
 }
 
 /// How a client paces itself.
@@ -97,6 +101,8 @@ enum Stage {
 struct Flight {
     body: Payload,
     commands: u32,
+    /// All of it is reads, to be answered beside the log.
+    reads: bool,
     answered: bool,
     /// When it first went out.
     sent: Nanos,
@@ -126,11 +132,13 @@ impl Client {
         let full_batch = options.batch_commands * (BatchHead::PREFIX + commands.max_bytes());
         let reserve = options.batch_bytes.min(BatchHead::BYTES + full_batch);
         let chunk_bytes = CHUNK_BYTES.max(2 * reserve);
+        let commands = if options.reads.is_some() { commands.with_reads_apart() } else { commands };
         Self {
             inbox: Vec::new(),
             transmits: Vec::new(),
             commands,
             target: NodeId(0),
+            asked_last: options.id,
             stage: Stage::Searching { answered: false },
             pool: Pool::new(chunk_bytes, CHUNKS),
             chunk: None,
@@ -152,7 +160,13 @@ impl Client {
     /// Keeps a trace of every batch from now on. Call it before the first turn.
     pub fn keep_trace(&mut self) {
         debug_assert!(self.settled == 0 && self.flights.is_empty(), "batches count from the first one");
-        let trace = ClientTrace { client: self.options.id.0, commands: self.commands.clone(), asked: Vec::new() };
+        let trace = ClientTrace {
+            client: self.options.id.0,
+            commands: self.commands.clone(),
+            asked: Vec::new(),
+            served: Vec::new(),
+            stale: self.options.reads == Some(ReadMode::Stale),
+        };
         self.trace = Some(Box::new(trace));
     }
 
@@ -333,6 +347,7 @@ impl Client {
         let sequence = self.settled + self.flights.len() as u64;
         let head = BatchHead { client: self.options.id.0, sequence, settled: self.settled, commands: 0 };
         let most = self.options.batch_bytes - BatchHead::PREFIX - self.commands.max_bytes();
+        let reads = commands > 0 && self.commands.begin_batch();
         let mut writer = Writer::new(&mut chunk, head);
         while (writer.commands() as usize) < commands && writer.bytes() <= most {
             writer.command(|chunk| self.commands.write(chunk));
@@ -353,10 +368,11 @@ impl Client {
         if let Some(trace) = &mut self.trace {
             trace.asked.push(Asked { sent_ns: now.0, answered_ns: Asked::UNANSWERED, told: 0, commands });
         }
-        self.transmit(body.clone());
+        self.transmit(body.clone(), reads);
         self.flights.push_back(Flight {
             body,
             commands,
+            reads,
             answered: false,
             sent: now,
             retry_at,
@@ -368,9 +384,18 @@ impl Client {
         }
     }
 
-    fn transmit(&mut self, body: Payload) {
-        let head = Head { body_len: body.len() as u32, ..Request::Submit.head(self.options.id) };
-        self.transmits.push(Transmit { to: Recipients::One(self.target), head, body });
+    /// Sends a batch to the leader, or stale reads to each replica in turn.
+    fn transmit(&mut self, body: Payload, reads: bool) {
+        let mode = self.options.reads.filter(|_| reads);
+        let to = if mode == Some(ReadMode::Stale) {
+            self.asked_last = NodeId((self.asked_last.0 + 1) % self.options.replicas as u32);
+            self.asked_last
+        } else {
+            self.target
+        };
+        let request = mode.map_or(Request::Submit, Request::Read);
+        let head = Head { body_len: body.len() as u32, ..request.head(self.options.id) };
+        self.transmits.push(Transmit { to: Recipients::One(to), head, body });
     }
 
     fn on_frame(&mut self, now: Nanos, frame: &Frame) {
@@ -379,23 +404,33 @@ impl Client {
                 let from = first.max(self.settled);
                 let to = first.saturating_add(batches).min(self.settled + self.flights.len() as u64);
                 let told = if self.trace.is_some() { digest(&frame.body) } else { 0 };
-                (from..to).for_each(|sequence| self.on_applied(now, (sequence - self.settled) as usize, told));
+                (from..to).for_each(|sequence| self.on_answer(now, (sequence - self.settled) as usize, told, None));
+            }
+            Some(Request::Served { sequence, slot }) => {
+                let told = if self.trace.is_some() { digest(&frame.body) } else { 0 };
+                if (self.settled..self.settled + self.flights.len() as u64).contains(&sequence) {
+                    self.on_answer(now, (sequence - self.settled) as usize, told, Some(slot));
+                }
             }
             Some(Request::Redirect { sequence, leader }) => self.on_redirect(now, frame.head.from, sequence, leader),
             Some(Request::Busy { sequence }) => self.postpone(now, sequence),
-            Some(Request::Submit) | None => {}
+            Some(Request::Submit | Request::Read(_)) | None => {}
         }
     }
 
-    fn on_applied(&mut self, now: Nanos, index: usize, told: u64) {
+    /// A batch was answered; if beside the log, by a replica that had been delivered `slot`. An answer
+    /// of the other kind is none.
+    fn on_answer(&mut self, now: Nanos, index: usize, told: u64, slot: Option<Slot>) {
         let flight = &mut self.flights[index];
-        if std::mem::replace(&mut flight.answered, true) {
+        if flight.reads != slot.is_some() || std::mem::replace(&mut flight.answered, true) {
             return;
         }
         self.in_flight -= flight.commands as usize;
         if let Some(trace) = &mut self.trace {
-            let asked = &mut trace.asked[self.settled as usize + index];
+            let sequence = self.settled + index as u64;
+            let asked = &mut trace.asked[sequence as usize];
             (asked.answered_ns, asked.told) = (now.0, told);
+            trace.served.extend(slot.map(|slot| Served { sequence, slot: slot.0 }));
         }
         match &mut self.stage {
             Stage::Searching { answered } => *answered = true,
@@ -423,8 +458,8 @@ impl Client {
         }
         flight.redirects = flight.redirects.saturating_add(1);
         if known.is_some() && flight.redirects <= MAX_REDIRECTS {
-            let body = flight.body.clone();
-            self.transmit(body);
+            let (body, reads) = (flight.body.clone(), flight.reads);
+            self.transmit(body, reads);
         } else {
             self.postpone(now, sequence);
         }
@@ -443,7 +478,10 @@ impl Client {
     fn resend(&mut self, now: Nanos) {
         let pause = self.patience_ns();
         let timed_out = |flight: &&Flight| !flight.answered && now >= flight.retry_at;
-        if self.flights.iter().any(|flight| timed_out(&flight) && now >= flight.sent + pause) {
+        // Stale reads say nothing of the leader.
+        let stale = self.options.reads == Some(ReadMode::Stale);
+        let silent = |flight: &Flight| timed_out(&flight) && now >= flight.sent + pause && !(stale && flight.reads);
+        if self.flights.iter().any(silent) {
             self.target = NodeId((self.target.0 + 1) % self.options.replicas as u32);
         }
         let mut again = Vec::new();
@@ -451,15 +489,15 @@ impl Client {
         for flight in &mut self.flights {
             if timed_out(&&*flight) {
                 flight.retry_at = now + pause;
-                again.push(flight.body.clone());
+                again.push((flight.body.clone(), flight.reads));
             }
             if !flight.answered {
                 next = next.min(flight.retry_at);
             }
         }
         self.retry_at = next;
-        for body in again {
-            self.transmit(body);
+        for (body, reads) in again {
+            self.transmit(body, reads);
             if let Stage::Loading { recorder, .. } = &mut self.stage {
                 recorder.resent(now);
             }

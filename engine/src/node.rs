@@ -17,6 +17,10 @@ use crate::machine::Machine;
 use crate::request::Request;
 use crate::session::{Seen, Sessions};
 
+mod reads;
+
+use reads::ReadQueue;
+
 /// A replica. Fill [`inbox`](Self::inbox), call [`turn`](Self::turn), send
 /// [`transmits`](Self::transmits); come back at [`deadline`](Self::deadline) at the latest.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub struct Node<P, M> {
     outbox: Outbox,
     /// Batches taken from clients and waiting for room in the window.
     waiting: VecDeque<Frame>,
+    reads: ReadQueue,
     /// Scratch: answers of this turn, joined where they are in a row.
     answers: Vec<Answer>,
     results: BytesMut,
@@ -100,6 +105,8 @@ pub struct NodeStats {
     pub commands: u64,
     /// Commands applied to the state machine: each at most once.
     pub applied: u64,
+    /// Commands that were answered beside the log.
+    pub reads: u64,
     /// Batches that were delivered a second time and not applied again.
     pub duplicates: u64,
     /// Frames that no correct peer sends.
@@ -123,6 +130,7 @@ impl NodeStats {
             slots: self.slots - earlier.slots,
             commands: self.commands - earlier.commands,
             applied: self.applied - earlier.applied,
+            reads: self.reads - earlier.reads,
             duplicates: self.duplicates - earlier.duplicates,
             malformed: self.malformed - earlier.malformed,
             busy: self.busy - earlier.busy,
@@ -154,6 +162,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             admitted: None,
             outbox: Outbox::default(),
             waiting: VecDeque::new(),
+            reads: ReadQueue::default(),
             answers: Vec::new(),
             results: BytesMut::new(),
             transfer_to: None,
@@ -193,6 +202,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         if now >= self.protocol.deadline() {
             self.step(now, Input::Timeout);
         }
+        self.ask_reads(now);
         // Goes round again only when a flush made room for a batch that waits, or wrote a record:
         // with no disk behind it, a record is durable as soon as it is written.
         loop {
@@ -209,6 +219,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
         self.redirect_waiting();
         self.answer();
+        self.answer_reads();
         self.stats.leader_changes += u64::from(led_by != self.protocol.leader() && self.protocol.leader().is_some());
     }
 
@@ -297,8 +308,11 @@ impl<P: Protocol, M: Machine> Node<P, M> {
 
     /// A client's batch: answered if it was applied before, otherwise put in line for the window.
     fn on_request(&mut self, frame: Frame) {
-        let batch = match Request::read(&frame.head) {
-            Some(Request::Submit) => BatchHead::read(&frame.body).filter(|head| head.client == frame.head.from.0),
+        let request = Request::read(&frame.head);
+        let batch = match request {
+            Some(Request::Submit | Request::Read(_)) => {
+                BatchHead::read(&frame.body).filter(|head| head.client == frame.head.from.0)
+            }
             _ => None,
         };
         let Some(head) = batch else {
@@ -306,6 +320,10 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             return;
         };
         let (client, sequence) = (frame.head.from, head.sequence);
+        if let Some(Request::Read(mode)) = request {
+            self.on_read(mode, sequence, frame);
+            return;
+        }
         if !self.leads() {
             self.say(client, Request::Redirect { sequence, leader: self.protocol.leader() });
             return;

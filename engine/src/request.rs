@@ -1,6 +1,6 @@
-//! What clients and replicas say to each other: a batch, and one of three answers.
+//! What clients and replicas say to each other: a batch to order or to read, and one of four answers.
 
-use quorumbench_protocols::{Head, NodeId};
+use quorumbench_protocols::{Head, NodeId, ReadMode, Slot};
 
 /// A message between a client and a replica, as its head says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub enum Request {
         /// The batch that was not taken.
         sequence: u64,
     },
+    /// Client to replica: answer this batch of reads (the body), beside the log.
+    Read(ReadMode),
+    /// Replica to client: this batch of reads was answered; the body holds the results.
+    Served {
+        /// The batch's sequence.
+        sequence: u64,
+        /// The last slot that the state machine had been delivered: for whoever checks.
+        slot: Slot,
+    },
 }
 
 impl Request {
@@ -34,6 +43,8 @@ impl Request {
     const APPLIED: u8 = Self::SUBMIT + 1;
     const REDIRECT: u8 = Self::SUBMIT + 2;
     const BUSY: u8 = Self::SUBMIT + 3;
+    const READ: u8 = Self::SUBMIT + 4;
+    const SERVED: u8 = Self::SUBMIT + 5;
     const NOBODY: u64 = u64::MAX;
 
     /// The head that says it.
@@ -45,6 +56,8 @@ impl Request {
                 (Self::REDIRECT, [sequence, leader.map_or(Self::NOBODY, |id| id.0.into())])
             }
             Self::Busy { sequence } => (Self::BUSY, [sequence, 0]),
+            Self::Read(mode) => (Self::READ, [mode as u64, 0]),
+            Self::Served { sequence, slot } => (Self::SERVED, [sequence, slot.0]),
         };
         Head { kind, from, words: [a, b, 0, 0, 0, 0], ..Head::default() }
     }
@@ -57,6 +70,11 @@ impl Request {
             Self::APPLIED => Some(Self::Applied { first: a, batches: b }),
             Self::REDIRECT => Some(Self::Redirect { sequence: a, leader: u32::try_from(b).ok().map(NodeId) }),
             Self::BUSY => Some(Self::Busy { sequence: a }),
+            Self::READ => {
+                let modes = [ReadMode::Index, ReadMode::Lease, ReadMode::Stale];
+                modes.into_iter().find(|&mode| mode as u64 == a).map(Self::Read)
+            }
+            Self::SERVED => Some(Self::Served { sequence: a, slot: Slot(b) }),
             _ => None,
         }
     }
@@ -74,9 +92,15 @@ mod tests {
             Request::Redirect { sequence: 3, leader: Some(NodeId(2)) },
             Request::Redirect { sequence: 3, leader: None },
             Request::Busy { sequence: 3 },
+            Request::Read(ReadMode::Index),
+            Request::Read(ReadMode::Lease),
+            Request::Read(ReadMode::Stale),
+            Request::Served { sequence: 3, slot: Slot(8) },
         ] {
             assert_eq!(Request::read(&request.head(NodeId(4))), Some(request));
         }
+        let unknown_mode = Head { words: [9; 6], ..Request::Read(ReadMode::Index).head(NodeId(4)) };
+        assert_eq!(Request::read(&unknown_mode), None);
         assert_eq!(Request::read(&Head { kind: 1, ..Head::default() }), None);
     }
 }

@@ -10,9 +10,10 @@ use quorumbench::client::{Client, ClientOptions, Pace};
 use quorumbench::load::{Arrivals, CommandStream, Mix, Schedule};
 use quorumbench::measure::{Recording, Window};
 use quorumbench::request::Request;
+use quorumbench::spec::Keys;
 use quorumbench_protocols::floors::Echo;
 use quorumbench_protocols::raft::Raft;
-use quorumbench_protocols::{Frame, Nanos, NodeId, Payload, Protocol, Recipients};
+use quorumbench_protocols::{Frame, Nanos, NodeId, Payload, Protocol, ReadMode, Recipients, Slot};
 use support::network::{MS, Network, SECOND, options};
 
 const CLOSED: Pace = Pace::Closed { outstanding: 12 };
@@ -41,19 +42,30 @@ struct Alone {
 }
 
 impl Alone {
+    /// All of its batches are reads, answered beside the log.
+    fn reading(reads: ReadMode) -> Self {
+        let mix = Mix::Kv { payload: 8, reads: 1.0, keys: Keys::Uniform { count: 10 } };
+        let client = Client::new(ClientOptions { reads: Some(reads), ..options(3) }, CommandStream::new(mix, 1));
+        Self { client, now: Nanos(0) }.start(Pace::Closed { outstanding: 8 })
+    }
+
     fn new(options: ClientOptions) -> Self {
         Self { client: Client::new(options, CommandStream::new(Mix::Opaque { payload: 8 }, 1)), now: Nanos(0) }
     }
 
     /// Answers the search, and starts.
     fn started(options: ClientOptions, pace: Pace) -> Self {
-        let mut alone = Self::new(options);
+        Self::new(options).start(pace)
+    }
+
+    fn start(mut self, pace: Pace) -> Self {
+        let alone = &mut self;
         assert_eq!(alone.turn(1), [(0, 0, 0)], "an empty batch goes looking");
         alone.hear(0, Request::Applied { first: 0, batches: 1 });
         assert_eq!(alone.turn(1), []);
         assert!(alone.client.ready());
         alone.client.start(pace, Window { from: alone.now, until: alone.now + SECOND }, alone.now + 2 * SECOND);
-        alone
+        self
     }
 
     fn hear(&mut self, from: u32, request: Request) {
@@ -111,6 +123,35 @@ fn redirects_are_followed_but_not_round_in_circles() {
     alone.hear(0, Request::Busy { sequence: 1 });
     alone.hear(0, Request::Applied { first: 1, batches: 1 });
     assert_eq!(alone.turn(1), [(0, 2, 4)], "an answer ends it, whoever gives it");
+}
+
+#[test]
+fn reads_beside_the_log_are_answered_beside_the_log() {
+    let mut alone = Alone::reading(ReadMode::Index);
+    alone.now += 1;
+    alone.client.turn(alone.now);
+    let kinds = alone.client.transmits().iter().map(|each| Request::read(&each.head)).collect::<Vec<_>>();
+    assert_eq!(kinds, [Some(Request::Read(ReadMode::Index)); 2]);
+    alone.client.transmits().clear();
+    alone.hear(0, Request::Applied { first: 1, batches: 2 });
+    alone.hear(0, Request::Served { sequence: 90, slot: Slot(1) });
+    assert_eq!(alone.turn(1), [], "that was no answer to a read");
+    alone.hear(0, Request::Redirect { sequence: 1, leader: Some(NodeId(2)) });
+    assert_eq!(alone.turn(1), [(2, 1, 4)], "to the leader, as a write would");
+    for _ in 0..2 {
+        alone.hear(2, Request::Served { sequence: 1, slot: Slot(1) });
+    }
+    assert_eq!(alone.turn(1), [(2, 3, 4)], "answered once");
+    assert_eq!(alone.turn(100 * MS), [(0, 2, 4), (0, 3, 4)], "and asked again, elsewhere, if not answered");
+}
+
+#[test]
+fn stale_reads_go_to_all_replicas_in_turn() {
+    let mut alone = Alone::reading(ReadMode::Stale);
+    assert_eq!(alone.turn(1), [(1, 1, 4), (2, 2, 4)], "each client begins with another");
+    alone.hear(2, Request::Served { sequence: 2, slot: Slot(0) });
+    assert_eq!(alone.turn(1), [(0, 3, 4)]);
+    assert_eq!(alone.turn(100 * MS), [(1, 1, 4), (2, 3, 4)], "what a replica does not answer another does");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorumbench::spec::{Arrival, Keys, MachineName, Point, ProtocolName, Spec, TransportName, Wait, question};
+use quorumbench::spec::{
+    Arrival, Keys, MachineName, Point, ProtocolName, ReadsMode, Spec, TransportName, Wait, question,
+};
 use quorumbench_protocols::Prng;
 
 fn spec(text: &str, overrides: &[&str]) -> Spec {
@@ -38,6 +40,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(load.arrival, Arrival::Poisson { rate: 10_000.0 });
     assert_eq!((load.clients, load.payload, load.in_flight_limit), (1, 16, 65536));
     assert_eq!((load.keys, load.resend), (Keys::Uniform { count: 1_000_000 }, Duration::from_secs(1)));
+    assert_eq!(point.reads.mode, ReadsMode::Log);
     let transport = &point.transport_options;
     let built_in = quorumbench_transports::Options::default();
     assert_eq!((&transport.congestion, transport.gather_threshold), (&built_in.congestion, built_in.gather_threshold));
@@ -86,6 +89,9 @@ fn what_does_not_apply_makes_no_points() {
         ],
     );
     assert!(points.iter().filter(|point| point.cluster.machine == MachineName::Null).all(|p| p.load.reads == 0.0));
+
+    let points = spec("name = 'x'", &["machine=[null,kv]", "reads.mode=[index,stale]"]).points();
+    assert_eq!(rows(&points, &["machine", "mode"]), ["null,", "kv,index", "kv,stale"]);
 }
 
 /// Draws lists for some axes and checks what holds for every expansion.
@@ -204,6 +210,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("payload-sweep", 18, 63_000),
         ("peak", 6, 63_000),
         ("quickstart", 9, 31_500),
+        ("reads", 8, 28_000),
         ("smoke", 9, 3_600),
         ("transports", 27, 94_500),
         ("wan-five-regions", 6, 42_000),

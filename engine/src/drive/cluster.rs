@@ -289,6 +289,7 @@ pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
         linger: batch.linger,
         resend: load.resend,
         in_flight_limit: load.in_flight_limit.div_ceil(load.clients),
+        reads: point.reads.mode.beside_the_log(),
     };
     let mix = match point.cluster.machine {
         MachineName::Null => Mix::Opaque { payload: load.payload },

@@ -32,6 +32,9 @@ pub struct CommandStream {
     mix: Mix,
     zipf: Option<Zipf>,
     prng: Prng,
+    /// Whether a batch is all reads or all writes, and of which kind this one is.
+    apart: bool,
+    reading: bool,
 }
 
 impl CommandStream {
@@ -47,7 +50,24 @@ impl CommandStream {
             Mix::Kv { keys: Keys::Zipf { count, exponent }, .. } => Some(Zipf::new(count, exponent)),
             _ => None,
         };
-        Self { mix, zipf, prng: Prng::new(seed) }
+        Self { mix, zipf, prng: Prng::new(seed), apart: false, reading: false }
+    }
+
+    /// The same share of reads, but never reads and writes in one batch: each is drawn as a whole.
+    #[must_use]
+    pub fn with_reads_apart(self) -> Self {
+        Self { apart: true, ..self }
+    }
+
+    /// The next commands are one batch, which is not empty. Says whether all of it will be reads, to
+    /// be answered beside the log.
+    pub fn begin_batch(&mut self) -> bool {
+        if let Mix::Kv { reads, .. } = self.mix
+            && self.apart
+        {
+            self.reading = self.prng.unit() < reads;
+        }
+        self.reading
     }
 
     /// The most bytes that a command can have.
@@ -64,7 +84,8 @@ impl CommandStream {
             Mix::Opaque { payload } => chunk.put_bytes(0x5a, payload),
             Mix::Kv { payload, reads, .. } => {
                 let key = self.key().to_le_bytes();
-                if self.prng.unit() < reads {
+                let reading = if self.apart { self.reading } else { self.prng.unit() < reads };
+                if reading {
                     KvCommand::Get(&key).write(chunk);
                 } else {
                     // Values differ, so that whoever reads one knows whose it is.
@@ -116,6 +137,23 @@ mod tests {
             reads += i32::from(matches!(KvCommand::read(&chunk), Some(KvCommand::Get(_))));
         }
         assert!((2_800..3_200).contains(&reads), "{reads}");
+    }
+
+    #[test]
+    fn reads_apart_are_whole_batches() {
+        let mut commands = kv(Keys::Uniform { count: 100 }, 0.3).with_reads_apart();
+        let mut reads = 0;
+        for _ in 0..10_000 {
+            let reading = commands.begin_batch();
+            for _ in 0..3 {
+                let mut chunk = BytesMut::new();
+                commands.write(&mut chunk);
+                assert_eq!(matches!(KvCommand::read(&chunk), Some(KvCommand::Get(_))), reading);
+            }
+            reads += i32::from(reading);
+        }
+        assert!((2_800..3_200).contains(&reads), "{reads}");
+        assert!(!kv(Keys::Uniform { count: 1 }, 1.0).begin_batch(), "through the log, unless they are kept apart");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A map from bytes to bytes: put, get, delete. Reads go through the log like everything else.
+//! A map from bytes to bytes: put, get, delete. Reads may go through the log like everything else.
 
 use std::collections::HashMap;
 
@@ -87,16 +87,23 @@ enum Status {
 impl Kv {
     /// Bytes of a command's result besides the value that was read.
     pub const RESULT_OVERHEAD: usize = 5;
+
+    fn get(&self, key: &[u8]) -> (Status, &[u8]) {
+        self.map.get(key).map_or((Status::Absent, &[]), |value| (Status::Found, value))
+    }
+}
+
+fn push_result(results: &mut BytesMut, status: Status, value: &[u8]) {
+    results.put_u8(status as u8);
+    results.put_u32_le(value.len() as u32);
+    results.put_slice(value);
 }
 
 impl Machine for Kv {
     fn apply(&mut self, _head: &BatchHead, mut commands: Commands<'_>, results: &mut BytesMut) {
         while let Some(command) = commands.next_command() {
             let (status, value) = match KvCommand::read(command) {
-                Some(KvCommand::Get(key)) => match self.map.get(key) {
-                    Some(value) => (Status::Found, &value[..]),
-                    None => (Status::Absent, &[][..]),
-                },
+                Some(KvCommand::Get(key)) => self.get(key),
                 Some(KvCommand::Put(key, value)) => {
                     if let Some(stored) = self.map.get_mut(key) {
                         *stored = value.into();
@@ -110,9 +117,17 @@ impl Machine for Kv {
                 }
                 None => (Status::Refused, &[][..]),
             };
-            results.put_u8(status as u8);
-            results.put_u32_le(value.len() as u32);
-            results.put_slice(value);
+            push_result(results, status, value);
+        }
+    }
+
+    fn read(&self, _head: &BatchHead, mut commands: Commands<'_>, results: &mut BytesMut) {
+        while let Some(command) = commands.next_command() {
+            let (status, value) = match KvCommand::read(command) {
+                Some(KvCommand::Get(key)) => self.get(key),
+                Some(KvCommand::Put(..) | KvCommand::Delete(_)) | None => (Status::Refused, &[][..]),
+            };
+            push_result(results, status, value);
         }
     }
 
@@ -148,14 +163,22 @@ mod tests {
     use crate::batch::Writer;
     use quorumbench_protocols::Payload;
 
-    fn apply(kv: &mut Kv, commands: &[KvCommand<'_>]) -> Vec<(u8, Vec<u8>)> {
+    fn batch(commands: &[KvCommand<'_>]) -> (BatchHead, Payload) {
         let mut chunk = BytesMut::new();
         let mut writer = Writer::new(&mut chunk, BatchHead::default());
         commands.iter().for_each(|command| writer.command(|chunk| command.write(chunk)));
         let body = Payload::from(writer.finish());
-        let head = BatchHead::read(&body).expect("a batch");
+        (BatchHead::read(&body).expect("a batch"), body)
+    }
+
+    fn apply(kv: &mut Kv, commands: &[KvCommand<'_>]) -> Vec<(u8, Vec<u8>)> {
+        let (head, body) = batch(commands);
         let mut results = BytesMut::new();
         kv.apply(&head, Commands::new(&head, &body), &mut results);
+        parse(results)
+    }
+
+    fn parse(mut results: BytesMut) -> Vec<(u8, Vec<u8>)> {
         let mut parsed = Vec::new();
         while !results.is_empty() {
             let result = results.split_to(5);
@@ -181,6 +204,18 @@ mod tests {
         let results = apply(&mut kv, &commands);
         let values: Vec<(u8, &[u8])> = results.iter().map(|(status, value)| (*status, &value[..])).collect();
         assert_eq!(values, [(1, &b""[..]), (0, b""), (0, b"1"), (0, b""), (0, b"22"), (0, b""), (1, b""), (1, b"")]);
+    }
+
+    #[test]
+    fn a_read_is_what_a_get_would_be_and_writes_are_refused() {
+        let mut kv = Kv::default();
+        apply(&mut kv, &[KvCommand::Put(b"a", b"1")]);
+        let commands =
+            [KvCommand::Get(b"a"), KvCommand::Put(b"a", b"2"), KvCommand::Delete(b"a"), KvCommand::Get(b"b")];
+        let (head, body) = batch(&commands);
+        let mut results = BytesMut::new();
+        kv.read(&head, Commands::new(&head, &body), &mut results);
+        assert_eq!(parse(results), [(0, b"1".to_vec()), (2, vec![]), (2, vec![]), (1, vec![])]);
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub trait Machine: Default + Send + 'static {
     /// Applies a batch's commands in order and appends what the client is to hear.
     fn apply(&mut self, head: &BatchHead, commands: Commands<'_>, results: &mut BytesMut);
 
+    /// Answers a batch of reads as [`apply`](Self::apply) would, and changes nothing: a command that
+    /// would is refused. A machine that has nothing to read says nothing.
+    fn read(&self, _head: &BatchHead, _commands: Commands<'_>, _results: &mut BytesMut) {}
+
     /// Appends the whole state: the same state is the same bytes.
     fn snapshot(&self, out: &mut BytesMut);
 

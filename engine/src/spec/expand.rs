@@ -1,7 +1,7 @@
 //! The cross product of all lists, and what no combination may be.
 
 use super::keys::{self, Applies, Draft, Key, TABLE};
-use super::names::MachineName;
+use super::names::{MachineName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
@@ -61,7 +61,10 @@ pub(super) struct Conflict {
 
 /// What no point may be.
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
-    payload_fits(point).or_else(|| heartbeat_in_time(point)).or_else(|| ports_exist(point))
+    payload_fits(point)
+        .or_else(|| heartbeat_in_time(point))
+        .or_else(|| ports_exist(point))
+        .or_else(|| reads_have_a_log(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -112,6 +115,20 @@ fn ports_exist(point: &Point) -> Option<Conflict> {
             base + replicas,
         ),
         help: format!("{} can be at most {}", keys::BASE_PORT, MOST_PORTS - replicas),
+    })
+}
+
+/// A floor elects nobody and loses no leader, so it has nothing to make sure of before it reads: no reads beside its log.
+fn reads_have_a_log(point: &Point) -> Option<Conflict> {
+    let (mode, protocol) = (point.reads.mode, point.cluster.protocol);
+    (mode != ReadsMode::Log && protocol.is_floor()).then(|| Conflict {
+        keys: [&keys::MODE, &keys::PROTOCOL],
+        message: format!(
+            "{} \"{mode}\" with {} \"{protocol}\", a floor, which reads through its log only",
+            keys::MODE,
+            keys::PROTOCOL
+        ),
+        help: format!("leave {} at \"{}\", or the floors out", keys::MODE, ReadsMode::Log),
     })
 }
 

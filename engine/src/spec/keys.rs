@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, TransportName, Wait};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -238,6 +238,11 @@ table! {
             "most commands in flight; those due beyond it are sent late, and counted",
             |to, value| to.point.load.in_flight_limit = value.count()).axis().when(Applies::OpenLoop);
     }
+    "reads" {
+        MODE = key("mode", Kind::Choice(ReadsMode::CHOICES), "log",
+            "how reads are answered; beside the log, a batch has reads only or writes only",
+            |to, value| to.point.reads.mode = value.choice(ReadsMode::named)).axis().when(Applies::Kv);
+    }
     "run" {
         WARMUP = key("warmup", duration(Duration::ZERO, DAY), "1s",
             "load before the measurement", |to, value| to.run.warmup = value.duration());
@@ -317,7 +322,7 @@ mod tests {
         }
         assert_eq!(
             sections(),
-            ["cluster", "batch", "load", "run", "transport", "network", "cost"],
+            ["cluster", "batch", "load", "reads", "run", "transport", "network", "cost"],
             "each in one piece"
         );
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use quorumbench_protocols::ReadMode;
+
 /// A name that a key takes, and what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -15,8 +17,8 @@ pub struct Choice {
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal: $purpose:literal,)+ }) => {
         $(#[$doc])*
-        // A purpose is for terminals too: no backticks.
-        #[allow(clippy::doc_markdown)]
+        // A purpose is for terminals too: no backticks, and brackets are no links.
+        #[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $type {
             $(#[doc = $purpose] $variant,)+
@@ -116,6 +118,28 @@ names! {
         Poisson = "poisson": "open loop, exponential gaps: independent users",
         Constant = "constant": "open loop, equal gaps",
         Closed = "closed": "closed loop, a fixed number in flight: finds peak throughput, hides queueing",
+    }
+}
+
+names! {
+    /// How reads are answered.
+    ReadsMode {
+        Log = "log": "through the log, like writes: linearizable, at the price of a write",
+        Index = "index": "by the leader, once a majority says that it still leads: linearizable, a round trip for many reads",
+        Lease = "lease": "by the leader, at once while it holds a lease: linearizable if clocks run within 1 % of true time",
+        Stale = "stale": "by any replica, from what it has: may lag behind",
+    }
+}
+
+impl ReadsMode {
+    /// What a protocol is asked for; `None` for reads through the log.
+    pub const fn beside_the_log(self) -> Option<ReadMode> {
+        match self {
+            Self::Log => None,
+            Self::Index => Some(ReadMode::Index),
+            Self::Lease => Some(ReadMode::Lease),
+            Self::Stale => Some(ReadMode::Stale),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
 use super::keys::Key;
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, TransportName, Wait};
 use super::regions::Regions;
 use super::value::Value;
 use crate::batch::BatchHead;
@@ -21,6 +21,8 @@ pub struct Point {
     pub batch: Batch,
     /// What clients do.
     pub load: Load,
+    /// How reads are answered.
+    pub reads: Reads,
     /// How the transport is tuned.
     pub transport_options: TransportOptions,
     /// The virtual network.
@@ -77,6 +79,7 @@ impl Point {
                 resend: Duration::ZERO,
                 in_flight_limit: 0,
             },
+            reads: Reads { mode: ReadsMode::ALL[0] },
             transport_options: TransportOptions {
                 congestion: String::new(),
                 zero_copy_threshold: None,
@@ -159,6 +162,13 @@ pub struct Load {
     pub resend: Duration,
     /// Open loop: most commands in flight. What is due beyond is late, not absent.
     pub in_flight_limit: usize,
+}
+
+/// `[reads]`: how reads are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// Through the log or beside it.
+    pub mode: ReadsMode,
 }
 
 /// When commands are sent.

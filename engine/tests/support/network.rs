@@ -44,6 +44,7 @@ pub fn options(nodes: u32) -> ClientOptions {
         linger: Duration::ZERO,
         resend: Duration::from_millis(100),
         in_flight_limit: 1000,
+        reads: None,
     }
 }
 

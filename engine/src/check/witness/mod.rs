@@ -15,7 +15,11 @@
 //! | real-time order | a batch that was answered before another was first sent stands before it |
 //! | results | replaying the order over the state machine gives the very results that each client was told |
 //!
-//! Together they say that the run was linearizable, batches being the operations: the order is whole, it explains every
+//! A batch of reads that was answered beside the log stands where its answer says that it was served: behind the slot
+//! that the replica had been delivered. There it is held to the same real time and the same results, but for stale
+//! reads, which promise the state as it was at some time, and no more: theirs are only held to the results.
+//!
+//! Together they say that the run was linearizable (but for stale reads), batches being the operations: the order is whole, it explains every
 //! answer, and no client can tell it from one that happened batch by batch. Each is one pass, linear in the batches
 //! (the last one in the commands), so ten million commands take seconds.
 //!
@@ -72,6 +76,19 @@ pub struct ClientTrace {
     pub commands: CommandStream,
     /// Its batches, in the order of their sequence.
     pub asked: Vec<Asked>,
+    /// Those that were answered beside the log.
+    pub served: Vec<Served>,
+    /// Those may be answered from a state that others know to be old.
+    pub stale: bool,
+}
+
+/// A batch of reads that was answered beside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Its sequence.
+    pub sequence: u64,
+    /// The last slot that the state machine had been delivered, as the answer says.
+    pub slot: u64,
 }
 
 /// What a run leaves to be verified.
@@ -115,6 +132,23 @@ pub fn digest(results: &Payload) -> u64 {
     }
 }
 
+/// A batch in its place.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    batch: Applied,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Through the log, reads or not.
+    Write,
+    /// Beside it.
+    Read,
+    /// Beside it, and perhaps behind.
+    StaleRead,
+}
+
 impl Trace {
     /// Holds the run against its own log, over `machine`.
     ///
@@ -123,13 +157,39 @@ impl Trace {
     pub fn verify(&self, machine: MachineName) -> Result<Verified, Breach> {
         let order = self.agreed_order()?;
         self.exactly_once(order)?;
-        self.real_time(order)?;
+        let whole = self.with_reads(order);
+        self.real_time(&whole)?;
         match machine {
-            MachineName::Null => self.replay::<Null>(order, false)?,
-            MachineName::Kv => self.replay::<Kv>(order, true)?,
+            MachineName::Null => self.replay::<Null>(&whole, false)?,
+            MachineName::Kv => self.replay::<Kv>(&whole, true)?,
         }
-        let commands = order.iter().map(|batch| u64::from(batch.commands)).sum();
-        Ok(Verified { batches: order.len() as u64, commands })
+        let commands = whole.iter().map(|step| u64::from(step.batch.commands)).sum();
+        Ok(Verified { batches: whole.len() as u64, commands })
+    }
+
+    /// The order with what was answered beside the log: behind its slot, and within one slot in the order in which it
+    /// was sent, which is the one that real time allows if any is.
+    fn with_reads(&self, order: &[Applied]) -> Vec<Step> {
+        let mut reads = Vec::new();
+        for client in &self.clients {
+            for &Served { sequence, slot } in &client.served {
+                let asked = client.asked[sequence as usize];
+                let batch = Applied { slot, sequence, client: client.client, commands: asked.commands };
+                let kind = if client.stale { Kind::StaleRead } else { Kind::Read };
+                reads.push((asked.sent_ns, Step { batch, kind }));
+            }
+        }
+        reads.sort_unstable_by_key(|(sent_ns, read)| (read.batch.slot, *sent_ns));
+        let mut reads = reads.into_iter().map(|(_, read)| read).peekable();
+        let mut whole = Vec::with_capacity(order.len() + reads.len());
+        for &batch in order {
+            while let Some(read) = reads.next_if(|read| read.batch.slot < batch.slot) {
+                whole.push(read);
+            }
+            whole.push(Step { batch, kind: Kind::Write });
+        }
+        whole.extend(reads);
+        whole
     }
 
     /// The order of the replica that came furthest, of which the others' are prefixes.
@@ -164,7 +224,13 @@ impl Trace {
                 return Err(Breach::Twice { first, second: *batch });
             }
         }
-        for (client, applied) in self.clients.iter().zip(applied) {
+        for (client, mut applied) in self.clients.iter().zip(applied) {
+            for read in &client.served {
+                let place = applied.get_mut(read.sequence as usize).filter(|applied| !**applied);
+                // Reads are in the log or beside it, and answered once.
+                let batch = Applied { slot: read.slot, sequence: read.sequence, client: client.client, commands: 0 };
+                *place.ok_or(Breach::Invented(batch))? = true;
+            }
             let lost = |(asked, applied): (&Asked, bool)| asked.answered_ns != Asked::UNANSWERED && !applied;
             if let Some(sequence) = client.asked.iter().zip(applied).position(lost) {
                 let asked = client.asked[sequence];
@@ -176,9 +242,9 @@ impl Trace {
 
     /// No batch stands behind one that was only sent after it had been answered: the latest that any batch so far was
     /// sent must not be later than this one's answer. Times that are equal decide nothing.
-    fn real_time(&self, order: &[Applied]) -> Result<(), Breach> {
+    fn real_time(&self, whole: &[Step]) -> Result<(), Breach> {
         let mut latest: Option<(Applied, Asked)> = None;
-        for batch in order {
+        for Step { batch, .. } in whole.iter().filter(|step| step.kind != Kind::StaleRead) {
             let asked = self.asked(batch);
             if let Some(earlier) = latest.filter(|(_, latest)| latest.sent_ns > asked.answered_ns) {
                 return Err(Breach::OutOfTime { earlier, later: (*batch, asked) });
@@ -192,15 +258,19 @@ impl Trace {
 
     /// Does it all again, and compares what comes out. Without `rewrite` the machine looks at no command, so none is
     /// written again.
-    fn replay<M: Machine>(&self, order: &[Applied], rewrite: bool) -> Result<(), Breach> {
+    fn replay<M: Machine>(&self, whole: &[Step], rewrite: bool) -> Result<(), Breach> {
         let mut machine = M::default();
         let mut results = BytesMut::new();
         let mut writers: Vec<Rewriter<'_>> = self.clients.iter().map(Rewriter::new).collect();
-        for batch in order {
+        for Step { batch, kind } in whole {
             let client = self.index(batch.client).expect("whoever sent a batch is known by now");
             let head = BatchHead { commands: batch.commands, ..BatchHead::default() };
             let body = if rewrite { writers[client].batch(batch.sequence) } else { Payload::EMPTY };
-            machine.apply(&head, Commands::new(&head, &body), &mut results);
+            let commands = Commands::new(&head, &body);
+            match kind {
+                Kind::Write => machine.apply(&head, commands, &mut results),
+                Kind::Read | Kind::StaleRead => machine.read(&head, commands, &mut results),
+            }
             let replayed = digest(&results.split().freeze().into());
             let asked = self.asked(batch);
             if asked.answered_ns != Asked::UNANSWERED && asked.told != replayed {
@@ -244,6 +314,9 @@ impl<'a> Rewriter<'a> {
     /// The batch of this sequence. Ask for each once.
     fn batch(&mut self, sequence: u64) -> Payload {
         while self.next <= sequence {
+            if self.asked[self.next as usize].commands > 0 {
+                self.commands.begin_batch();
+            }
             let mut writer = Writer::new(&mut self.chunk, BatchHead::default());
             for _ in 0..self.asked[self.next as usize].commands {
                 writer.command(|chunk| self.commands.write(chunk));

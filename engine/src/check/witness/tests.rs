@@ -17,6 +17,8 @@ fn honest<M: Machine>(seed: u64, batches: usize, mix: Mix) -> Trace {
         client,
         commands: CommandStream::new(mix, seed + u64::from(client)),
         asked: Vec::new(),
+        served: Vec::new(),
+        stale: false,
     };
     let mut trace = Trace { clients: vec![client(3), client(4)], replicas: Vec::new() };
     let mut streams = trace.clients.iter().map(|client| client.commands.clone()).collect::<Vec<_>>();
@@ -167,7 +169,8 @@ fn an_order_that_real_time_forbids_is_found() {
     let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
     for (answered_ns, holds) in [(19, false), (20, true), (21, true)] {
         let asked = vec![asked(10, answered_ns), asked(20, 30)];
-        let clients = vec![ClientTrace { client: 3, commands: commands.clone(), asked }];
+        let clients =
+            vec![ClientTrace { client: 3, commands: commands.clone(), asked, served: Vec::new(), stale: false }];
         let trace = Trace { clients, replicas: vec![vec![applied(1, 1), applied(2, 0)]] };
         assert_eq!(trace.verify(MachineName::Null).is_ok(), holds, "{answered_ns}");
     }
@@ -210,6 +213,111 @@ fn an_order_that_only_the_results_forbid_is_found() {
         }
     }
     assert!(told > 20, "{told}");
+}
+
+/// A batch of reads beside the log: when it was sent and answered, from which slot it says that it was served, and from
+/// which it was.
+struct Beside {
+    times: [u64; 2],
+    says: u64,
+    is: u64,
+}
+
+fn beside(times: [u64; 2], says: u64, is: u64) -> Beside {
+    Beside { times, says, is }
+}
+
+/// One client that writes a key, sent at 100 and 200 ns, answered 50 ns later, in slots 10 and 20; another that reads it.
+fn written_twice(stale: bool, reads: &[Beside]) -> Trace {
+    let client = |client, reads| {
+        let mix = Mix::Kv { payload: 8, reads, keys: Keys::Uniform { count: 1 } };
+        let commands = CommandStream::new(mix, 5).with_reads_apart();
+        ClientTrace { client, commands, asked: Vec::new(), served: Vec::new(), stale }
+    };
+    let (mut writer, mut reader) = (client(3, 0.0), client(4, 1.0));
+    let asked = |[sent_ns, answered_ns]: [u64; 2], told| Asked { sent_ns, answered_ns, told, commands: 1 };
+    writer.asked = [[100, 150], [200, 250]].map(|times| asked(times, 0)).to_vec();
+    reader.asked = reads.iter().map(|read| asked(read.times, 0)).collect();
+    let head = BatchHead { commands: 1, ..BatchHead::default() };
+    let question = Rewriter::new(&ClientTrace { asked: vec![asked([0, 0], 0)], ..reader.clone() }).batch(0);
+    let told = |kv: &Kv| {
+        let mut results = BytesMut::new();
+        kv.read(&head, Commands::new(&head, &question), &mut results);
+        digest(&results.freeze().into())
+    };
+    let mut kv = Kv::default();
+    let mut states = vec![told(&kv)];
+    for sequence in 0..2 {
+        let body = Rewriter::new(&writer).batch(sequence);
+        let mut results = BytesMut::new();
+        kv.apply(&head, Commands::new(&head, &body), &mut results);
+        writer.asked[sequence as usize].told = digest(&results.freeze().into());
+        states.push(told(&kv));
+    }
+    for (sequence, read) in reads.iter().enumerate() {
+        reader.asked[sequence].told = states[read.is as usize / 10];
+        reader.served.push(Served { sequence: sequence as u64, slot: read.says });
+    }
+    let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
+    Trace { clients: vec![writer, reader], replicas: vec![vec![applied(10, 0), applied(20, 1)]] }
+}
+
+/// The property that does not hold with these reads; empty if all do.
+fn broken_by(stale: bool, reads: &[Beside]) -> &'static str {
+    written_twice(stale, reads).verify(MachineName::Kv).err().map_or("", |breach| breach.property())
+}
+
+#[test]
+fn a_read_beside_the_log_stands_between_what_it_must_see_and_what_it_cannot() {
+    for (times, slots) in [
+        ([110, 120], &[0, 10][..]),
+        ([10, 20], &[0]),
+        ([300, 310], &[20]),
+        ([160, 170], &[10]),
+        ([90, 310], &[0, 10, 20]),
+    ] {
+        for slot in [0, 10, 20] {
+            let expected = if slots.contains(&slot) { "" } else { "real-time order" };
+            assert_eq!(broken_by(false, &[beside(times, slot, slot)]), expected, "{times:?} {slot}");
+            assert_eq!(broken_by(true, &[beside(times, slot, slot)]), "", "stale reads may be of any time");
+        }
+    }
+    assert_eq!(broken_by(false, &[beside([160, 170], 19, 10)]), "", "nothing is in slot 19");
+}
+
+#[test]
+fn a_read_beside_the_log_is_told_what_its_slot_gives() {
+    for stale in [false, true] {
+        for (says, is) in [(0, 10), (10, 0), (10, 20), (20, 10)] {
+            let property = broken_by(stale, &[beside([90, 310], says, is)]);
+            assert_eq!(property, "results", "{says} {is}");
+        }
+    }
+}
+
+#[test]
+fn reads_beside_the_log_do_not_go_back_in_time() {
+    let reads = |second| [beside([210, 220], 20, 20), beside(second, 10, 10)];
+    assert_eq!(broken_by(false, &reads([221, 240])), "real-time order", "what one has seen the next must see");
+    assert_eq!(broken_by(false, &reads([219, 240])), "", "they overlap");
+    assert_eq!(broken_by(true, &reads([221, 240])), "", "another replica may be behind");
+}
+
+#[test]
+fn a_read_is_in_the_log_or_beside_it_and_answered_once() {
+    let mut trace = written_twice(false, &[beside([160, 170], 10, 10)]);
+    assert_eq!(trace.verify(MachineName::Kv), Ok(Verified { batches: 3, commands: 3 }));
+    let again = trace.clients[1].served[0];
+    trace.clients[1].served.push(again);
+    assert_eq!(trace.verify(MachineName::Kv).map_err(|breach| breach.property()), Err("no invention"));
+    trace.clients[1].served = vec![Served { sequence: 7, slot: 10 }];
+    assert_eq!(trace.verify(MachineName::Kv).map_err(|breach| breach.property()), Err("no invention"));
+    trace.clients[1].served.clear();
+    assert_eq!(
+        trace.verify(MachineName::Kv).map_err(|breach| breach.property()),
+        Err("nothing acknowledged is lost"),
+        "answered, and nobody says how"
+    );
 }
 
 #[test]

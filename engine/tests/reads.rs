@@ -1,0 +1,112 @@
+//! Reads through the log and beside it, on real threads and in virtual time: each way is whole, its answers are
+//! checked, and the checks find what is wrong.
+
+mod support;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use quorumbench::check::witness::{Served, Trace};
+use quorumbench::drive::{self, Fault, FaultKind, Outcome};
+use quorumbench::spec::{MachineName, ReadsMode};
+use support::{points_on_disk, run_spec, spec};
+
+fn config(transport: &str, modes: &str, duration: &str) -> String {
+    format!(
+        "[cluster]
+        transport = '{transport}'
+        machine = 'kv'
+        election_timeout = '100ms'
+        heartbeat = '20ms'
+        [load]
+        arrival = 'closed'
+        outstanding = 24
+        clients = 3
+        payload = '12B'
+        reads = 0.7
+        keys = 'uniform:50'
+        resend = '150ms'
+        [batch]
+        commands = 4
+        [reads]
+        mode = {modes}
+        [run]
+        warmup = '50ms'
+        duration = '{duration}'"
+    )
+}
+
+/// A traced run of one point, not yet held to anything.
+fn traced(transport: &str, mode: ReadsMode, duration: &str, faults: &[Fault]) -> (Outcome, Trace) {
+    let spec = spec(&config(transport, &format!("'{mode}'"), duration));
+    let [point] = &spec.points()[..] else { panic!("one point") };
+    let never = AtomicBool::new(false);
+    drive::measure_and_trace(point, spec.run(), 1, faults, true, &never, &mut |_| ())
+        .unwrap_or_else(|error| panic!("{mode}: {error}"))
+}
+
+/// Such a run, which holds; with how many batches were answered beside the log.
+fn checked(transport: &str, mode: ReadsMode, duration: &str, faults: &[Fault]) -> (Trace, usize) {
+    let (outcome, trace) = traced(transport, mode, duration, faults);
+    let tally = outcome.recording.tally;
+    let verified = trace.verify(MachineName::Kv).unwrap_or_else(|breach| panic!("{mode}: {breach}"));
+    assert_eq!((verified.commands, tally.unanswered), (tally.sent, 0), "{mode}: everything is accounted for");
+    let beside = trace.clients.iter().map(|client| client.served.len()).sum();
+    assert_eq!(beside > 0, mode != ReadsMode::Log, "{mode}");
+    (trace, beside)
+}
+
+#[test]
+fn every_mode_is_whole_and_holds() {
+    for transport in ["mem", "tokio-tcp", "sim"] {
+        for &mode in ReadsMode::ALL {
+            checked(transport, mode, "150ms", &[]);
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_dies_and_returns_answers_no_read_wrongly() {
+    for &mode in ReadsMode::ALL {
+        // One: it comes back empty, so that a second could lose what was only on those two.
+        let kind = FaultKind::RestartLeader { down_for: Duration::from_millis(250) };
+        checked("mem", mode, "1200ms", &[Fault { at: Duration::from_millis(200), kind }]);
+    }
+}
+
+#[test]
+fn leadership_that_is_handed_over_answers_no_read_wrongly() {
+    for mode in [ReadsMode::Index, ReadsMode::Lease] {
+        let faults = [50, 120, 190].map(|at| Fault { at: Duration::from_millis(at), kind: FaultKind::TransferLeader });
+        checked("mem", mode, "300ms", &faults);
+    }
+}
+
+/// What was measured as stale, called linearizable: behind some follower's back something was written.
+#[test]
+fn stale_reads_that_are_taken_for_linearizable_are_found_out() {
+    let (honest, _) = checked("sim", ReadsMode::Stale, "300ms", &[]);
+    let mut claimed = honest.clone();
+    claimed.clients.iter_mut().for_each(|client| client.stale = false);
+    assert_eq!(claimed.verify(MachineName::Kv).expect_err("some lag").property(), "real-time order");
+    // Stale or not, nobody is told what never was.
+    let mut invented = honest;
+    let Served { sequence, .. } = invented.clients[1].served[5];
+    invented.clients[1].asked[sequence as usize].told ^= 1;
+    assert_eq!(invented.verify(MachineName::Kv).expect_err("an invention").property(), "results");
+}
+
+#[test]
+fn coordinates_have_the_mode_and_the_log_alone_has_reads_in_slots() {
+    let ran = run_spec(&spec(&config("mem", "['log', 'index', 'lease', 'stale']", "200ms")), &[]);
+    assert!(ran.finished.failure.is_none(), "{:?}", ran.finished.failure);
+    let points = points_on_disk(&ran.finished.dir);
+    let mut modes: Vec<_> = points.iter().map(|point| point.axis("mode")).collect();
+    modes.sort();
+    assert_eq!(modes, ["index", "lease", "log", "stale"]);
+    for point in points {
+        assert_eq!((point.errors, point.shed), (0, 0), "{:?}", point.warnings);
+        assert!(point.commands > 0 && point.completed_per_s > 0.0);
+        assert_eq!(point.response_ns.count, point.commands, "reads are timed like writes");
+    }
+}
