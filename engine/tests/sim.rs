@@ -4,7 +4,10 @@
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
+use quorumbench::check::History;
+use quorumbench::check::history::{Op, Operation};
 use quorumbench::sim::checks::property;
+use quorumbench::sim::history::judge;
 use quorumbench::sim::runner::{run, run_many};
 use quorumbench::sim::{Cluster, Fault, Injected, Outcome, Print, Subject, View, Wishes, report, shrink};
 use quorumbench_protocols::raft::Raft;
@@ -229,6 +232,52 @@ fn broken_nodes_are_caught_by_name() {
     assert_eq!(named(&found::<{ flaw::SPEAKS_NONSENSE }>(10)), property::WELL_FORMED);
 }
 
+/// What clients saw in a healthy world, but for what `spoil` makes of it.
+fn judged(seed: u64, spoil: impl Fn(&mut [Operation])) -> Option<&'static str> {
+    let outcome = run::<Raft>(seed, &Wishes::default(), None);
+    assert_eq!(outcome.failure, None);
+    let mut operations = outcome.history.operations().to_vec();
+    spoil(&mut operations);
+    judge(&operations.into_iter().collect()).err().map(|violation| violation.property)
+}
+
+/// A put that was answered, and a later get of it, with nothing else of that key in between or beside them.
+fn quiet_pair(operations: &[Operation]) -> Option<(usize, usize)> {
+    let done = |at: usize| operations[at].return_ns.unwrap_or(u64::MAX);
+    let reads = (0..operations.len()).filter(|&at| operations[at].op == Op::Get && operations[at].value.is_some());
+    reads.into_iter().find_map(|get| {
+        let write = |at: &usize| operations[*at].op == Op::Put && operations[*at].value == operations[get].value;
+        let put = (0..get).find(write).filter(|&put| done(put) < operations[get].invoke_ns)?;
+        let same_key = |&at: &usize| operations[at].key == operations[get].key && ![put, get].contains(&at);
+        let apart = |at: usize| done(at) < operations[put].invoke_ns || done(get) < operations[at].invoke_ns;
+        let reads_or_apart = |at: usize| operations[at].op == Op::Get || apart(at);
+        (0..operations.len()).filter(same_key).all(reads_or_apart).then_some((put, get))
+    })
+}
+
+#[test]
+fn what_no_map_would_have_said_is_not_linearizable() {
+    let (mut stale, mut lost) = (0, 0);
+    for seed in 1..=40 {
+        assert_eq!(judged(seed, |_| ()), None);
+        // A replica that is behind answers a read with what a put has long overwritten.
+        let read_stale = judged(seed, |operations| {
+            if let Some((_, get)) = quiet_pair(operations) {
+                operations[get].value = Some("of old".into());
+            }
+        });
+        // A put is acknowledged and forgotten.
+        let forgotten = judged(seed, |operations| {
+            if let Some((put, _)) = quiet_pair(operations) {
+                operations[put].value = Some("another".into());
+            }
+        });
+        stale += u32::from(read_stale == Some(property::LINEARIZABILITY));
+        lost += u32::from(forgotten == Some(property::LINEARIZABILITY));
+    }
+    assert!(stale >= 5 && lost >= 5, "of 40 seeds, {stale} stale reads and {lost} lost puts were found");
+}
+
 #[test]
 fn a_failing_seed_says_all_that_is_known_and_shrinks() {
     let try_out = |seed, wishes: &Wishes| run::<Broken<{ flaw::HASTY }>>(seed, wishes, None);
@@ -276,6 +325,35 @@ fn the_command_shows_every_event() {
     assert!(first.stdout == second.stdout && first.stdout.len() > 10_000);
     let fewer = sim("--seed 42 --trace --without loss --without crash --length 5");
     assert!(fewer.status.success() && fewer.stdout != first.stdout);
+}
+
+#[test]
+fn the_command_stops_when_its_time_is_over() {
+    let output = sim("--seeds 1000000000 --seconds 1 --jobs 2");
+    assert!(output.status.success());
+    let last = stdout(&output).lines().last().map(str::to_owned).unwrap_or_default();
+    assert!(last.starts_with("stopped         by --seconds 1: ") && last.ends_with(" of 1000000000 seeds were run"));
+    let whole = sim("--seeds 5 --seconds 1000");
+    assert_eq!(stdout(&whole), stdout(&sim("--seeds 5")), "nothing is said of time that was not needed");
+}
+
+#[test]
+fn the_command_writes_what_clients_saw() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let written = |name: &str, arguments: &str| {
+        let path = folder.path().join(name);
+        let output = sim(&format!("{arguments} --history {}", path.display()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::read(&path).expect("it was written")
+    };
+    let first = written("first", "--seed 7");
+    assert!(first == written("second", "--seed 7"), "the same seed, the same bytes");
+    assert!(first == written("last", "--seed 3 --seeds 5 --jobs 2"), "of several seeds the last");
+    let history = History::read(&first[..]).expect("it reads back");
+    assert!(history.operations().len() > 10);
+    assert_eq!(judge(&history), Ok(()));
+    let nowhere = sim("--seed 7 --history no-such-folder/h");
+    assert_eq!(nowhere.status.code(), Some(1));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `quorumbench sim`.
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::report::{self, Totals};
 use super::runner::{self, Outcome, Print};
 use super::shrink;
 use super::swarm::{Cluster, Wishes};
+use crate::check::History;
 use crate::cli::{exit, fail};
 use crate::host;
 use crate::spec::{Point, ProtocolName, Spec};
@@ -34,12 +36,19 @@ pub struct SimArgs {
     /// The first seed [default: 1]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Begins no seed after this much real time; those that were begun are finished. How many they are then depends on
+    /// the machine, and the summary says so
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
     /// Prints every event
     #[arg(long)]
     trace: bool,
     /// Looks for fewer faults with which a failing seed still fails
     #[arg(long)]
     shrink: bool,
+    /// Writes what clients invoked and saw, one JSON object a line: of the seed that fails, or else of the last
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// Switches a kind of fault off. May be given several times
     #[arg(long, value_name = "FAULT", value_parser = fault_named)]
     without: Vec<Fault>,
@@ -59,7 +68,9 @@ Examples:
   quorumbench sim --protocol raft --seeds 1000           a thousand worlds, each with its own faults
   quorumbench sim --protocol raft --seed 42 --trace      one world, every event
   quorumbench sim --seed 42 --shrink                     if it fails: which faults does it take?
+  quorumbench sim --seeds 1000000 --seconds 60           as many as a minute allows
   quorumbench sim --seeds 100 --without crash            without that fault
+  quorumbench sim --seed 42 --history h.jsonl            what its clients invoked and saw
   quorumbench sim bench-configs/quickstart.toml --seeds 100    that experiment's clusters
 
 A failing seed prints the property, the nodes, the last events, and the command that replays it.";
@@ -98,22 +109,32 @@ impl SimArgs {
         let jobs = if self.trace { 1 } else { self.jobs.map_or_else(host::cores, usize::from) };
         let begun = Instant::now();
         let mut totals = Totals::default();
-        let mut failed = None;
-        let mut progress = Progress { begun, shown: begun, on: std::io::stderr().is_terminal() && !self.trace };
-        runner::run_many(first, count, jobs, |seed| self.run(seed, &clusters, self.trace), &mut |outcome| {
+        let mut last = None;
+        let mut progress = Progress { begun, shown: begun, on: io::stderr().is_terminal() && !self.trace };
+        let until = self.seconds.and_then(|seconds| begun.checked_add(Duration::from_secs(seconds)));
+        let go_on = || until.is_none_or(|until| Instant::now() < until);
+        let run = |seed| self.run(seed, &clusters, self.trace);
+        runner::run_many_while(first, count, jobs, &go_on, run, &mut |outcome| {
             totals.add(&outcome);
             progress.show(&totals, count);
-            if outcome.failure.is_some() {
-                failed = Some(outcome);
-            }
+            last = Some(outcome);
         });
         progress.clear();
+        if let (Some(path), Some(outcome)) = (&self.history, &last)
+            && let Err(error) = write_history(path, &outcome.history)
+        {
+            return fail(exit::FAILED, &format!("{}: {error}", path.display()));
+        }
+        let failed = last.filter(|outcome| outcome.failure.is_some());
         let elapsed = begun.elapsed().as_secs_f64();
         if let Some(outcome) = failed {
             self.report(&outcome, &clusters);
             return exit::FAILED.into();
         }
         say(&totals.text());
+        if let Some(seconds) = self.seconds.filter(|_| totals.seeds < count) {
+            say(&format!("stopped         by --seconds {seconds}: {} of {count} seeds were run\n", totals.seeds));
+        }
         let rate = totals.stats.events as f64 / elapsed;
         eprintln!("no violation in {elapsed:.1} s: {} events/s on {jobs} threads", thousands(rate));
         ExitCode::SUCCESS
@@ -208,9 +229,15 @@ fn cluster(point: &Point) -> Cluster {
     }
 }
 
+fn write_history(path: &Path, history: &History) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    history.write(&mut file)?;
+    file.flush()
+}
+
 /// To standard output. Whoever closed it has seen enough.
 fn say(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 struct Progress {

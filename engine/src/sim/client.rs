@@ -37,6 +37,11 @@ pub struct ClientOptions {
     pub duplicates: u64,
 }
 
+impl ClientOptions {
+    /// There are no more keys than this.
+    pub const MOST_KEYS: u64 = 62;
+}
+
 /// What a client asked and was told: the stuff that histories are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -51,6 +56,14 @@ pub struct Operation {
     /// When it was told; `None` if it never was.
     pub returned: Option<Nanos>,
 }
+
+/// A key as it stands in a command: a byte that can be printed.
+pub(super) const fn key_byte(key: u8) -> u8 {
+    KEYS[key as usize]
+}
+
+const KEYS: &[u8; ClientOptions::MOST_KEYS as usize] =
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 /// A command and its outcome. A value is a number that no other command writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +272,7 @@ impl Client {
 }
 
 fn write(command: Command, key: u8, padding: usize, chunk: &mut BytesMut) {
-    let key = &[b'a' + key][..];
+    let key = &[key_byte(key)][..];
     match command {
         Command::Get(_) => KvCommand::Get(key).write(chunk),
         Command::Delete => KvCommand::Delete(key).write(chunk),

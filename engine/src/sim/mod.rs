@@ -24,6 +24,7 @@
 
 pub mod checks;
 pub mod cli;
+pub mod history;
 pub mod protocols;
 pub mod report;
 pub mod runner;

@@ -5,9 +5,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::checks::{Violation, property};
+use super::history;
 use super::subject::Subject;
 use super::swarm::{Scenario, Wishes};
 use super::world::{Stats, World};
+use crate::check::History;
 
 /// Is shown every event, as a line.
 pub type Print = Box<dyn FnMut(&str) + Send>;
@@ -19,6 +21,8 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// What happened.
     pub stats: Stats,
+    /// What its clients invoked and saw.
+    pub history: History,
     /// What went wrong, if anything did.
     pub failure: Option<Failure>,
 }
@@ -49,9 +53,11 @@ pub fn run<P: Subject>(seed: u64, wishes: &Wishes, print: Option<Print>) -> Outc
             Some(Violation::new(property::NO_PANIC, text.unwrap_or_else(|| "without a word".into())))
         }
     };
+    let history = history::of(world.operations());
+    let violation = violation.or_else(|| history::judge(&history).err());
     let failure =
         violation.map(|violation| Failure { violation, states: world.states(), last_events: world.last_events() });
-    Outcome { scenario, stats: world.stats(), failure }
+    Outcome { scenario, stats: world.stats(), history, failure }
 }
 
 /// Runs `count` seeds from `first` on with `run_seed`, on `jobs` threads, and hands the outcomes to `each`
@@ -65,12 +71,27 @@ pub fn run_many(
     run_seed: impl Fn(u64) -> Outcome + Sync,
     each: &mut (dyn FnMut(Outcome) + Send),
 ) {
+    run_many_while(first, count, jobs, &|| true, run_seed, each);
+}
+
+/// As [`run_many`], and begins no seed but the first once it may not `go_on`: how many are run then depends on that.
+pub fn run_many_while(
+    first: u64,
+    count: u64,
+    jobs: usize,
+    go_on: &(dyn Fn() -> bool + Sync),
+    run_seed: impl Fn(u64) -> Outcome + Sync,
+    each: &mut (dyn FnMut(Outcome) + Send),
+) {
     let next = AtomicU64::new(first);
     let end = first.saturating_add(count);
     let failed = AtomicU64::new(u64::MAX);
     let in_order = Mutex::new(InOrder { next: first, early: Vec::new(), each });
     let work = || {
         loop {
+            if next.load(Ordering::Relaxed) > first && !go_on() {
+                return;
+            }
             let seed = next.fetch_add(1, Ordering::Relaxed);
             // Every seed below the first failing one was begun before it, and is finished.
             if seed >= end || seed > failed.load(Ordering::Relaxed) {

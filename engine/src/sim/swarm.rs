@@ -65,6 +65,10 @@ pub struct Wishes {
 /// How long anything may break, in election timeouts, unless the caller wishes otherwise.
 pub(super) const LENGTH: u64 = 100;
 
+/// So many commands may be under way on one key, on average: with more of them it takes too long to search
+/// for an order that explains what clients saw.
+const MOST_AT_ONCE: u64 = 8;
+
 const MS: u64 = 1_000_000;
 
 impl Scenario {
@@ -128,14 +132,22 @@ fn cluster(prng: &mut Prng) -> Cluster {
 
 fn clients(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) -> ClientOptions {
     let timeout = cluster.election_timeout_ns;
+    let (count, keys) = (pick(prng, &[1, 2, 3, 5]), pick(prng, &[1, 3, 10]));
+    let reads = pick(prng, &[10, 50]);
+    let interval_ns = timeout / pick(prng, &[2, 5, 10]);
+    // Commands of one batch come and go at once, and to the search they might be in any order.
+    let at_once = count * cluster.commands.div_ceil(2);
+    let most = (MOST_AT_ONCE * ClientOptions::MOST_KEYS) as usize / at_once;
+    let in_flight = pick(prng, &[1, 4, 16]).min(most.max(1));
+    let at_once = (at_once * in_flight) as u64;
     ClientOptions {
-        count: pick(prng, &[1, 2, 3, 5]),
+        count,
         commands: cluster.commands as u64,
         payload: cluster.payload,
-        keys: pick(prng, &[1, 3, 10]),
-        reads: pick(prng, &[10, 50]),
-        interval_ns: timeout / pick(prng, &[2, 5, 10]),
-        in_flight: pick(prng, &[1, 4, 16]),
+        keys: keys.max(at_once / MOST_AT_ONCE).min(ClientOptions::MOST_KEYS),
+        reads,
+        interval_ns,
+        in_flight,
         resend_ns: timeout * pick(prng, &[1, 2, 4]) / 2,
         duplicates: [0, 5, 20, 60][strengths[Fault::ClientDuplicate] as usize],
     }

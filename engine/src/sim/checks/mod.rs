@@ -17,12 +17,15 @@
 //! | nothing acknowledged is lost | what a client was told is committed | [`commands`] |
 //! | replies do not contradict | a reply is what the map answers at that place of the log | [`commands`] |
 //! | real-time order | what was answered before another was asked comes before it | [`commands`] |
+//! | linearizability | some order of all that clients asked explains all that they saw | [`history`](super::history) |
+//! | linearizability is decided | within bounded steps; a search that gives up is a failure | [`history`](super::history) |
 //! | correct nodes are well-formed | no node refuses another's frame, or its own records | the world |
 //! | no panic | a protocol's own assertions hold | the runner |
 //! | liveness | a healed majority answers everything, with one leader | the world |
 //!
 //! Slot order is the witness of linearizability here: the last three of the clients' properties
-//! together say that what clients saw is what one map, asked in slot order, would have told them.
+//! together say that what clients saw is what one map, asked in slot order, would have told them. When a
+//! seed is over, its clients' history is searched besides, without a witness: "linearizability".
 
 use std::fmt;
 
@@ -86,6 +89,10 @@ pub mod property {
     pub const REPLIES_AGREE: &str = "replies do not contradict";
     /// What was answered before another was asked comes before it.
     pub const REAL_TIME_ORDER: &str = "real-time order";
+    /// What clients saw is what one map would have told them, asked at one moment for each operation.
+    pub const LINEARIZABILITY: &str = "linearizability";
+    /// The search for such moments came to an end.
+    pub const UNDECIDED: &str = "linearizability is decided";
     /// Correct nodes understand each other and themselves.
     pub const WELL_FORMED: &str = "correct nodes are well-formed";
     /// A healed majority makes progress.
