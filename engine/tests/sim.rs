@@ -66,7 +66,7 @@ fn what_the_caller_fixes_is_not_drawn() {
         election_timeout_ns: 20_000_000,
         heartbeat_ns: 5_000_000,
     };
-    let wishes = Wishes { cluster: Some(cluster), without: Fault::ALL.to_vec(), length: Some(10) };
+    let wishes = Wishes { cluster: Some(cluster), without: Fault::ALL.to_vec(), length: Some(10), ..Wishes::default() };
     let outcome = run::<Raft>(9, &wishes, None);
     assert_eq!((outcome.scenario.cluster, outcome.failure), (cluster, None));
     assert_eq!((outcome.stats.injected, outcome.stats.leaders), (Injected::default(), 1), "nothing happened");

@@ -1,5 +1,6 @@
 //! What breaks: faults that are fired again and again while the world is stormy, and how each ends.
 
+use quorumbench_protocols::mutant::Mutant;
 use quorumbench_protocols::{Nanos, NodeId};
 
 use super::checks::Violation;
@@ -259,6 +260,10 @@ impl<P: Subject> World<P> {
         let spare = (self.replicas.len() - 1) / 2;
         let replica = &mut self.replicas[id.0 as usize];
         if rotten < spare && !replica.rotten && replica.is_up() && replica.disk.rot() {
+            if self.scenario.mutant.is(Mutant::R17) {
+                self.crash_for_a_while(id, Fault::Rot);
+                return;
+            }
             replica.rotten = true;
             self.crash(id);
             self.injected(Fault::Rot, id, id);

@@ -51,7 +51,9 @@ pub(super) const MOST_WAITING: usize = 4096;
 impl<P: Subject> Replica<P> {
     pub(super) fn new(config: Config, snapshots: SnapshotPolicy, disk: Disk, clock: Clock, prng: Prng) -> Self {
         let protocol = Tap::new(&config, prng.fork(0).next_u64());
-        let node = Node::with_storage(config.id, protocol, Storage::Deferred).with_snapshots(snapshots);
+        let node = Node::with_storage(config.id, protocol, Storage::Deferred)
+            .with_snapshots(snapshots)
+            .with_mutant(config.mutant);
         Self {
             config,
             snapshots,
@@ -91,7 +93,8 @@ impl<P: Subject> Replica<P> {
         let seed = self.prng.fork(self.life.into()).next_u64();
         let protocol = Tap::recover(&self.config, seed, records).map_err(Lost::Malformed)?;
         let node = Node::with_storage(self.config.id, protocol, Storage::Deferred);
-        Ok(self.node.insert(node.with_snapshots(self.snapshots)))
+        let node = node.with_snapshots(self.snapshots).with_mutant(self.config.mutant);
+        Ok(self.node.insert(node))
     }
 
     pub(super) fn view(&self) -> Option<View> {

@@ -411,6 +411,7 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         election_timeout: Nanos(cluster.election_timeout_ns),
         heartbeat: Nanos(cluster.heartbeat_ns),
         chunk: scenario.snapshot_chunk,
+        mutant: scenario.mutant,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };
     let mut prng = root.fork(100 + id as u64);
@@ -418,7 +419,8 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
     let ppm = prng.below(2 * most + 1).cast_signed() - most.cast_signed();
     let clock = Clock::new(1 + prng.below(1 << 40), ppm);
     let snapshots = SnapshotPolicy { slots: scenario.snapshot_slots, ..SnapshotPolicy::NEVER };
-    Replica::new(config, snapshots, Disk::new(scenario.disk.clone(), root.fork(200 + id as u64)), clock, prng)
+    let disk = Disk::new(scenario.disk.clone(), root.fork(200 + id as u64)).with_mutant(scenario.mutant);
+    Replica::new(config, snapshots, disk, clock, prng)
 }
 
 /// A frame's head for the trace. A batch's sequence stands in its body; it is put where it shows.
