@@ -64,7 +64,7 @@ mutants! {
     R8: "a follower acknowledges its own log's end", seen in "CCF #6001",
         found as "leader completeness" | "committed slots never change" | "correct nodes are well-formed";
     R9: "a hint of where logs may meet is taken for a match", seen in "CCF #5325",
-        found as "leader completeness" | "committed slots never change";
+        found as "leader completeness" | "committed slots never change" | "liveness";
     R10: "a conflicting tail is not truncated", seen in "Raft paper, figure 2",
         found as "log matching" | "leader completeness" | "committed slots never change";
     R11a: "a snapshot that comes late replaces newer state", seen in "hashicorp/raft #704",
@@ -114,7 +114,6 @@ impl Switch {
 
     /// Whether it is this one: it never is.
     #[cfg(not(feature = "mutants"))]
-    #[expect(clippy::unused_self, reason = "the same call with and without the feature")]
     #[inline]
     pub const fn is(self, _: Mutant) -> bool {
         false

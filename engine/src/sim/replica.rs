@@ -31,6 +31,8 @@ pub(super) struct Replica<P> {
     pub(super) term: u64,
     /// It entered that term, and what it says of it is not durable yet.
     pub(super) turning: bool,
+    /// The last term that it was seen to lead.
+    pub(super) led: u64,
     /// What each turn costs it.
     pub(super) turn_ns: u64,
     /// Its disk is damaged: it never comes back.
@@ -67,6 +69,7 @@ impl<P: Subject> Replica<P> {
             wake_at: Nanos::NEVER,
             term: 0,
             turning: false,
+            led: 0,
             turn_ns: 0,
             rotten: false,
         }

@@ -345,7 +345,12 @@ impl<P: Subject> World<P> {
         node.machine_mut().applied = applied;
         let replica = &mut self.replicas[at];
         replica.turning |= view.term != std::mem::replace(&mut replica.term, view.term);
+        let crowned = view.leads && replica.led < view.term;
+        replica.led = if crowned { view.term } else { replica.led };
         checked?;
+        if crowned {
+            self.on_crowned(id);
+        }
         match malformed {
             None => Ok(()),
             Some(malformed) => Err(Violation::new(property::WELL_FORMED, format!("{id} refuses a frame: {malformed}"))),
