@@ -28,7 +28,7 @@ const NARROW: Cluster = Cluster {
 const LONG: u64 = 300;
 
 /// Known to survive: what the simulator still has to learn. One that is found must leave this list.
-const SURVIVORS: &[Mutant] = &[Mutant::R1, Mutant::R5a];
+const SURVIVORS: &[Mutant] = &[Mutant::R5a];
 
 /// The first seed that fails with this bug planted.
 fn found(mutant: Mutant) -> Option<Outcome> {
@@ -69,7 +69,8 @@ fn every_planted_bug_is_found_by_the_right_name() {
             wrong.push(name);
         }
         let violation = outcome.failure.expect("it failed").violation;
-        println!("| {name} | {bug} | {seen} | {} | {} |", outcome.scenario.seed, violation.property);
+        let seeds = if outcome.scenario.cluster == NARROW { "3000 + " } else { "" };
+        println!("| {name} | {bug} | {seen} | {seeds}{} | {} |", outcome.scenario.seed, violation.property);
         if !mutant.breaks().contains(&violation.property) {
             println!("  {violation}");
             wrong.push(name);
