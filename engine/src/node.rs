@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::{
     Delivery, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Record,
     Slot, Transmit,
@@ -53,6 +54,8 @@ pub struct Node<P, M> {
     stats: NodeStats,
     /// What it applies, if that is to be checked.
     trace: Option<Vec<Applied>>,
+    /// The bug that is planted, if any.
+    mutant: Switch,
 }
 
 /// How much is delivered between two snapshots: whichever is reached first.
@@ -173,6 +176,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             delivered: Slot::ZERO,
             stats: NodeStats::default(),
             trace: None,
+            mutant: Switch::default(),
         }
     }
 
@@ -186,6 +190,12 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     #[must_use]
     pub fn with_snapshots(self, snapshots: SnapshotPolicy) -> Self {
         Self { snapshots, ..self }
+    }
+
+    /// The same replica, with a bug planted in it.
+    #[must_use]
+    pub(crate) fn with_mutant(self, mutant: Switch) -> Self {
+        Self { mutant, ..self }
     }
 
     /// Takes all that has arrived, flushes, delivers, answers.
@@ -397,7 +407,9 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
         // Its size is what the last one's was, more or less; it is the driver's memory, not a pool's.
         let mut bytes = BytesMut::new();
-        self.sessions.encode(&mut bytes);
+        let lost = Sessions::default();
+        let sessions = if self.mutant.is(Mutant::R12b) { &lost } else { &self.sessions };
+        sessions.encode(&mut bytes);
         self.machine.snapshot(&mut bytes);
         self.since = SnapshotPolicy::NOTHING;
         self.stats.snapshots += 1;
@@ -422,7 +434,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
 
     /// Applies a batch, at most once. `None` if its client waits for no answer.
     fn apply(&mut self, slot: Slot, head: &BatchHead, body: &Payload) -> Option<Bytes> {
-        match self.sessions.seen(head) {
+        let seen = if self.mutant.is(Mutant::R12a) { Seen::New } else { self.sessions.seen(head) };
+        match seen {
             Seen::New => {
                 self.stats.applied += u64::from(head.commands);
                 if let Some(trace) = &mut self.trace {

@@ -69,7 +69,7 @@ fn what_the_caller_fixes_is_not_drawn() {
         election_timeout_ns: 20_000_000,
         heartbeat_ns: 5_000_000,
     };
-    let wishes = Wishes { cluster: Some(cluster), without: Fault::ALL.to_vec(), length: Some(10) };
+    let wishes = Wishes { cluster: Some(cluster), without: Fault::ALL.to_vec(), length: Some(10), ..Wishes::default() };
     let outcome = run::<Raft>(9, &wishes, None);
     assert_eq!((outcome.scenario.cluster, outcome.failure), (cluster, None));
     assert_eq!((outcome.stats.injected, outcome.stats.leaders), (Injected::default(), 1), "nothing happened");
@@ -297,7 +297,7 @@ fn a_failing_seed_says_all_that_is_known_and_shrinks() {
     assert_eq!(named(&shrunk), named(&outcome));
     assert!(drawn(&shrunk) < drawn(&outcome), "{} faults, as before", drawn(&shrunk));
     assert_eq!(run(&fewer), shrunk, "the smaller world replays too");
-    let crashes = [Fault::Crash, Fault::Blackout, Fault::DiskFailure];
+    let crashes = [Fault::Crash, Fault::Blackout, Fault::DiskFailure, Fault::ShortReign];
     assert!(crashes.iter().any(|&fault| shrunk.scenario.strengths[fault] > 0), "without a crash nothing is lost");
 }
 

@@ -1,5 +1,6 @@
 //! The contract between a protocol and whoever drives it.
 
+use crate::mutant::Switch;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 /// A distributed protocol as a state machine of one node.
@@ -76,6 +77,8 @@ pub struct Config {
     /// How far a node's clock may run from true time, in parts per thousand: leases are shorter by
     /// that much on either side.
     pub clock_drift: u32,
+    /// The bug to plant, if any. There is none without the feature `mutants`.
+    pub mutant: Switch,
 }
 
 impl Config {
@@ -94,6 +97,7 @@ impl Config {
             heartbeat: Nanos(50_000_000),
             chunk: 64 << 10,
             clock_drift: 10,
+            mutant: Switch::default(),
         }
     }
 

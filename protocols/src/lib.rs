@@ -58,6 +58,8 @@
 pub mod floors;
 pub mod io;
 pub mod log;
+#[cfg_attr(not(feature = "mutants"), doc(hidden))]
+pub mod mutant;
 pub mod prng;
 pub mod quorum;
 pub mod raft;

@@ -1,5 +1,6 @@
 //! What breaks: faults that are fired again and again while the world is stormy, and how each ends.
 
+use quorumbench_protocols::mutant::Mutant;
 use quorumbench_protocols::{Nanos, NodeId};
 
 use super::checks::Violation;
@@ -221,6 +222,30 @@ impl<P: Subject> World<P> {
         }
     }
 
+    /// A node leads a new term. Some are silenced at once, and some crash before they have told everyone:
+    /// so logs part, and an old term's slots are what the next leader finds (Raft paper, figure 8).
+    pub(super) fn on_crowned(&mut self, id: NodeId) {
+        let in_four = u64::from(self.scenario.strengths[Fault::ShortReign]);
+        if !self.stormy || in_four == 0 || self.prng.below(4) >= in_four {
+            return;
+        }
+        self.stats.injected[Fault::ShortReign] += 1;
+        if self.prng.below(2) == 0 {
+            let others: Vec<_> = (0..self.replicas.len() as u32).map(NodeId).filter(|&other| other != id).collect();
+            for other in others {
+                if self.prng.below(4) > 0 {
+                    self.network.cut(id, other);
+                }
+            }
+            self.end_partition_later(Fault::OneWay, id, id);
+        } else {
+            let timeout = self.scenario.cluster.election_timeout_ns;
+            let longest = pick(&mut self.prng, &[timeout / 100, timeout / 10, timeout / 2]);
+            let at = self.now + 1 + self.prng.below(longest);
+            self.queue.push(at, Event::Crash(id, self.replicas[id.0 as usize].life));
+        }
+    }
+
     pub(super) fn on_crash(&mut self, id: NodeId, life: u32) {
         let replica = &self.replicas[id.0 as usize];
         if self.stormy && replica.is_up() && replica.life == life {
@@ -259,6 +284,10 @@ impl<P: Subject> World<P> {
         let spare = (self.replicas.len() - 1) / 2;
         let replica = &mut self.replicas[id.0 as usize];
         if rotten < spare && !replica.rotten && replica.is_up() && replica.disk.rot() {
+            if self.scenario.mutant.is(Mutant::R17) {
+                self.crash_for_a_while(id, Fault::Rot);
+                return;
+            }
             replica.rotten = true;
             self.crash(id);
             self.injected(Fault::Rot, id, id);

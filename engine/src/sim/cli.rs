@@ -163,7 +163,7 @@ impl SimArgs {
 
     fn run(&self, seed: u64, clusters: &[(ProtocolName, Option<Cluster>)], trace: bool) -> Outcome {
         let (_, cluster) = pick(seed, clusters);
-        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length };
+        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length, ..Wishes::default() };
         run(seed, clusters, &wishes, trace)
     }
 
@@ -175,7 +175,7 @@ impl SimArgs {
             return;
         }
         let (_, cluster) = pick(seed, clusters);
-        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length };
+        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length, ..Wishes::default() };
         let (fewer, outcome) = shrink::shrink(&wishes, outcome, &|wishes| run(seed, clusters, wishes, false));
         let needed: Vec<_> = Fault::ALL
             .iter()

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::{Lsn, Nanos, Prng, Record};
 use zerocopy::IntoBytes;
 
@@ -57,6 +58,7 @@ pub(super) struct Disk {
     last_sync: u64,
     /// A durable record's image no longer has the checksum that it was written with.
     rotten: bool,
+    mutant: Switch,
 }
 
 impl Disk {
@@ -70,7 +72,13 @@ impl Disk {
             first_write: 0,
             last_sync: 0,
             rotten: false,
+            mutant: Switch::default(),
         }
+    }
+
+    /// The same disk, with a bug in it.
+    pub(super) fn with_mutant(self, mutant: Switch) -> Self {
+        Self { mutant, ..self }
     }
 
     /// Takes a turn's records, and says when they will be durable.
@@ -97,6 +105,15 @@ impl Disk {
     pub(super) fn synced(&mut self, write: u64) -> Option<Lsn> {
         let index = usize::try_from(write.checked_sub(self.first_write)?).ok()?;
         self.writes.get_mut(index)?.1 = true;
+        if self.mutant.is(Mutant::R5c) {
+            let lsn = self.records[self.writes[index].0 - 1].lsn;
+            while let Some(&(end, true)) = self.writes.front() {
+                self.durable = end;
+                self.writes.pop_front();
+                self.first_write += 1;
+            }
+            return Some(lsn);
+        }
         let before = self.durable;
         while let Some(&(end, true)) = self.writes.front() {
             self.durable = end;
@@ -135,6 +152,10 @@ impl Disk {
         self.first_write += self.writes.len() as u64;
         self.writes.clear();
         self.last_sync = 0;
+        if self.mutant.is(Mutant::R16) {
+            self.records.clear();
+            self.durable = 0;
+        }
     }
 
     /// A byte of a durable record changes.
@@ -143,10 +164,18 @@ impl Disk {
             return false;
         }
         let mut image = Vec::new();
-        encode(&self.records[self.prng.below(self.durable as u64) as usize], &mut image);
+        let victim = self.prng.below(self.durable as u64) as usize;
+        encode(&self.records[victim], &mut image);
         let at = self.prng.below(image.len() as u64) as usize;
         image[at] ^= 1 << self.prng.below(8);
         self.rotten = readable(&image) == 0;
+        if self.rotten && self.mutant.is(Mutant::R17) {
+            self.durable = victim;
+            self.writes.clear();
+            self.records.truncate(victim);
+            self.rotten = false;
+            return true;
+        }
         self.rotten
     }
 

@@ -60,6 +60,7 @@ faults! {
     SingleCommand = "single-command": "every batch has one command",
     ClientAway = "client-away": "a client hears and says nothing for a while, and comes back",
     ClientDuplicate = "client-duplicate": "a client sends a batch twice, to whomever",
+    ShortReign = "short-reign": "a new leader is silenced, or crashes, before it has told everyone",
 }
 
 impl Fault {

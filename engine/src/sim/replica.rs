@@ -31,6 +31,8 @@ pub(super) struct Replica<P> {
     pub(super) term: u64,
     /// It entered that term, and what it says of it is not durable yet.
     pub(super) turning: bool,
+    /// The last term that it was seen to lead.
+    pub(super) led: u64,
     /// What each turn costs it.
     pub(super) turn_ns: u64,
     /// Its disk is damaged: it never comes back.
@@ -51,7 +53,9 @@ pub(super) const MOST_WAITING: usize = 4096;
 impl<P: Subject> Replica<P> {
     pub(super) fn new(config: Config, snapshots: SnapshotPolicy, disk: Disk, clock: Clock, prng: Prng) -> Self {
         let protocol = Tap::new(&config, prng.fork(0).next_u64());
-        let node = Node::with_storage(config.id, protocol, Storage::Deferred).with_snapshots(snapshots);
+        let node = Node::with_storage(config.id, protocol, Storage::Deferred)
+            .with_snapshots(snapshots)
+            .with_mutant(config.mutant);
         Self {
             config,
             snapshots,
@@ -65,6 +69,7 @@ impl<P: Subject> Replica<P> {
             wake_at: Nanos::NEVER,
             term: 0,
             turning: false,
+            led: 0,
             turn_ns: 0,
             rotten: false,
         }
@@ -91,7 +96,8 @@ impl<P: Subject> Replica<P> {
         let seed = self.prng.fork(self.life.into()).next_u64();
         let protocol = Tap::recover(&self.config, seed, records).map_err(Lost::Malformed)?;
         let node = Node::with_storage(self.config.id, protocol, Storage::Deferred);
-        Ok(self.node.insert(node.with_snapshots(self.snapshots)))
+        let node = node.with_snapshots(self.snapshots).with_mutant(self.config.mutant);
+        Ok(self.node.insert(node))
     }
 
     pub(super) fn view(&self) -> Option<View> {

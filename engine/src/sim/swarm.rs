@@ -5,6 +5,7 @@
 //! one fault off changes no other draw.
 
 use quorumbench_protocols::Prng;
+use quorumbench_protocols::mutant::Switch;
 
 use super::client::ClientOptions;
 use super::disk::DiskOptions;
@@ -32,6 +33,8 @@ pub struct Scenario {
     pub strengths: PerFault<Strength>,
     /// How long anything may break.
     pub safety_ns: u64,
+    /// The bug that is planted, if any.
+    pub mutant: Switch,
 }
 
 /// A simulated cluster: what an experiment's config would fix.
@@ -60,6 +63,8 @@ pub struct Wishes {
     pub without: Vec<Fault>,
     /// How long anything may break, in election timeouts.
     pub length: Option<u64>,
+    /// The bug to plant, if any. There is none without the feature `mutants`.
+    pub mutant: Switch,
 }
 
 /// How long anything may break, in election timeouts, unless the caller wishes otherwise.
@@ -93,6 +98,7 @@ impl Scenario {
             snapshot_chunk: [64 << 10, 1000, 300, 100][strengths[Fault::Snapshots] as usize],
             strengths,
             safety_ns: wishes.length.unwrap_or(LENGTH) * timeout,
+            mutant: wishes.mutant,
             cluster,
         }
     }

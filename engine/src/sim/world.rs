@@ -345,7 +345,12 @@ impl<P: Subject> World<P> {
         node.machine_mut().applied = applied;
         let replica = &mut self.replicas[at];
         replica.turning |= view.term != std::mem::replace(&mut replica.term, view.term);
+        let crowned = view.leads && replica.led < view.term;
+        replica.led = if crowned { view.term } else { replica.led };
         checked?;
+        if crowned {
+            self.on_crowned(id);
+        }
         match malformed {
             None => Ok(()),
             Some(malformed) => Err(Violation::new(property::WELL_FORMED, format!("{id} refuses a frame: {malformed}"))),
@@ -411,6 +416,7 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         election_timeout: Nanos(cluster.election_timeout_ns),
         heartbeat: Nanos(cluster.heartbeat_ns),
         chunk: scenario.snapshot_chunk,
+        mutant: scenario.mutant,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };
     let mut prng = root.fork(100 + id as u64);
@@ -418,7 +424,8 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
     let ppm = prng.below(2 * most + 1).cast_signed() - most.cast_signed();
     let clock = Clock::new(1 + prng.below(1 << 40), ppm);
     let snapshots = SnapshotPolicy { slots: scenario.snapshot_slots, ..SnapshotPolicy::NEVER };
-    Replica::new(config, snapshots, Disk::new(scenario.disk.clone(), root.fork(200 + id as u64)), clock, prng)
+    let disk = Disk::new(scenario.disk.clone(), root.fork(200 + id as u64)).with_mutant(scenario.mutant);
+    Replica::new(config, snapshots, disk, clock, prng)
 }
 
 /// A frame's head for the trace. A batch's sequence stands in its body; it is put where it shows.

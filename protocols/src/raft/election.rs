@@ -5,6 +5,7 @@ use super::message::{Candidacy, Message};
 use super::replica::Replica;
 use super::{Raft, State};
 use crate::io::Outbox;
+use crate::mutant::Mutant;
 use crate::wire::{Nanos, NodeId, PeerSet, Recipients};
 
 /// A campaign, for the promise of votes at first and then for the votes.
@@ -82,6 +83,9 @@ impl Raft {
         if self.is_led(now) {
             return;
         }
+        if candidacy.term <= self.replica.term && self.replica.mutant.is(Mutant::R14a) {
+            return;
+        }
         let message = if candidacy.term <= self.replica.term {
             // The candidate is behind by a term, perhaps with the better log. Left without an answer
             // it might never learn why nobody would vote for it.
@@ -122,7 +126,9 @@ impl Raft {
     }
 
     pub(super) fn on_grant(&mut self, now: Nanos, from: NodeId, term: u64, out: &mut Outbox) {
-        if matches!(self.stage(), Some(Stage::Vote { .. })) && term == self.replica.term {
+        if matches!(self.stage(), Some(Stage::Vote { .. }))
+            && (term == self.replica.term || self.replica.mutant.is(Mutant::Q2))
+        {
             self.count(now, from, out);
         }
     }

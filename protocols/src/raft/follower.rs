@@ -5,6 +5,7 @@ use super::replica::Replica;
 use super::snapshot::Assembly;
 use crate::io::Outbox;
 use crate::log::Entry;
+use crate::mutant::Mutant;
 use crate::wire::{Frame, Nanos, NodeId, Recipients, Slot};
 
 #[derive(Debug)]
@@ -72,14 +73,25 @@ impl Follower {
             // Same slot, same term, hence the same batch and the same log before it. It came twice,
             // so the acknowledgement may have been lost. What follows it stays: a late frame is no
             // conflict.
+            if replica.mutant.is(Mutant::R6) && slot > replica.log.trimmed() {
+                replica.truncate_after(slot);
+            }
             self.matched = self.matched.max(slot);
             self.answer_due = true;
         } else if replica.log.stamp(prev) == Some(append.prev_term) {
+            let mut kept = Vec::new();
+            if replica.mutant.is(Mutant::R10) {
+                let tail = (slot.0 + 1..=replica.log.last().0).map(Slot);
+                kept.extend(tail.filter_map(|slot| replica.log.get(slot).cloned()));
+            }
             if slot <= replica.log.last() {
                 replica.truncate_after(prev);
             }
             let entry = Entry { stamp: append.entry_term, kind: append.kind, body: frame.body.clone() };
             self.matched = replica.write(entry, frame.head, out);
+            for entry in kept {
+                replica.log.append(entry);
+            }
         } else {
             self.refuse(Refusal { prev, prev_term: append.prev_term, round: 0 });
         }
@@ -102,7 +114,8 @@ impl Follower {
     /// Thesis, figure 5.3. What is here already is not replaced, neither what is committed nor a slot
     /// that matches, nor anything after it. [`contradicts`] has been asked.
     pub(super) fn on_chunk(&mut self, replica: &mut Replica, chunk: &Chunk, frame: &Frame, out: &mut Outbox) {
-        if chunk.slot <= replica.committed || replica.log.stamp(chunk.slot) == Some(chunk.stamp) {
+        let late = chunk.slot <= replica.committed && !replica.mutant.is(Mutant::R11a);
+        if late || replica.log.stamp(chunk.slot) == Some(chunk.stamp) {
             self.matched = self.matched.max(chunk.slot);
             self.learn(replica, chunk.slot, Slot::ZERO);
             self.answer_due = true;
@@ -131,7 +144,11 @@ impl Follower {
     }
 
     fn learn(&self, replica: &mut Replica, commit: Slot, trim: Slot) {
-        replica.committed = replica.committed.max(commit.min(self.matched));
+        replica.committed = replica.committed.max(commit.min(if replica.mutant.is(Mutant::R7) {
+            replica.log.last()
+        } else {
+            self.matched
+        }));
         replica.may_trim(trim);
     }
 
@@ -144,7 +161,11 @@ impl Follower {
         if !replica.journal.holds_hard_state() {
             return;
         }
-        let durable = self.matched.min(replica.journal.slot());
+        if replica.mutant.is(Mutant::R8) {
+            self.matched = self.matched.max(replica.log.last());
+        }
+        let hasty = replica.mutant.is(Mutant::R4a);
+        let durable = if hasty { self.matched } else { self.matched.min(replica.journal.slot()) };
         if durable > self.told || self.answer_due {
             self.told = self.told.max(durable);
             self.answer_due = false;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::io::{Outbox, Record};
+use crate::mutant::{Mutant, Switch};
 use crate::wire::{Head, Lsn, Payload, Slot};
 
 /// Numbers the records and learns, by [`Lsn`], how far they are safe.
@@ -21,9 +22,14 @@ pub(super) struct Journal {
     unsynced: VecDeque<(Lsn, Slot)>,
     /// Every slot of the log up to this one is durable.
     slot: Slot,
+    mutant: Switch,
 }
 
 impl Journal {
+    pub(super) fn new(mutant: Switch) -> Self {
+        Self { mutant, ..Self::default() }
+    }
+
     /// Records a slot; `head` and `body` as they stand on the wire.
     pub(super) fn record_slot(&mut self, slot: Slot, head: Head, body: Payload, out: &mut Outbox) {
         let lsn = self.record(head, body, out);
@@ -64,10 +70,12 @@ impl Journal {
 
     /// The log forgets what follows `slot`.
     pub(super) fn truncate_after(&mut self, slot: Slot) {
-        while self.unsynced.back().is_some_and(|&(_, unsynced)| unsynced > slot) {
+        while !self.mutant.is(Mutant::R5a) && self.unsynced.back().is_some_and(|&(_, unsynced)| unsynced > slot) {
             self.unsynced.pop_back();
         }
-        self.slot = self.slot.min(slot);
+        if !self.mutant.is(Mutant::R5b) {
+            self.slot = self.slot.min(slot);
+        }
     }
 
     /// Everything up to and with `lsn` is durable.

@@ -7,6 +7,7 @@ use super::reads::{Lease, Reads};
 use super::replica::{Replica, later};
 use crate::io::{DeliveryKind, Outbox, Snapshot};
 use crate::log::Entry;
+use crate::mutant::Mutant;
 use crate::quorum;
 use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
@@ -115,7 +116,7 @@ impl Leader {
         }
         let progress = &mut self.progress[from.0 as usize];
         progress.heard_at = now;
-        match progress.on_reject(reject, &replica.log, self.round) {
+        match progress.on_reject(reject, &replica.log, self.round, replica.mutant) {
             Then::Wait => {}
             Then::Probe => self.due = self.due.with(from),
             Then::Install => self.lacking = self.lacking.with(from),
@@ -140,7 +141,9 @@ impl Leader {
         let under_way = self.transfer.is_some_and(|transfer| transfer.target == target);
         if replica.members.voters.without(replica.id).contains(target) && !under_way {
             self.lease.end();
-            self.transfer = Some(Transfer { target, until: later(now, replica.election_timeout), told: false });
+            let flag_stays = replica.mutant.is(Mutant::R18);
+            let until = if flag_stays { Nanos::NEVER } else { later(now, replica.election_timeout) };
+            self.transfer = Some(Transfer { target, until, told: false });
         }
     }
 
@@ -183,7 +186,8 @@ impl Leader {
             *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.election_timeout
         };
         let members = &replica.members;
-        members.is_majority((members.voters | members.outgoing).iter().filter(heard).collect())
+        replica.mutant.is(Mutant::R14b)
+            || members.is_majority((members.voters | members.outgoing).iter().filter(heard).collect())
     }
 
     pub(super) fn deadline(&self) -> Nanos {
@@ -222,13 +226,14 @@ impl Leader {
     /// journal is durable. Only a slot of this term is committed by counting; those before it come
     /// along (paper, section 5.4.2, figure 8).
     fn advance_commit(&mut self, replica: &mut Replica) {
-        let own = replica.journal.slot();
+        let own = self.matched(replica, replica.id);
         if !self.moved && own == self.counted {
             return;
         }
         (self.moved, self.counted) = (false, own);
         let reached = Slot(self.by_majority(replica, |leader, id| leader.matched(replica, id).0));
-        if reached > replica.committed && replica.log.stamp(reached) == Some(replica.term) {
+        let of_this_term = replica.log.stamp(reached) == Some(replica.term) || replica.mutant.is(Mutant::R1);
+        if reached > replica.committed && of_this_term {
             replica.committed = reached;
         }
         let Members { outgoing, learners, .. } = replica.members;
@@ -282,7 +287,13 @@ impl Leader {
 
     /// What a member holds durably, this node among them.
     pub(super) fn matched(&self, replica: &Replica, id: NodeId) -> Slot {
-        if id == replica.id { replica.journal.slot() } else { self.progress[id.0 as usize].matched() }
+        if id != replica.id {
+            self.progress[id.0 as usize].matched()
+        } else if replica.mutant.is(Mutant::R4b) {
+            replica.log.last()
+        } else {
+            replica.journal.slot()
+        }
     }
 
     /// Sends each follower what it lacks, one transmit for all that lack the same next.

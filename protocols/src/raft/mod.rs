@@ -36,6 +36,7 @@ use self::reads::Reads;
 use self::replica::{Replica, later};
 use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
 use crate::log::SlotLog;
+use crate::mutant::Mutant;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, PeerSet, Recipients, Slot};
 
 /// A node of a Raft cluster.
@@ -240,6 +241,9 @@ impl Raft {
     /// catches up: ignored, a node with the newer log could wait for ever. It leaves even before the
     /// term is durable here, because it only informs: votes and acknowledgements are what promises.
     fn answer_stale(&self, to: NodeId, out: &mut Outbox) {
+        if self.replica.mutant.is(Mutant::R14a) {
+            return;
+        }
         self.replica.send(Recipients::One(to), Message::Stale { term: self.replica.term }, out);
     }
 

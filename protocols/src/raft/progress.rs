@@ -4,6 +4,7 @@ use super::message::{Accept, Received, Reject};
 use super::snapshot::Transfer;
 use crate::io::Snapshot;
 use crate::log::SlotLog;
+use crate::mutant::{Mutant, Switch};
 use crate::window::Window;
 use crate::wire::{Nanos, Slot};
 
@@ -117,7 +118,7 @@ impl Progress {
 
     /// The follower's log does not match at `reject.prev`. It is not probed at once if the question
     /// would be the same again, which is then left to the next heartbeat.
-    pub(super) fn on_reject(&mut self, reject: &Reject, log: &SlotLog, round: u64) -> Then {
+    pub(super) fn on_reject(&mut self, reject: &Reject, log: &SlotLog, round: u64, mutant: Switch) -> Then {
         self.round = self.round.max(reject.round);
         let outdated = match self.flow {
             Flow::Probe { at, since } => reject.round < since || reject.prev != at,
@@ -129,6 +130,9 @@ impl Progress {
         }
         let meet = common(log, reject);
         let at = meet.max(log.trimmed()).max(self.matched);
+        if mutant.is(Mutant::R9) {
+            self.matched = at;
+        }
         let before = std::mem::replace(&mut self.flow, Flow::Probe { at, since: round + 1 });
         if reject.hint.min(meet) < log.trimmed() {
             Then::Install
@@ -201,7 +205,7 @@ mod tests {
     fn only_the_answer_to_the_probe_starts_the_stream() {
         let log = log(&[1; 8]);
         let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
-        assert_eq!(progress.on_reject(&reject(8, 5, 1, 1, 0), &log, 6), Then::Probe);
+        assert_eq!(progress.on_reject(&reject(8, 5, 1, 1, 0), &log, 6, Switch::default()), Then::Probe);
         assert_eq!((progress.probe_at(Slot(0), 7), progress.next(Slot(8))), (Slot(5), None));
         let accept =
             |durable, received, round| Accept { term: 9, durable: Slot(durable), received: Slot(received), round };
@@ -218,9 +222,9 @@ mod tests {
         progress.on_accept(&Accept { term: 9, durable: Slot(6), received: Slot(6), round: 0 }, 4);
         progress.on_accept(&Accept { term: 9, durable: Slot(4), received: Slot(4), round: 0 }, 4);
         assert_eq!(progress.matched(), Slot(6));
-        let old = progress.on_reject(&reject(5, 4, 1, 1, 0), &log, 0);
+        let old = progress.on_reject(&reject(5, 4, 1, 1, 0), &log, 0, Switch::default());
         assert_eq!(old, Then::Wait, "older than what is known");
-        assert_eq!(progress.on_reject(&reject(8, 2, 1, 1, 0), &log, 0), Then::Probe);
+        assert_eq!(progress.on_reject(&reject(8, 2, 1, 1, 0), &log, 0, Switch::default()), Then::Probe);
         assert_eq!(progress.probe_at(Slot(0), 1), Slot(6));
     }
 
@@ -228,8 +232,12 @@ mod tests {
     fn the_same_question_waits_for_the_heartbeat() {
         let log = log(&[1; 8]);
         let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
-        assert_eq!(progress.on_reject(&reject(8, 6, 1, 1, 0), &log, 0), Then::Probe);
-        assert_eq!(progress.on_reject(&reject(6, 5, 1, 1, 0), &log, 0), Then::Wait, "an answer from before");
+        assert_eq!(progress.on_reject(&reject(8, 6, 1, 1, 0), &log, 0, Switch::default()), Then::Probe);
+        assert_eq!(
+            progress.on_reject(&reject(6, 5, 1, 1, 0), &log, 0, Switch::default()),
+            Then::Wait,
+            "an answer from before"
+        );
     }
 
     #[test]
@@ -237,7 +245,7 @@ mod tests {
         let mut log = log(&[1; 8]);
         log.trim_to(Slot(6));
         let mut progress = Progress::new(4, Slot(8), Nanos::ZERO);
-        assert_eq!(progress.on_reject(&reject(8, 0, 0, 0, 0), &log, 0), Then::Install);
+        assert_eq!(progress.on_reject(&reject(8, 0, 0, 0, 0), &log, 0, Switch::default()), Then::Install);
         assert_eq!(progress.probe_at(Slot(7), 1), Slot(7), "whose term is known, however far the log is trimmed");
         progress.install(Snapshot { slot: Slot(6), stamp: 1, body: Payload::EMPTY });
         let accept = |slot| Accept { term: 9, durable: Slot(slot), received: Slot(slot), round: 9 };

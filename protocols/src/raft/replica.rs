@@ -6,6 +6,7 @@ use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE, SNAPSHOT};
 use super::snapshot::Snapshots;
 use crate::io::{Config, Delivery, DeliveryKind, Outbox, Record};
 use crate::log::{Entry, SlotLog};
+use crate::mutant::{Mutant, Switch};
 use crate::prng::Prng;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
@@ -41,6 +42,7 @@ pub(super) struct Replica {
     pub(super) quiet_until: Nanos,
     /// The vote of this term is given, and the candidate has not been told.
     pub(super) vote_due: bool,
+    pub(super) mutant: Switch,
 }
 
 impl Replica {
@@ -62,7 +64,7 @@ impl Replica {
             term: 0,
             voted_for: None,
             log: SlotLog::default(),
-            journal: Journal::default(),
+            journal: Journal::new(config.mutant),
             snapshots: Snapshots::default(),
             committed: Slot::ZERO,
             delivered: Slot::ZERO,
@@ -70,6 +72,7 @@ impl Replica {
             election_at: Nanos::ZERO,
             quiet_until: Nanos::ZERO,
             vote_due: false,
+            mutant: config.mutant,
         }
     }
 
@@ -124,14 +127,15 @@ impl Replica {
     /// Takes on a term, and in it a vote, and records both as one.
     pub(super) fn enter_term(&mut self, term: u64, vote: Option<NodeId>, out: &mut Outbox) {
         (self.term, self.voted_for, self.vote_due) = (term, vote, false);
-        let words = [term, self.vote_word(), 0, 0, 0, 0];
+        let vote = if self.mutant.is(Mutant::R3a) { NO_VOTE } else { self.vote_word() };
+        let words = [term, vote, 0, 0, 0, 0];
         let head = Head { kind: HARD_STATE, group: self.group, from: self.id, words, ..Head::default() };
         self.journal.record_hard_state(head, out);
     }
 
     /// Whether a candidate's log holds all that this one's does (paper, section 5.4.1).
     pub(super) fn is_up_to_date(&self, candidacy: &Candidacy) -> bool {
-        (candidacy.last_term, candidacy.last) >= (self.log.last_stamp(), self.log.last())
+        self.mutant.is(Mutant::Q1) || (candidacy.last_term, candidacy.last) >= (self.log.last_stamp(), self.log.last())
     }
 
     /// A learner, or a node that was removed, has no business to campaign. One whose removal is not
@@ -211,7 +215,7 @@ impl Replica {
     /// A vote is a promise, and must survive a crash before anyone counts on it (paper, section 5.2).
     fn answer_vote(&mut self, out: &mut Outbox) {
         if self.vote_due
-            && self.journal.holds_hard_state()
+            && (self.journal.holds_hard_state() || self.mutant.is(Mutant::R3b))
             && let Some(candidate) = self.voted_for
         {
             self.vote_due = false;
@@ -223,7 +227,8 @@ impl Replica {
         if self.delivered < self.log.trimmed() && !self.deliver_snapshot(out) {
             return;
         }
-        while self.delivered < self.committed {
+        let upto = if self.mutant.is(Mutant::Q3) { self.journal.slot() } else { self.committed };
+        while self.delivered < upto {
             let slot = self.delivered + 1;
             let Some(entry) = self.log.get(slot) else { return };
             out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });

@@ -7,6 +7,7 @@ use super::membership::{Members, Memberships};
 use super::message::{Append, Chunk, Message, SNAPSHOT};
 use super::replica::Replica;
 use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
+use crate::mutant::Mutant;
 use crate::wire::{Frame, Head, Lsn, Payload, Slot};
 
 /// The last snapshot, and what may go because of it. Its body begins with the membership as of its
@@ -77,7 +78,8 @@ impl Replica {
     /// counts for nothing until it is durable: not in an acknowledgement, and not for the state
     /// machine.
     pub(super) fn install(&mut self, snapshot: Snapshot, members: Members, out: &mut Outbox) {
-        assert!(snapshot.slot > self.committed, "a snapshot replaces only what is not settled");
+        let late = self.mutant.is(Mutant::R11a);
+        assert!(late || snapshot.slot > self.committed, "a snapshot replaces only what is not settled");
         self.journal.truncate_after(self.committed);
         let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
         self.journal.record_slot(snapshot.slot, head, body, out);
@@ -86,7 +88,11 @@ impl Replica {
     }
 
     fn become_snapshot(&mut self, snapshot: Snapshot, members: Members) {
-        self.log.reset(snapshot.slot, snapshot.stamp);
+        if self.mutant.is(Mutant::R11b) && self.log.last() >= snapshot.slot {
+            self.log.trim_to(snapshot.slot);
+        } else {
+            self.log.reset(snapshot.slot, snapshot.stamp);
+        }
         self.memberships = Memberships::new(snapshot.slot, members);
         self.adopt_members();
         self.committed = self.committed.max(snapshot.slot);

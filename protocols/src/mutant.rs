@@ -1,0 +1,121 @@
+//! Bugs that real systems shipped, each behind one switch: a check that never fails proves nothing.
+//!
+//! Only the feature `mutants` can switch one on. Without it [`Switch::is`] is `false` at compile time,
+//! and nothing of this is left in the program.
+
+/// Declares the enum, its list, and what is known of each, once.
+macro_rules! mutants {
+    ($($variant:ident: $bug:literal, seen in $seen:literal, found as $($property:literal)|+;)+) => {
+        /// A bug to plant.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant {
+            $(#[doc = $bug] $variant,)+
+        }
+
+        #[cfg(feature = "mutants")]
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// What it is called in the list of published bugs.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)+ }
+            }
+
+            /// What is wrong, in one line.
+            pub const fn bug(self) -> &'static str {
+                match self { $(Self::$variant => $bug,)+ }
+            }
+
+            /// The system that had it.
+            pub const fn seen(self) -> &'static str {
+                match self { $(Self::$variant => $seen,)+ }
+            }
+
+            /// The properties that it breaks, by their published names: whichever shows first.
+            pub const fn breaks(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($property),+],)+ }
+            }
+        }
+    };
+}
+
+mutants! {
+    R1: "a slot of an old term is committed by counting replicas", seen in "LogCabin #44, goraft #27",
+        found as "leader completeness" | "committed slots never change" | "state machine safety";
+    R3a: "the vote is not recorded with its term", seen in "hashicorp/raft #661",
+        found as "election safety";
+    R3b: "a vote is given before it is durable", seen in "hashicorp/raft #661",
+        found as "election safety";
+    R4a: "a follower acknowledges before it is durable", seen in "etcd #14370",
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
+    R4b: "a leader counts itself before it is durable", seen in "etcd #14370",
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
+    R5a: "durability of a truncated slot is credited to what overwrote it", seen in "etcd-io/raft, append ABA race",
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
+    R5b: "what was durable before a truncation still counts after it", seen in "rabbitmq/ra #637",
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
+    R5c: "a sync that completes early vouches for those before it", seen in "openraft #1964",
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "election safety";
+    R6: "a stale append truncates without a conflict", seen in "akka-raft #66, CCF #5991",
+        found as "leader completeness" | "committed slots never change";
+    R7: "commit up to the own last slot, not the last one matched", seen in "copycat #265, scylla #9965",
+        found as "committed slots never change" | "state machine safety" | "leader completeness";
+    R8: "a follower acknowledges its own log's end", seen in "CCF #6001",
+        found as "leader completeness" | "committed slots never change" | "correct nodes are well-formed";
+    R9: "a hint of where logs may meet is taken for a match", seen in "CCF #5325",
+        found as "leader completeness" | "committed slots never change" | "liveness";
+    R10: "a conflicting tail is not truncated", seen in "Raft paper, figure 2",
+        found as "log matching" | "leader completeness" | "committed slots never change";
+    R11a: "a snapshot that comes late replaces newer state", seen in "hashicorp/raft #704",
+        found as "committed slots never change";
+    R11b: "a snapshot keeps a conflicting slot and what follows it", seen in "openraft #1808",
+        found as "log matching" | "committed slots never change" | "leader completeness";
+    R12a: "a resent command is applied twice", seen in "ratis #915",
+        found as "applied at most once" | "replies do not contradict";
+    R12b: "sessions are lost in a snapshot", seen in "atomix #982",
+        found as "applied at most once" | "replies do not contradict";
+    R14a: "a node of a lower term is ignored for ever", seen in "etcd #8243, openraft #1796",
+        found as "liveness";
+    R14b: "a leader that hears nobody is kept alive by those that hear it", seen in "openraft #2080",
+        found as "liveness";
+    R16: "a wiped node comes back blank under its old id", seen in "Vanlightly, standard-raft",
+        found as "election safety" | "leader completeness" | "committed slots never change";
+    R17: "corruption is taken for a torn tail", seen in "Alagappan et al., FAST 2018",
+        found as "election safety" | "leader completeness" | "committed slots never change"
+            | "correct nodes are well-formed";
+    R18: "an interrupted leadership transfer leaves its flag set", seen in "hashicorp/raft #696",
+        found as "liveness";
+    Q1: "a vote is given to an older log", seen in "our own",
+        found as "leader completeness";
+    Q2: "a vote of an older term is counted", seen in "our own",
+        found as "election safety";
+    Q3: "a slot is delivered as soon as it is durable here", seen in "our own",
+        found as "state machine safety" | "delivery in slot order, once";
+}
+
+/// Which bug is planted here, if any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switch(#[cfg(feature = "mutants")] Option<Mutant>);
+
+impl Switch {
+    /// With this one.
+    #[cfg(feature = "mutants")]
+    pub const fn on(mutant: Mutant) -> Self {
+        Self(Some(mutant))
+    }
+
+    /// Whether it is this one.
+    #[cfg(feature = "mutants")]
+    #[inline]
+    pub fn is(self, mutant: Mutant) -> bool {
+        self.0 == Some(mutant)
+    }
+
+    /// Whether it is this one: it never is.
+    #[cfg(not(feature = "mutants"))]
+    #[inline]
+    pub const fn is(self, _: Mutant) -> bool {
+        false
+    }
+}
