@@ -5,8 +5,6 @@
 //! everything that has arrived, and what it says leaves when the turn's cost is over. Nothing here
 //! looks at a clock, so the same seed gives the same result on every machine.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -20,6 +18,7 @@ use crate::check::witness::Trace;
 use crate::client::Client;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
+use crate::sim::queue::Queue;
 use crate::spec::{Cost, Network, Point, Run};
 
 /// Measures `point` once in virtual time.
@@ -71,8 +70,7 @@ const LOOK_STEPS: u64 = 1 << 16;
 struct World {
     now: Nanos,
     steps: u64,
-    sequence: u64,
-    queue: BinaryHeap<Reverse<Happening>>,
+    queue: Queue<What>,
     /// Replicas first.
     members: Vec<Member>,
     links: Links,
@@ -105,13 +103,7 @@ struct Reading {
     stats: NodeStats,
 }
 
-/// Something that will happen. Earlier first, and in the order in which it was decided.
-struct Happening {
-    at: Nanos,
-    sequence: u64,
-    what: What,
-}
-
+/// Something that will happen.
 enum What {
     Turn(usize),
     Arrival(usize, Frame),
@@ -143,8 +135,7 @@ impl World {
         let mut world = Self {
             now: Nanos::ZERO,
             steps: 0,
-            sequence: 0,
-            queue: BinaryHeap::new(),
+            queue: Queue::new(),
             members,
             links,
             cost: point.cost,
@@ -173,11 +164,11 @@ impl World {
 
     /// Lets the next thing happen, if that is before `until`; otherwise time passes until then.
     fn step(&mut self, until: Nanos) -> bool {
-        if self.queue.peek().is_none_or(|Reverse(next)| next.at >= until) {
+        if self.queue.next_at().is_none_or(|at| at >= until) {
             self.now = until;
             return false;
         }
-        let Some(Reverse(Happening { at, what, .. })) = self.queue.pop() else { return false };
+        let Some((at, what)) = self.queue.pop() else { return false };
         (self.now, self.steps) = (at, self.steps + 1);
         match what {
             What::Arrival(to, frame) => {
@@ -198,13 +189,8 @@ impl World {
         let member = &mut self.members[index];
         if at < member.turn_at {
             member.turn_at = at;
-            self.push(at, What::Turn(index));
+            self.queue.push(at, What::Turn(index));
         }
-    }
-
-    fn push(&mut self, at: Nanos, what: What) {
-        self.sequence += 1;
-        self.queue.push(Reverse(Happening { at, sequence: self.sequence, what }));
     }
 
     fn turn(&mut self, index: usize) {
@@ -243,7 +229,7 @@ impl World {
             let to = peer.0 as usize;
             let frame = Frame { head: transmit.head, body: transmit.body.clone() };
             match self.links.send(from, to, departs, Head::BYTES + frame.body.len()) {
-                Some(arrives) if to < self.members.len() => self.push(arrives, What::Arrival(to, frame)),
+                Some(arrives) if to < self.members.len() => self.queue.push(arrives, What::Arrival(to, frame)),
                 _ => self.members[from].reading.counters.dropped_frames += 1,
             }
         }
@@ -350,26 +336,6 @@ impl Actor {
             Self::Client(client) => client.deadline(),
             Self::Gone => Nanos::NEVER,
         }
-    }
-}
-
-impl PartialEq for Happening {
-    fn eq(&self, other: &Self) -> bool {
-        self.sequence == other.sequence
-    }
-}
-
-impl Eq for Happening {}
-
-impl PartialOrd for Happening {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Happening {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
     }
 }
 

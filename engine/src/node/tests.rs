@@ -41,8 +41,8 @@ fn answers_in_a_row_are_one_answer_and_a_resent_batch_is_applied_once() {
     assert_eq!(node.machine().applied(), 6);
 }
 
-#[test]
-fn what_the_window_has_no_room_for_waits() {
+/// A leader with a window of two, whose followers' greetings wait in its inbox.
+fn greeted_leader() -> Node<Star, Null> {
     let mut leader = node::<Star>(0, 2);
     for id in [1, 2] {
         let mut follower = node::<Star>(id, 2);
@@ -50,6 +50,12 @@ fn what_the_window_has_no_room_for_waits() {
         let greeting = follower.transmits().drain(..).map(|each| Frame { head: each.head, body: each.body });
         leader.inbox.extend(greeting);
     }
+    leader
+}
+
+#[test]
+fn what_the_window_has_no_room_for_waits() {
+    let mut leader = greeted_leader();
     leader.inbox.extend((0..5).map(|sequence| submit(3, sequence)));
     leader.turn(Nanos(1));
     assert_eq!((leader.transmits().len(), leader.waiting.len()), (2, 3));
@@ -57,13 +63,7 @@ fn what_the_window_has_no_room_for_waits() {
 
 #[test]
 fn what_is_sent_again_while_it_waits_waits_once() {
-    let mut leader = node::<Star>(0, 2);
-    for id in [1, 2] {
-        let mut follower = node::<Star>(id, 2);
-        follower.turn(Nanos(1));
-        let greeting = follower.transmits().drain(..).map(|each| Frame { head: each.head, body: each.body });
-        leader.inbox.extend(greeting);
-    }
+    let mut leader = greeted_leader();
     for turn in 1..4 {
         leader.inbox.extend((0..5).map(|sequence| submit(3, sequence)));
         leader.turn(Nanos(turn));

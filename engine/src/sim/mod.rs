@@ -38,7 +38,7 @@ mod fault;
 mod link;
 mod machine;
 mod progress;
-mod queue;
+pub(crate) mod queue;
 mod replica;
 mod subject;
 mod swarm;

@@ -8,7 +8,7 @@ use quorumbench_protocols::Nanos;
 /// A queue of events. The heap holds one number an event (its time, its place in the order of
 /// planning, and where the event lies), so that sifting moves 16 bytes and compares once.
 #[derive(Debug)]
-pub(super) struct Queue<E> {
+pub(crate) struct Queue<E> {
     heap: BinaryHeap<Reverse<u128>>,
     events: Vec<Option<E>>,
     free: Vec<u32>,
@@ -19,11 +19,11 @@ pub(super) struct Queue<E> {
 const PLACE_BITS: u32 = 24;
 
 impl<E> Queue<E> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { heap: BinaryHeap::with_capacity(1024), events: Vec::new(), free: Vec::new(), planned: 0 }
     }
 
-    pub(super) fn push(&mut self, at: Nanos, event: E) {
+    pub(crate) fn push(&mut self, at: Nanos, event: E) {
         let place = if let Some(place) = self.free.pop() {
             self.events[place as usize] = Some(event);
             place
@@ -37,7 +37,12 @@ impl<E> Queue<E> {
         self.heap.push(Reverse(key));
     }
 
-    pub(super) fn pop(&mut self) -> Option<(Nanos, E)> {
+    /// When the next event is, if any is planned.
+    pub(crate) fn next_at(&self) -> Option<Nanos> {
+        self.heap.peek().map(|Reverse(key)| Nanos((key >> 64) as u64))
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Nanos, E)> {
         let Reverse(key) = self.heap.pop()?;
         let place = key as u32 & ((1 << PLACE_BITS) - 1);
         self.free.push(place);
@@ -56,6 +61,7 @@ mod tests {
         for (at, event) in [(5, "c"), (3, "a"), (5, "d"), (4, "b")] {
             queue.push(Nanos(at), event);
         }
+        assert_eq!(queue.next_at(), Some(Nanos(3)));
         assert_eq!(queue.pop(), Some((Nanos(3), "a")));
         queue.push(Nanos(5), "e");
         let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, event)| event).collect();

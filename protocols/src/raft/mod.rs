@@ -2,17 +2,17 @@
 //! "paper" here; Ongaro, *Consensus: Bridging Theory and Practice*, Stanford 2014: "thesis").
 //!
 //! Elections with pre-vote and check-quorum, replication in a window, repair with hints, leadership
-//! transfer; changes of membership, one node at a time or by way of a joint configuration; snapshots, which let go of the log's beginning and bring up a follower that needs it; reads
-//! by index and by lease; recovery from the records. A slot is a batch, so an append carries exactly
-//! one entry.
+//! transfer; changes of membership, one node at a time or by way of a joint configuration; snapshots,
+//! which let go of the log's beginning and bring up a follower that needs it; reads by index and by
+//! lease; recovery from the records. A slot is a batch, so an append carries exactly one entry.
 //!
 //! Two rules hold everything together. *Nothing is promised before it is durable*: a vote and an
 //! acknowledgement wait for [`Input::Durable`], and a leader counts itself no sooner than others.
 //! *Nothing is assumed of a log's end*: a follower acknowledges and commits only what it saw match
 //! its leader's log in this very term.
 //!
-//! The roles are in `leader` (and `reconfigure`), `follower` and `election`; what a node has in every role in `replica`,
-//! what is durable in `journal`, what a leader knows of each follower in `progress`; and `snapshot`,
+//! The roles are in `leader` (and `reconfigure`), `follower` and `election`; what a node has in every
+//! role in `replica`, what is durable in `journal`, what a leader knows of each follower in `progress`; and `snapshot`,
 //! `reads` and [`membership`] are what their names say.
 
 mod election;
