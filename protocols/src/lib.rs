@@ -13,8 +13,9 @@
 //! 3. **Durability is an input.** Records go out in a flush and are vouched for, later, by
 //!    [`Input::Durable`]. With no disk behind it, the driver answers at once: the code is the same.
 //!
-//! The contract is in [`io`], what travels in [`wire`]. [`log`], [`quorum`], [`window`] and [`prng`]
-//! are the mechanics that every protocol shares. [`raft`] is a protocol; [`floors`] are not: they
+//! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
+//! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
+//! (elections), `transfer` (snapshots on their way) and `reads` (beside the log). [`raft`] is a protocol; [`floors`] are not: they
 //! are what a protocol's numbers are read against.
 //!
 //! # Driving one by hand
@@ -57,12 +58,16 @@
 
 pub mod floors;
 pub mod io;
+mod journal;
 pub mod log;
 #[cfg_attr(not(feature = "mutants"), doc(hidden))]
 pub mod mutant;
 pub mod prng;
 pub mod quorum;
 pub mod raft;
+mod reads;
+mod timer;
+mod transfer;
 pub mod window;
 pub mod wire;
 

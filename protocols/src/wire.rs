@@ -225,6 +225,12 @@ number!(
 impl Nanos {
     /// A deadline that does not come.
     pub const NEVER: Self = Self(u64::MAX);
+
+    /// So many nanoseconds later, or never.
+    #[must_use]
+    pub const fn later(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
 }
 
 /// A set of node ids below 64: voters, and who a broadcast goes to.

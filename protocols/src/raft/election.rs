@@ -51,13 +51,13 @@ impl Campaign {
 impl Raft {
     /// The election timeout passed.
     pub(super) fn pre_campaign(&mut self, now: Nanos) {
-        self.replica.rearm(now);
+        self.replica.timer.rearm(now);
         self.state = State::Campaign(Campaign::new(Stage::PreVote));
     }
 
     /// A majority would vote for this node, or its leader wants it to lead.
     pub(super) fn campaign(&mut self, now: Nanos, transfer: bool, out: &mut Outbox) {
-        self.replica.rearm(now);
+        self.replica.timer.rearm(now);
         self.replica.enter_term(self.replica.term + 1, Some(self.replica.id), out);
         self.state = State::Campaign(Campaign::new(Stage::Vote { transfer }));
     }
@@ -115,7 +115,7 @@ impl Raft {
         }
         if grant {
             self.replica.vote_due = true;
-            self.replica.rearm(now);
+            self.replica.timer.rearm(now);
         }
     }
 

@@ -1,11 +1,12 @@
 //! A follower: writes what its leader sends, and answers once a flush.
 
+use super::membership::Members;
 use super::message::{Accept, Append, Chunk, Message, Probe, Received, Reject};
 use super::replica::Replica;
-use super::snapshot::Assembly;
 use crate::io::Outbox;
 use crate::log::Entry;
 use crate::mutant::Mutant;
+use crate::transfer::Assembly;
 use crate::wire::{Frame, Nanos, NodeId, Recipients, Slot};
 
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Follower {
     /// Whether an election would disturb a leader that is alive: it was heard from within the
     /// shortest time after which anyone may campaign (thesis, section 4.2.3).
     pub(super) fn hears_leader(&self, now: Nanos, replica: &Replica) -> bool {
-        self.leader.is_some() && now.saturating_since(self.heard_at) < replica.election_timeout
+        self.leader.is_some() && now.saturating_since(self.heard_at) < replica.timer.shortest()
     }
 
     /// The log is known to match its leader's up to here.
@@ -121,15 +122,20 @@ impl Follower {
             self.answer_due = true;
             return;
         }
-        if self.assembly.as_ref().is_none_or(|assembly| !assembly.is_of(chunk) && assembly.slot <= chunk.slot) {
-            self.assembly = if chunk.offset == 0 { Assembly::start(chunk, frame) } else { None };
+        let part = chunk.part();
+        if self.assembly.as_ref().is_none_or(|assembly| !assembly.is_of(&part) && assembly.slot() <= chunk.slot) {
+            self.assembly = (chunk.offset == 0).then(|| Assembly::new(&part));
         }
         self.received_due = Some((chunk.slot, 0));
-        let Some(assembly) = self.assembly.as_mut().filter(|assembly| assembly.is_of(chunk)) else { return };
-        assembly.add(chunk, frame);
-        self.received_due = Some((chunk.slot, assembly.have));
-        if let Some((snapshot, members)) = assembly.finish() {
+        let Some(assembly) = self.assembly.as_mut().filter(|assembly| assembly.is_of(&part)) else { return };
+        assembly.add(&part, &frame.body);
+        self.received_due = Some((chunk.slot, assembly.have()));
+        if let Some(snapshot) = assembly.finish() {
             self.assembly = None;
+            // The first part was checked to begin with one, but what follows may be another's.
+            let Some(members) = Members::read(&snapshot.body.slice(0, Members::BYTES.min(snapshot.body.len()))) else {
+                return;
+            };
             self.matched = chunk.slot;
             replica.install(snapshot, members, out);
         }

@@ -3,12 +3,12 @@
 use super::membership::Members;
 use super::message::{Accept, Append, Chunk, Message, Probe, Received, Reject};
 use super::progress::{Progress, Then};
-use super::reads::{Lease, Reads};
-use super::replica::{Replica, later};
+use super::replica::Replica;
 use crate::io::{DeliveryKind, Outbox, Snapshot};
 use crate::log::Entry;
 use crate::mutant::Mutant;
 use crate::quorum;
+use crate::reads::{Lease, Reads};
 use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 #[derive(Debug)]
@@ -57,10 +57,10 @@ impl Leader {
             lacking: PeerSet::EMPTY,
             installing: PeerSet::EMPTY,
             round: 0,
-            lease: Lease::new(replica.election_timeout, replica.clock_drift),
+            lease: Lease::new(replica.timer.shortest(), replica.clock_drift),
             moved: true,
             counted: Slot::ZERO,
-            heartbeat_at: later(now, replica.heartbeat),
+            heartbeat_at: now.later(replica.heartbeat),
             transfer: None,
             sorted: Vec::with_capacity(slots),
         };
@@ -142,7 +142,7 @@ impl Leader {
         if replica.members.voters.without(replica.id).contains(target) && !under_way {
             self.lease.end();
             let flag_stays = replica.mutant.is(Mutant::R18);
-            let until = if flag_stays { Nanos::NEVER } else { later(now, replica.election_timeout) };
+            let until = if flag_stays { Nanos::NEVER } else { now.later(replica.timer.shortest()) };
             self.transfer = Some(Transfer { target, until, told: false });
         }
     }
@@ -154,7 +154,7 @@ impl Leader {
         if now < self.heartbeat_at {
             return true;
         }
-        self.heartbeat_at = later(now, replica.heartbeat);
+        self.heartbeat_at = now.later(replica.heartbeat);
         self.due = replica.peers;
         if let Some(transfer) = &mut self.transfer {
             transfer.told = false;
@@ -168,7 +168,7 @@ impl Leader {
     fn nurse(&mut self, replica: &Replica, now: Nanos) {
         for id in (self.lacking | self.installing).iter() {
             let progress = &mut self.progress[id.0 as usize];
-            if !replica.peers.contains(id) || now.saturating_since(progress.heard_at) > replica.election_timeout {
+            if !replica.peers.contains(id) || now.saturating_since(progress.heard_at) > replica.timer.shortest() {
                 self.lacking = self.lacking.without(id);
                 if progress.transfer().is_some() {
                     progress.fall_behind(replica.log.trimmed(), self.round + 1);
@@ -183,7 +183,7 @@ impl Leader {
     /// 6.2), and followers that hear it, but not each other, must not be held back by it.
     fn hears_majority(&self, replica: &Replica, now: Nanos) -> bool {
         let heard = |id: &NodeId| {
-            *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.election_timeout
+            *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.timer.shortest()
         };
         let members = &replica.members;
         replica.mutant.is(Mutant::R14b)

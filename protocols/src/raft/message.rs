@@ -2,6 +2,7 @@
 
 use super::membership::Members;
 use crate::io::DeliveryKind;
+use crate::transfer::Part;
 use crate::wire::{Frame, Head, Malformed, Slot};
 
 mod text;
@@ -186,6 +187,10 @@ const TRANSFER: u8 = 1;
 const LIMIT: u64 = 1 << 62;
 
 impl Chunk {
+    pub(super) fn part(&self) -> Part {
+        Part { slot: self.slot, stamp: self.stamp, offset: self.offset, total: self.total }
+    }
+
     /// Out of the way of what comes with every slot.
     #[cold]
     fn check(&self, frame: &Frame) -> Result<(), &'static str> {

@@ -12,17 +12,15 @@
 //! its leader's log in this very term.
 //!
 //! The roles are in `leader` (and `reconfigure`), `follower` and `election`; what a node has in every
-//! role in `replica`, what is durable in `journal`, what a leader knows of each follower in `progress`; and `snapshot`,
-//! `reads` and [`membership`] are what their names say.
+//! role in `replica`, what a leader knows of each follower in `progress`; and `snapshot` and
+//! [`membership`] are what their names say.
 
 mod election;
 mod follower;
-mod journal;
 mod leader;
 pub mod membership;
 pub mod message;
 mod progress;
-mod reads;
 mod reconfigure;
 mod replica;
 mod snapshot;
@@ -32,11 +30,11 @@ use self::follower::{Follower, contradicts};
 use self::leader::Leader;
 use self::membership::Members;
 use self::message::{Append, Chunk, Message, Probe};
-use self::reads::Reads;
-use self::replica::{Replica, later};
+use self::replica::Replica;
 use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
 use crate::log::SlotLog;
 use crate::mutant::Mutant;
+use crate::reads::Reads;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, PeerSet, Recipients, Slot};
 
 /// A node of a Raft cluster.
@@ -222,7 +220,7 @@ impl Raft {
         if !known {
             self.state = State::Follower(Follower::new(Some(from), now, self.replica.committed));
         }
-        self.replica.rearm(now);
+        self.replica.timer.rearm(now);
         let State::Follower(follower) = &mut self.state else { unreachable!("it was made one just now") };
         follower.heard_at = now;
         (follower, &mut self.replica)
@@ -232,7 +230,7 @@ impl Raft {
     /// was: only a leader's word or a vote given restores it (paper, section 5.2).
     fn become_follower(&mut self, now: Nanos) {
         if self.role() == Role::Leader {
-            self.replica.rearm(now);
+            self.replica.timer.rearm(now);
         }
         self.state = State::Follower(Follower::new(None, now, self.replica.committed));
     }
@@ -253,7 +251,7 @@ impl Raft {
                 && follower.hears_leader(now, &self.replica)
             {
                 // It is not forgotten with its term: it may hold a lease, and know nothing of this.
-                self.replica.quiet_until = later(follower.heard_at, self.replica.election_timeout);
+                self.replica.quiet_until = follower.heard_at.later(self.replica.timer.shortest());
             }
             self.replica.enter_term(term, None, out);
             self.become_follower(now);
@@ -278,9 +276,9 @@ impl Raft {
                     self.become_follower(now);
                 }
             }
-            State::Follower(_) | State::Campaign(_) if now < self.replica.election_at => {}
-            State::Follower(_) if self.replica.election_at == Nanos::ZERO => self.replica.rearm(now),
-            _ if !self.replica.may_campaign() => self.replica.rearm(now),
+            State::Follower(_) | State::Campaign(_) if now < self.replica.timer.at() => {}
+            State::Follower(_) if !self.replica.timer.is_armed() => self.replica.timer.rearm(now),
+            _ if !self.replica.may_campaign() => self.replica.timer.rearm(now),
             State::Follower(_) | State::Campaign(_) => self.pre_campaign(now),
         }
     }
@@ -313,7 +311,7 @@ impl Protocol for Raft {
 
     fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
         if std::mem::take(&mut self.recovered) {
-            self.replica.quiet_until = later(now, self.replica.election_timeout);
+            self.replica.quiet_until = now.later(self.replica.timer.shortest());
         }
         match (input, &mut self.state) {
             (Input::Frame(frame), _) => return self.on_frame(now, frame, out),
@@ -358,7 +356,7 @@ impl Protocol for Raft {
     }
 
     fn deadline(&self) -> Nanos {
-        if let State::Leader(leader) = &self.state { leader.deadline() } else { self.replica.election_at }
+        if let State::Leader(leader) = &self.state { leader.deadline() } else { self.replica.timer.at() }
     }
 
     fn room(&self) -> usize {

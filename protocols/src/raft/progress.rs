@@ -1,10 +1,10 @@
 //! What a leader knows of one follower: how far it matches, and what is on its way there.
 
 use super::message::{Accept, Received, Reject};
-use super::snapshot::Transfer;
 use crate::io::Snapshot;
 use crate::log::SlotLog;
 use crate::mutant::{Mutant, Switch};
+use crate::transfer::Transfer;
 use crate::window::Window;
 use crate::wire::{Nanos, Slot};
 

@@ -1,13 +1,13 @@
 //! What a node has in every role: its log, its term and vote, and its clock's next alarm.
 
-use super::journal::Journal;
 use super::membership::{Members, Memberships};
 use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE, SNAPSHOT};
 use super::snapshot::Snapshots;
 use crate::io::{Config, Delivery, DeliveryKind, Outbox, Record};
+use crate::journal::Journal;
 use crate::log::{Entry, SlotLog};
 use crate::mutant::{Mutant, Switch};
-use crate::prng::Prng;
+use crate::timer::ElectionTimer;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 #[derive(Debug)]
@@ -22,9 +22,7 @@ pub(super) struct Replica {
     pub(super) window: usize,
     pub(super) chunk: usize,
     pub(super) clock_drift: u32,
-    pub(super) election_timeout: u64,
     pub(super) heartbeat: u64,
-    prng: Prng,
     pub(super) term: u64,
     pub(super) voted_for: Option<NodeId>,
     pub(super) log: SlotLog,
@@ -35,8 +33,8 @@ pub(super) struct Replica {
     /// Every member holds everything up to here, durably and committed. A fact, so it outlives the
     /// leader that said so.
     trim: Slot,
-    /// When a follower or candidate loses patience. Zero in a fresh node, whose first timeout arms it.
-    pub(super) election_at: Nanos,
+    /// When a follower or candidate loses patience.
+    pub(super) timer: ElectionTimer,
     /// Until then it votes for nobody but on its leader's own wish. Before a crash it may have
     /// promised a leader not to, by hearing from it; that leader may hold a lease.
     pub(super) quiet_until: Nanos,
@@ -58,9 +56,7 @@ impl Replica {
             window: config.window,
             clock_drift: config.clock_drift,
             chunk: config.chunk.max(Members::BYTES),
-            election_timeout: config.election_timeout.0.max(1),
             heartbeat: config.heartbeat.0.max(1),
-            prng: Prng::new(seed),
             term: 0,
             voted_for: None,
             log: SlotLog::default(),
@@ -69,7 +65,7 @@ impl Replica {
             committed: Slot::ZERO,
             delivered: Slot::ZERO,
             trim: Slot::ZERO,
-            election_at: Nanos::ZERO,
+            timer: ElectionTimer::new(config.election_timeout, seed),
             quiet_until: Nanos::ZERO,
             vote_due: false,
             mutant: config.mutant,
@@ -115,13 +111,6 @@ impl Replica {
     /// The vote of this term as a record holds it.
     pub(super) fn vote_word(&self) -> u64 {
         self.voted_for.map_or(NO_VOTE, |id| u64::from(id.0))
-    }
-
-    /// Draws a new election timeout from `[t, 2t)`: split votes are rare because the draws differ
-    /// (paper, section 5.2).
-    pub(super) fn rearm(&mut self, now: Nanos) {
-        let timeout = self.election_timeout.saturating_add(self.prng.below(self.election_timeout));
-        self.election_at = later(now, timeout);
     }
 
     /// Takes on a term, and in it a vote, and records both as one.
@@ -235,9 +224,4 @@ impl Replica {
             self.delivered = slot;
         }
     }
-}
-
-/// `now` and `nanos` more, or never.
-pub(super) fn later(now: Nanos, nanos: u64) -> Nanos {
-    Nanos(now.0.saturating_add(nanos))
 }

@@ -1,14 +1,12 @@
 //! Snapshots and compaction (thesis, chapter 5): what stands in for the log's beginning, in the
 //! journal and on its way to a follower that is too far behind.
 
-use bytes::Bytes;
-
 use super::membership::{Members, Memberships};
-use super::message::{Append, Chunk, Message, SNAPSHOT};
+use super::message::{Append, Message, SNAPSHOT};
 use super::replica::Replica;
 use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
 use crate::mutant::Mutant;
-use crate::wire::{Frame, Head, Lsn, Payload, Slot};
+use crate::wire::{Head, Lsn, Payload, Slot};
 
 /// The last snapshot, and what may go because of it. Its body begins with the membership as of its
 /// slot.
@@ -164,103 +162,5 @@ impl Replica {
             self.log.trim_to(upto);
             self.memberships.trim_to(upto);
         }
-    }
-}
-
-/// A snapshot on its way to a follower.
-#[derive(Debug)]
-pub(super) struct Transfer {
-    pub(super) snapshot: Snapshot,
-    /// The follower has this much.
-    acknowledged: usize,
-    /// This much is on its way.
-    sent: usize,
-    /// It made progress since the last heartbeat.
-    moved: bool,
-    /// It did not: frames were lost, or the follower forgot what it had.
-    stalled: bool,
-}
-
-impl Transfer {
-    /// Chunks that may be on their way.
-    const IN_FLIGHT: usize = 4;
-
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, acknowledged: 0, sent: 0, moved: true, stalled: false }
-    }
-
-    /// The next bytes to send, if some may go.
-    pub(super) fn next(&mut self, chunk: usize) -> Option<(u64, Payload)> {
-        let total = self.snapshot.body.len();
-        let ahead = if self.stalled { 1 } else { Self::IN_FLIGHT };
-        if self.sent == total || self.sent - self.acknowledged >= ahead * chunk {
-            return None;
-        }
-        let (offset, len) = (self.sent, chunk.min(total - self.sent));
-        self.sent += len;
-        Some((offset as u64, self.snapshot.body.slice(offset, len)))
-    }
-
-    /// A heartbeat passed. Without progress it goes back to what the follower is known to have, or
-    /// asks anew from the start if that was all.
-    pub(super) fn on_heartbeat(&mut self) {
-        self.stalled = !std::mem::take(&mut self.moved);
-        if self.stalled {
-            self.acknowledged = if self.acknowledged == self.snapshot.body.len() { 0 } else { self.acknowledged };
-            self.sent = self.acknowledged;
-        }
-    }
-
-    /// The follower has everything up to `offset`. Less than before is believed only after a stall:
-    /// it may be an old answer.
-    pub(super) fn on_received(&mut self, offset: usize) {
-        if offset > self.acknowledged || (self.stalled && offset < self.acknowledged) {
-            self.sent = if offset > self.acknowledged { self.sent.max(offset) } else { offset };
-            self.acknowledged = offset;
-            (self.moved, self.stalled) = (true, false);
-        }
-    }
-}
-
-/// A snapshot that is arriving.
-#[derive(Debug)]
-pub(super) struct Assembly {
-    pub(super) slot: Slot,
-    stamp: u64,
-    total: u64,
-    members: Members,
-    pieces: Vec<Bytes>,
-    /// Bytes in them.
-    pub(super) have: u64,
-}
-
-impl Assembly {
-    /// Starts with the first chunk, which was checked to begin with a membership.
-    pub(super) fn start(chunk: &Chunk, frame: &Frame) -> Option<Self> {
-        let members = Members::read(&frame.body.slice(0, Members::BYTES.min(frame.body.len())))?;
-        let (slot, stamp, total) = (chunk.slot, chunk.stamp, chunk.total);
-        Some(Self { slot, stamp, total, members, pieces: Vec::new(), have: 0 })
-    }
-
-    /// Whether the chunk is of this snapshot.
-    pub(super) fn is_of(&self, chunk: &Chunk) -> bool {
-        (self.slot, self.stamp, self.total) == (chunk.slot, chunk.stamp, chunk.total)
-    }
-
-    /// Takes what comes next; anything else came twice, or too early. The pieces are at most as many
-    /// as the snapshot has bytes, and at least as large as what the leader sent.
-    pub(super) fn add(&mut self, chunk: &Chunk, frame: &Frame) {
-        if chunk.offset == self.have {
-            self.have += frame.body.len() as u64;
-            self.pieces.extend(frame.body.pieces().iter().filter(|piece| !piece.is_empty()).cloned());
-        }
-    }
-
-    /// The snapshot and its membership, if it is whole.
-    pub(super) fn finish(&mut self) -> Option<(Snapshot, Members)> {
-        (self.have == self.total).then(|| {
-            let body = self.pieces.drain(..).collect();
-            (Snapshot { slot: self.slot, stamp: self.stamp, body }, self.members)
-        })
     }
 }

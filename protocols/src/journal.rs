@@ -1,4 +1,5 @@
-//! What is durable here: which of the node's own slots, and whether its term and vote are.
+//! What is durable here: which of the node's own slots, and whether its promises are: its term and vote,
+//! ballot or epochs.
 
 use std::collections::VecDeque;
 
@@ -8,12 +9,12 @@ use crate::wire::{Head, Lsn, Payload, Slot};
 
 /// Numbers the records and learns, by [`Lsn`], how far they are safe.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     /// The last record emitted.
     last: Lsn,
     /// The last record vouched for.
     durable: Lsn,
-    /// The last record of term and vote.
+    /// The last record of promises.
     hard_state: Lsn,
     /// Records of slots that still stand in the log and are not vouched for: ascending in both.
     ///
@@ -26,19 +27,19 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(mutant: Switch) -> Self {
+    pub(crate) fn new(mutant: Switch) -> Self {
         Self { mutant, ..Self::default() }
     }
 
     /// Records a slot; `head` and `body` as they stand on the wire.
-    pub(super) fn record_slot(&mut self, slot: Slot, head: Head, body: Payload, out: &mut Outbox) {
+    pub(crate) fn record_slot(&mut self, slot: Slot, head: Head, body: Payload, out: &mut Outbox) {
         let lsn = self.record(head, body, out);
         self.unsynced.push_back((lsn, slot));
     }
 
-    /// Records term and vote, together: written in two steps, a crash between them could pair the
-    /// new term with the old vote.
-    pub(super) fn record_hard_state(&mut self, head: Head, out: &mut Outbox) {
+    /// Records promises, together: written in two steps, a crash between them could pair a new term
+    /// with an old vote.
+    pub(crate) fn record_hard_state(&mut self, head: Head, out: &mut Outbox) {
         self.hard_state = self.record(head, Payload::EMPTY, out);
     }
 
@@ -49,27 +50,27 @@ impl Journal {
     }
 
     /// The last record emitted.
-    pub(super) fn last(&self) -> Lsn {
+    pub(crate) fn last(&self) -> Lsn {
         self.last
     }
 
     /// Whether everything up to and with `lsn` is durable.
-    pub(super) fn holds(&self, lsn: Lsn) -> bool {
+    pub(crate) fn holds(&self, lsn: Lsn) -> bool {
         lsn <= self.durable
     }
 
     /// Records what stands for no new slot: its durability is asked for by number.
-    pub(super) fn record_other(&mut self, head: Head, body: Payload, out: &mut Outbox) -> Lsn {
+    pub(crate) fn record_other(&mut self, head: Head, body: Payload, out: &mut Outbox) -> Lsn {
         self.record(head, body, out)
     }
 
     /// A record that was found after a crash: it is durable, and with it the log up to `slot`.
-    pub(super) fn replay(&mut self, lsn: Lsn, slot: Slot) {
+    pub(crate) fn replay(&mut self, lsn: Lsn, slot: Slot) {
         (self.last, self.durable, self.slot) = (lsn, lsn, slot);
     }
 
     /// The log forgets what follows `slot`.
-    pub(super) fn truncate_after(&mut self, slot: Slot) {
+    pub(crate) fn truncate_after(&mut self, slot: Slot) {
         while !self.mutant.is(Mutant::R5a) && self.unsynced.back().is_some_and(|&(_, unsynced)| unsynced > slot) {
             self.unsynced.pop_back();
         }
@@ -79,7 +80,7 @@ impl Journal {
     }
 
     /// Everything up to and with `lsn` is durable.
-    pub(super) fn on_durable(&mut self, lsn: Lsn) {
+    pub(crate) fn on_durable(&mut self, lsn: Lsn) {
         self.durable = self.durable.max(lsn.min(self.last));
         while let Some(&(lsn, slot)) = self.unsynced.front()
             && lsn <= self.durable
@@ -90,12 +91,12 @@ impl Journal {
     }
 
     /// Every slot of the log up to this one is durable.
-    pub(super) fn slot(&self) -> Slot {
+    pub(crate) fn slot(&self) -> Slot {
         self.slot
     }
 
-    /// Whether the current term and vote would survive a crash.
-    pub(super) fn holds_hard_state(&self) -> bool {
+    /// Whether the current promises would survive a crash.
+    pub(crate) fn holds_hard_state(&self) -> bool {
         self.hard_state <= self.durable
     }
 }

@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use crate::io::{Outbox, ReadAnswer, ReadMode, ReadOutcome};
 use crate::wire::{Nanos, Slot};
 
-/// Reads of one term that wait. They outlive the leader, so that its end refuses them.
+/// Reads of one term (or ballot, or epoch) that wait. They outlive the leader, so that its end refuses them.
 #[derive(Debug, Default)]
-pub(super) struct Reads {
+pub(crate) struct Reads {
     term: u64,
     /// Since the last flush, or since before the term's first commit: a new leader does not know how
     /// much of its log is committed until then.
@@ -31,7 +31,7 @@ impl Reads {
     const LIMIT: usize = 1 << 16;
 
     /// Takes a read for the leader of `term`.
-    pub(super) fn ask(&mut self, term: u64, id: u64, mode: ReadMode, out: &mut Outbox) {
+    pub(crate) fn ask(&mut self, term: u64, id: u64, mode: ReadMode, out: &mut Outbox) {
         self.enter(term, out);
         if self.waiting.len() + self.asked.len() < Self::LIMIT {
             self.waiting.push((id, mode));
@@ -41,7 +41,7 @@ impl Reads {
     }
 
     /// The leader of `term` flushes; reads of another term's leader are refused.
-    pub(super) fn enter(&mut self, term: u64, out: &mut Outbox) {
+    pub(crate) fn enter(&mut self, term: u64, out: &mut Outbox) {
         if self.term != term {
             self.refuse_all(out);
             self.term = term;
@@ -49,18 +49,18 @@ impl Reads {
     }
 
     /// This node does not lead: somebody else may, and may have committed more.
-    pub(super) fn refuse_all(&mut self, out: &mut Outbox) {
+    pub(crate) fn refuse_all(&mut self, out: &mut Outbox) {
         let asked = self.asked.drain(..).map(|asked| asked.id);
         self.waiting.drain(..).map(|(id, _)| id).chain(asked).for_each(|id| refuse(id, out));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
     }
 
     /// Everything up to `committed` is committed, one slot of this term at least, and `round` is the
     /// next. Says whether it must be sent.
-    pub(super) fn index(&mut self, committed: Slot, round: u64, leased: bool, out: &mut Outbox) -> bool {
+    pub(crate) fn index(&mut self, committed: Slot, round: u64, leased: bool, out: &mut Outbox) -> bool {
         let before = self.asked.len();
         for (id, mode) in self.waiting.drain(..) {
             if mode == ReadMode::Lease && leased {
@@ -73,12 +73,12 @@ impl Reads {
     }
 
     /// Whether a read waits that a lease would answer.
-    pub(super) fn wants_lease(&self) -> bool {
+    pub(crate) fn wants_lease(&self) -> bool {
         self.waiting.iter().any(|&(_, mode)| mode == ReadMode::Lease)
     }
 
     /// A majority has answered `round`: this node led when it was sent.
-    pub(super) fn confirm(&mut self, round: u64, out: &mut Outbox) {
+    pub(crate) fn confirm(&mut self, round: u64, out: &mut Outbox) {
         while let Some(&Asked { id, slot, .. }) = self.asked.front().filter(|asked| asked.round <= round) {
             self.asked.pop_front();
             out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(slot) });
@@ -93,7 +93,7 @@ fn refuse(id: u64, out: &mut Outbox) {
 /// For how long after a round was sent no other node can be elected (thesis, section 6.4.1): whoever
 /// answered it votes for nobody within the shortest election timeout of its own clock.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     /// When rounds were sent, ascending. Not of every round: one that is missing counts as sent when
     /// the one before it was.
     sent: VecDeque<(u64, Nanos)>,
@@ -105,19 +105,19 @@ pub(super) struct Lease {
 
 impl Lease {
     /// The leader's clock may be slow and the others' fast by `drift` parts per thousand.
-    pub(super) fn new(election_timeout: u64, drift: u32) -> Self {
+    pub(crate) fn new(election_timeout: u64, drift: u32) -> Self {
         let drift = u64::from(drift.min(1000));
         let length = u128::from(election_timeout) * u128::from(1000 - drift) / u128::from(1000 + drift);
         Self { sent: VecDeque::new(), length: length as u64, void: false }
     }
 
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.void = true;
         self.sent.clear();
     }
 
     /// A round goes out. At most a few dozen are remembered for a lease.
-    pub(super) fn on_round(&mut self, round: u64, now: Nanos) {
+    pub(crate) fn on_round(&mut self, round: u64, now: Nanos) {
         let apart = |&(_, last): &(u64, Nanos)| now.saturating_since(last) > self.length / 32;
         if self.void || !self.sent.back().is_none_or(apart) {
             return;
@@ -129,7 +129,7 @@ impl Lease {
     }
 
     /// Whether it holds, now that a majority answered `round`.
-    pub(super) fn holds(&self, now: Nanos, round: u64) -> bool {
+    pub(crate) fn holds(&self, now: Nanos, round: u64) -> bool {
         let confirmed = self.sent.iter().rev().find(|&&(sent, _)| sent <= round);
         !self.void && confirmed.is_some_and(|&(_, at)| now.saturating_since(at) < self.length)
     }

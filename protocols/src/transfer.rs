@@ -1,0 +1,124 @@
+//! How a snapshot travels to a node that lacks what everybody has let go: in parts, a few at a time,
+//! over links that lose and repeat.
+
+use bytes::Bytes;
+
+use crate::io::Snapshot;
+use crate::wire::{Payload, Slot};
+
+/// Which bytes of which snapshot a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The last slot in the snapshot.
+    pub(crate) slot: Slot,
+    /// The term, ballot or epoch of that slot.
+    pub(crate) stamp: u64,
+    /// Where in the snapshot the bytes begin.
+    pub(crate) offset: u64,
+    /// The whole snapshot's bytes.
+    pub(crate) total: u64,
+}
+
+/// A snapshot on its way to another node.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) snapshot: Snapshot,
+    /// The receiver has this much.
+    acknowledged: usize,
+    /// This much is on its way.
+    sent: usize,
+    /// It made progress since the last heartbeat.
+    moved: bool,
+    /// It did not: frames were lost, or the receiver forgot what it had.
+    stalled: bool,
+}
+
+impl Transfer {
+    /// Chunks that may be on their way.
+    const IN_FLIGHT: usize = 4;
+
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot, acknowledged: 0, sent: 0, moved: true, stalled: false }
+    }
+
+    /// The next bytes to send, if some may go.
+    pub(crate) fn next(&mut self, chunk: usize) -> Option<(u64, Payload)> {
+        let total = self.snapshot.body.len();
+        let ahead = if self.stalled { 1 } else { Self::IN_FLIGHT };
+        if self.sent == total || self.sent - self.acknowledged >= ahead * chunk {
+            return None;
+        }
+        let (offset, len) = (self.sent, chunk.min(total - self.sent));
+        self.sent += len;
+        Some((offset as u64, self.snapshot.body.slice(offset, len)))
+    }
+
+    /// A heartbeat passed. Without progress it goes back to what the receiver is known to have, or
+    /// asks anew from the start if that was all.
+    pub(crate) fn on_heartbeat(&mut self) {
+        self.stalled = !std::mem::take(&mut self.moved);
+        if self.stalled {
+            self.acknowledged = if self.acknowledged == self.snapshot.body.len() { 0 } else { self.acknowledged };
+            self.sent = self.acknowledged;
+        }
+    }
+
+    /// The receiver has everything up to `offset`. Less than before is believed only after a stall:
+    /// it may be an old answer.
+    pub(crate) fn on_received(&mut self, offset: usize) {
+        if offset > self.acknowledged || (self.stalled && offset < self.acknowledged) {
+            self.sent = if offset > self.acknowledged { self.sent.max(offset) } else { offset };
+            self.acknowledged = offset;
+            (self.moved, self.stalled) = (true, false);
+        }
+    }
+}
+
+/// A snapshot that is arriving.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    slot: Slot,
+    stamp: u64,
+    total: u64,
+    pieces: Vec<Bytes>,
+    have: u64,
+}
+
+impl Assembly {
+    /// A snapshot of which nothing is here yet.
+    pub(crate) fn new(part: &Part) -> Self {
+        Self { slot: part.slot, stamp: part.stamp, total: part.total, pieces: Vec::new(), have: 0 }
+    }
+
+    /// The last slot in it.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Its bytes up to here have arrived.
+    pub(crate) fn have(&self) -> u64 {
+        self.have
+    }
+
+    /// Whether the part is of this snapshot.
+    pub(crate) fn is_of(&self, part: &Part) -> bool {
+        (self.slot, self.stamp, self.total) == (part.slot, part.stamp, part.total)
+    }
+
+    /// Takes what comes next; anything else came twice, or too early. The pieces are at most as many
+    /// as the snapshot has bytes, and at least as large as what was sent.
+    pub(crate) fn add(&mut self, part: &Part, body: &Payload) {
+        if part.offset == self.have {
+            self.have += body.len() as u64;
+            self.pieces.extend(body.pieces().iter().filter(|piece| !piece.is_empty()).cloned());
+        }
+    }
+
+    /// The snapshot, if it is whole.
+    pub(crate) fn finish(&mut self) -> Option<Snapshot> {
+        (self.have == self.total).then(|| {
+            let body = self.pieces.drain(..).collect();
+            Snapshot { slot: self.slot, stamp: self.stamp, body }
+        })
+    }
+}
