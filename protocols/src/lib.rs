@@ -62,6 +62,7 @@ mod journal;
 pub mod log;
 #[cfg_attr(not(feature = "mutants"), doc(hidden))]
 pub mod mutant;
+pub mod paxos;
 pub mod prng;
 pub mod quorum;
 pub mod raft;
