@@ -295,6 +295,12 @@ table! {
         KIB = key("kib", duration(Duration::ZERO, SECOND), "200ns",
             "virtual CPU time of 1024 bytes, received or sent",
             |to, value| to.point.cost.kib = value.duration()).axis().when(Applies::Sim);
+        SYNC = key("sync", duration(Duration::ZERO, MINUTE), "0us",
+            "virtual time of a disk's sync; one at a time, and what is written meanwhile shares the next; 0us for none",
+            |to, value| to.point.cost.sync = value.duration()).axis().when(Applies::Sim);
+        DISK_BANDWIDTH = key("disk_bandwidth", Kind::SizeOrOff { min: 1, max: 1 << 50 }, "off",
+            "bytes a second that a disk takes: a sync's bytes add to its time",
+            |to, value| to.point.cost.disk_bandwidth = value.size_or_off()).axis().when(Applies::Sim);
     }
 }
 

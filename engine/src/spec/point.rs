@@ -93,7 +93,13 @@ impl Point {
                 bandwidth: None,
                 round_trips: None,
             },
-            cost: Cost { turn: Duration::ZERO, frame: Duration::ZERO, kib: Duration::ZERO },
+            cost: Cost {
+                turn: Duration::ZERO,
+                frame: Duration::ZERO,
+                kib: Duration::ZERO,
+                sync: Duration::ZERO,
+                disk_bandwidth: None,
+            },
             coordinates: Vec::new(),
         }
     }
@@ -275,6 +281,11 @@ pub struct Cost {
     pub frame: Duration,
     /// Each 1024 bytes received or sent.
     pub kib: Duration,
+    /// A sync of its disk, one at a time: what is written meanwhile shares the next. Zero if what is
+    /// written is durable at once, but for its bytes.
+    pub sync: Duration,
+    /// Bytes a second that its disk takes, on top of each sync; `None` for no bound.
+    pub disk_bandwidth: Option<usize>,
 }
 
 /// `[run]`: how long, how often, and with which randomness.
