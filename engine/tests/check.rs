@@ -58,7 +58,7 @@ fn leader_dies(transport: &str, name: &str, machine: MachineName) {
     let fault = Fault { at: Duration::from_millis(200), kind };
     let (trace, events) = checked(&config("raft", transport, name, "1500ms"), machine, &[fault]);
     assert!(events.iter().any(|event| event.kind == EventKind::Restarted), "{events:?}");
-    let replicated = trace.replicas.iter().filter(|applied| !applied.is_empty()).count();
+    let replicated = trace.replicas.iter().filter(|replica| !replica.applied.is_empty()).count();
     assert_eq!(replicated, 3, "the trace of a replica outlives its thread");
 }
 
@@ -95,27 +95,27 @@ fn a_real_run_that_is_tampered_with_is_found_out() {
         mutate(&mut trace);
         trace.verify(MachineName::Kv).expect_err("it was tampered with").property()
     };
-    let longest = (0..3).max_by_key(|&replica| honest.replicas[replica].len()).expect("three replicas");
+    let longest = (0..3).max_by_key(|&replica| honest.replicas[replica].applied.len()).expect("three replicas");
     let only = |trace: &mut Trace| trace.replicas = vec![trace.replicas[longest].clone()];
     let other = (longest + 1) % 3;
-    assert!(honest.replicas[other].len() > 20, "the followers follow");
-    assert_eq!(property(&|trace| trace.replicas[other].swap(10, 11)), "state machine safety");
+    assert!(honest.replicas[other].applied.len() > 20, "the followers follow");
+    assert_eq!(property(&|trace| trace.replicas[other].applied.swap(10, 11)), "state machine safety");
     let twice = |trace: &mut Trace| {
         only(trace);
-        let last = *trace.replicas[0].last().expect("some");
-        let again = trace.replicas[0][3];
-        trace.replicas[0].push(quorumbench::check::witness::Applied { slot: last.slot + 1, ..again });
+        let last = *trace.replicas[0].applied.last().expect("some");
+        let again = trace.replicas[0].applied[3];
+        trace.replicas[0].applied.push(quorumbench::check::witness::Applied { slot: last.slot + 1, ..again });
     };
     assert_eq!(property(&twice), "at most once");
     let lost = |trace: &mut Trace| {
         only(trace);
-        let order = &mut trace.replicas[0];
+        let order = &mut trace.replicas[0].applied;
         order.truncate(order.len() / 2);
     };
     assert_eq!(property(&lost), "nothing acknowledged is lost");
     let late = |trace: &mut Trace| {
         only(trace);
-        let order = &mut trace.replicas[0];
+        let order = &mut trace.replicas[0].applied;
         let slots: Vec<u64> = order.iter().map(|batch| batch.slot).collect();
         order.rotate_right(1);
         order.iter_mut().zip(slots).for_each(|(batch, slot)| batch.slot = slot);

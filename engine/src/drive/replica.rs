@@ -5,9 +5,9 @@ use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::{Config, Frame, Lsn, Nanos, NodeId, Protocol, Record, Transmit};
 
-use crate::check::witness::Applied;
+use crate::check::witness::ReplicaTrace;
 use crate::machine::{Kv, Machine, Null};
-use crate::node::{Node, NodeStats, Storage};
+use crate::node::{Node, NodeStats, SnapshotPolicy, Storage};
 use crate::spec::{MachineName, Point, ProtocolName};
 
 /// A [`Node`] of whichever protocol. The driver calls it once a turn, so the indirection costs a
@@ -23,7 +23,7 @@ pub(super) trait Replica: Send {
     fn transfer(&mut self, target: NodeId);
     fn stats(&self) -> NodeStats;
     fn keep_trace(&mut self);
-    fn take_trace(&mut self) -> Option<Vec<Applied>>;
+    fn take_trace(&mut self) -> Option<ReplicaTrace>;
 }
 
 impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
@@ -67,7 +67,7 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
         Self::keep_trace(self);
     }
 
-    fn take_trace(&mut self) -> Option<Vec<Applied>> {
+    fn take_trace(&mut self) -> Option<ReplicaTrace> {
         Self::take_trace(self)
     }
 }
@@ -94,9 +94,13 @@ fn with_protocol<P: Protocol + Send + 'static>(
         heartbeat: Nanos(cluster.heartbeat.as_nanos() as u64),
         ..Config::new(id, cluster.replicas)
     };
+    let snapshots =
+        SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: cluster.snapshot_basis };
+    // A floor keeps no log that one could stand for.
+    let snapshots = if cluster.protocol.is_floor() { SnapshotPolicy::NEVER } else { snapshots };
     let protocol = P::new(&config, seed);
     match cluster.machine {
-        MachineName::Null => Box::new(Node::<P, Null>::with_storage(id, protocol, storage)),
-        MachineName::Kv => Box::new(Node::<P, Kv>::with_storage(id, protocol, storage)),
+        MachineName::Null => Box::new(Node::<P, Null>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
+        MachineName::Kv => Box::new(Node::<P, Kv>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -194,6 +194,15 @@ table! {
         HEARTBEAT = key("heartbeat", duration(Duration::from_micros(100), HOUR), "50ms",
             "how often an idle leader says that it is there; below half of election_timeout",
             |to, value| to.point.cluster.heartbeat = value.duration()).axis();
+        SNAPSHOT_SLOTS = key("snapshot_slots", count(1, 1 << 40), "1_048_576",
+            "slots after which a replica takes a snapshot and lets go of its log",
+            |to, value| to.point.cluster.snapshot_slots = value.count() as u64).axis();
+        SNAPSHOT_BYTES = key("snapshot_bytes", size(1, 1 << 40), "256MiB",
+            "bytes of batches after which it does",
+            |to, value| to.point.cluster.snapshot_bytes = value.size() as u64).axis();
+        SNAPSHOT_BASIS = key("snapshot_basis", Kind::Choice(SnapshotBasis::CHOICES), "kept",
+            "slots and bytes of what",
+            |to, value| to.point.cluster.snapshot_basis = value.choice(SnapshotBasis::named)).axis();
     }
     "batch" {
         COMMANDS = key("commands", count(1, 65536), "64",
