@@ -380,7 +380,12 @@ impl Actor {
     }
 }
 
-/// The network between all members.
+/// The network between all members, as far away as `[network]` says.
+///
+/// The simulator of faults has another ([`crate::sim`]): it parts and clogs, duplicates and reorders,
+/// and draws all that from whole numbers, so that a seed means the same world for ever. This one is
+/// held to arithmetic instead: exact delays between regions, exponential jitter, bytes a second. What
+/// the two share, a time when a link is free and one before which nothing arrives, is two lines.
 struct Links {
     network: Network,
     replicas: usize,

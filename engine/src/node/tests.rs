@@ -164,7 +164,7 @@ fn the_log_is_bounded_whoever_is_gone() {
             }
             for _ in 0..3 {
                 exchange(nodes, now);
-                now = now + 1_000_000;
+                now += 1_000_000;
             }
             let kept = nodes.iter().map(|node| node.protocol.kept().slots).max().unwrap_or_default();
             most = most.max(kept).max(Arc::strong_count(&holders) as u64 - 1);
