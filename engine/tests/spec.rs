@@ -214,6 +214,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("reads", 8, 28_000),
         ("smoke", 9, 3_600),
         ("transports", 27, 94_500),
+        ("virtual-disk", 12, 30_000),
         ("wan-five-regions", 6, 42_000),
         ("wan-three-regions", 9, 63_000),
         ("window-sweep", 21, 73_500),
