@@ -49,16 +49,17 @@ fn a_leader_that_returns_to_a_shorter_log_is_sent_a_snapshot() {
 
 #[test]
 fn snapshots_all_the_time_change_no_answer() {
-    for transport in ["mem", "sim"] {
-        let transport = format!("transport={transport}");
+    for world in [&["transport=mem"][..], &["transport=sim"], &["transport=sim", "cost.sync=100us"]] {
         for machine in [NULL, &[]] {
-            let often = [&transport, "snapshot_basis=delivered", "snapshot_slots=10"];
-            let (outcome, _) = checked(&[&often, machine].concat(), &[]);
+            let often = ["snapshot_basis=delivered", "snapshot_slots=10"];
+            let (outcome, _) = checked(&[world, &often, machine].concat(), &[]);
             let [slots, snapshots] = [outcome.totals[0].slots, outcome.totals[0].snapshots];
             // A turn may deliver a window at once, and no-ops are slots too.
             assert!((slots / (10 + 32)..=slots / 10 + 2).contains(&snapshots), "{snapshots} of {slots} slots");
         }
     }
+    let (outcome, _) = checked(&[], &[]);
+    assert!(outcome.totals.iter().all(|stats| stats.snapshots == 0), "none while all follow: {:?}", outcome.totals);
 }
 
 #[test]

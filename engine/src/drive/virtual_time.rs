@@ -3,8 +3,9 @@
 //!
 //! The network keeps each link's order, as a connection does. A node takes one turn at a time, with
 //! everything that has arrived, and what it says leaves when the turn's cost is over; what it writes
-//! down goes to its disk at that time too, which works beside the network. Nothing here looks at a
-//! clock, so the same seed gives the same result on every machine.
+//! down goes to its disk at that time too, which works beside the network. What a command does to the
+//! state machine costs nothing, nor does a snapshot of it but for its bytes on the disk. Nothing here
+//! looks at a clock, so the same seed gives the same result on every machine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
