@@ -24,7 +24,7 @@ macro_rules! bundled {
 }
 
 bundled! {
-    "quickstart" "peak" "batch-sweep" "window-sweep" "payload-sweep" "cluster-size" "reads" "transports" "smoke" "wan-three-regions" "wan-five-regions"
+    "quickstart" "peak" "batch-sweep" "window-sweep" "payload-sweep" "cluster-size" "reads" "transports" "smoke" "virtual-disk" "wan-three-regions" "wan-five-regions"
 }
 
 /// What `list` prints.

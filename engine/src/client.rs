@@ -16,6 +16,10 @@ use crate::load::{Arrivals, CommandStream};
 use crate::measure::{Recorder, Recording, Window};
 use crate::request::Request;
 
+mod flights;
+
+use flights::{Flight, Flights};
+
 /// A client. First it looks for the leader until it is [`ready`](Self::ready); from
 /// [`start`](Self::start) on it puts load on the cluster until the window ends and everything is
 /// answered, or given up.
@@ -35,14 +39,7 @@ pub struct Client {
     chunk: Option<BytesMut>,
     /// The most bytes that a batch can have: what a chunk must have left for another.
     reserve: usize,
-    /// Batches from the first unanswered one on, in order of sequence.
-    flights: VecDeque<Flight>,
-    /// The sequence of the first flight.
-    settled: u64,
-    /// Intended times of the open loop's commands in `flights`, in order.
-    intended: VecDeque<Nanos>,
-    /// The number, counted from the first command ever, of the first of `intended`.
-    intended_from: u64,
+    flights: Flights,
     /// Open loop: due, and not sent yet.
     due: VecDeque<Nanos>,
     /// Closed loop: since when there is room that no batch has taken.
@@ -96,23 +93,6 @@ enum Stage {
     Loading { pace: Pace, recorder: Box<Recorder>, window: Window, give_up_at: Nanos },
 }
 
-/// A batch in flight, or answered and waiting for the ones before it.
-#[derive(Debug)]
-struct Flight {
-    body: Payload,
-    commands: u32,
-    /// All of it is reads, to be answered beside the log.
-    reads: bool,
-    answered: bool,
-    /// When it first went out.
-    sent: Nanos,
-    /// When it goes out again.
-    retry_at: Nanos,
-    redirects: u8,
-    /// The number of its first command.
-    first_command: u64,
-}
-
 /// How long a client that nobody can point to a leader waits before it asks again.
 const SEARCH_PAUSE_NS: u64 = 5_000_000;
 /// After so many redirects in a row a batch waits: replicas may point at each other.
@@ -142,10 +122,7 @@ impl Client {
             stage: Stage::Searching { answered: false },
             pool: Pool::new(chunk_bytes, CHUNKS),
             chunk: None,
-            flights: VecDeque::new(),
-            settled: 0,
-            intended: VecDeque::new(),
-            intended_from: 0,
+            flights: Flights::default(),
             due: VecDeque::new(),
             free_since: None,
             in_flight: 0,
@@ -159,7 +136,7 @@ impl Client {
 
     /// Keeps a trace of every batch from now on. Call it before the first turn.
     pub fn keep_trace(&mut self) {
-        debug_assert!(self.settled == 0 && self.flights.is_empty(), "batches count from the first one");
+        debug_assert!(self.flights.next_sequence() == 0, "batches count from the first one");
         let trace = ClientTrace {
             client: self.options.id.0,
             commands: self.commands.clone(),
@@ -182,7 +159,7 @@ impl Client {
             self.on_frame(now, &frame);
         }
         self.inbox = inbox;
-        self.forget_settled();
+        self.flights.forget_settled();
         match &self.stage {
             Stage::Searching { answered: false } if self.flights.is_empty() => self.send_batch(now, 0),
             Stage::Searching { .. } => {}
@@ -248,8 +225,8 @@ impl Client {
     /// Ends the load and hands over what was recorded; `None` if it never started.
     pub fn finish(self, now: Nanos) -> Option<Recording> {
         let Stage::Loading { pace, mut recorder, window, .. } = self.stage else { return None };
-        for flight in self.flights.iter().filter(|flight| !flight.answered) {
-            each_intended(flight, &self.intended, self.intended_from, |intended, commands| {
+        for (sequence, flight) in self.flights.iter().filter(|(_, flight)| !flight.answered) {
+            self.flights.each_intended(sequence, |intended, commands| {
                 recorder.gave_up(now, intended, flight.sent, commands);
             });
         }
@@ -344,8 +321,8 @@ impl Client {
     /// nothing is sent, and the commands stay due.
     fn send_batch(&mut self, now: Nanos, commands: usize) {
         let Some(mut chunk) = self.chunk.take().or_else(|| self.pool.take()) else { return };
-        let sequence = self.settled + self.flights.len() as u64;
-        let head = BatchHead { client: self.options.id.0, sequence, settled: self.settled, commands: 0 };
+        let (sequence, settled) = (self.flights.next_sequence(), self.flights.settled());
+        let head = BatchHead { client: self.options.id.0, sequence, settled, commands: 0 };
         let most = self.options.batch_bytes - BatchHead::PREFIX - self.commands.max_bytes();
         let reads = commands > 0 && self.commands.begin_batch();
         let mut writer = Writer::new(&mut chunk, head);
@@ -359,9 +336,6 @@ impl Client {
         } else {
             self.chunk = Some(chunk);
         }
-        let first_command = self.intended_from + self.intended.len() as u64;
-        let open = self.due.len().min(commands as usize);
-        self.intended.extend(self.due.drain(..open));
         self.in_flight += commands as usize;
         let retry_at = now + self.patience_ns();
         self.retry_at = self.retry_at.min(retry_at);
@@ -369,16 +343,8 @@ impl Client {
             trace.asked.push(Asked { sent_ns: now.0, answered_ns: Asked::UNANSWERED, told: 0, commands });
         }
         self.transmit(body.clone(), reads);
-        self.flights.push_back(Flight {
-            body,
-            commands,
-            reads,
-            answered: false,
-            sent: now,
-            retry_at,
-            redirects: 0,
-            first_command,
-        });
+        let open = self.due.len().min(commands as usize);
+        self.flights.push(Flight::new(body, commands, reads, now, retry_at), self.due.drain(..open));
         if let Stage::Loading { recorder, .. } = &mut self.stage {
             recorder.sent(now, commands.into());
         }
@@ -401,16 +367,13 @@ impl Client {
     fn on_frame(&mut self, now: Nanos, frame: &Frame) {
         match Request::read(&frame.head) {
             Some(Request::Applied { first, batches }) => {
-                let from = first.max(self.settled);
-                let to = first.saturating_add(batches).min(self.settled + self.flights.len() as u64);
-                let told = if self.trace.is_some() { digest(&frame.body) } else { 0 };
-                (from..to).for_each(|sequence| self.on_answer(now, (sequence - self.settled) as usize, told, None));
+                let told = self.told(frame);
+                let to = first.saturating_add(batches).min(self.flights.next_sequence());
+                (first.max(self.flights.settled())..to).for_each(|sequence| self.on_answer(now, sequence, told, None));
             }
             Some(Request::Served { sequence, slot }) => {
-                let told = if self.trace.is_some() { digest(&frame.body) } else { 0 };
-                if (self.settled..self.settled + self.flights.len() as u64).contains(&sequence) {
-                    self.on_answer(now, (sequence - self.settled) as usize, told, Some(slot));
-                }
+                let told = self.told(frame);
+                self.on_answer(now, sequence, told, Some(slot));
             }
             Some(Request::Redirect { sequence, leader }) => self.on_redirect(now, frame.head.from, sequence, leader),
             Some(Request::Busy { sequence }) => self.postpone(now, sequence),
@@ -418,16 +381,20 @@ impl Client {
         }
     }
 
+    /// What an answer says, if that is to be checked.
+    fn told(&self, frame: &Frame) -> u64 {
+        if self.trace.is_some() { digest(&frame.body) } else { 0 }
+    }
+
     /// A batch was answered; if beside the log, by a replica that had been delivered `slot`. An answer
     /// of the other kind is none.
-    fn on_answer(&mut self, now: Nanos, index: usize, told: u64, slot: Option<Slot>) {
-        let flight = &mut self.flights[index];
+    fn on_answer(&mut self, now: Nanos, sequence: u64, told: u64, slot: Option<Slot>) {
+        let Some(flight) = self.flights.get_mut(sequence) else { return };
         if flight.reads != slot.is_some() || std::mem::replace(&mut flight.answered, true) {
             return;
         }
         self.in_flight -= flight.commands as usize;
         if let Some(trace) = &mut self.trace {
-            let sequence = self.settled + index as u64;
             let asked = &mut trace.asked[sequence as usize];
             (asked.answered_ns, asked.told) = (now.0, told);
             trace.served.extend(slot.map(|slot| Served { sequence, slot: slot.0 }));
@@ -438,8 +405,9 @@ impl Client {
             Stage::Loading { .. } if flight.commands == 0 => {}
             Stage::Loading { recorder, .. } => {
                 recorder.answered(now, flight.sent, flight.commands.into());
-                each_intended(flight, &self.intended, self.intended_from, |intended, commands| {
-                    recorder.took(now, intended, flight.sent, commands);
+                let sent = flight.sent;
+                self.flights.each_intended(sequence, |intended, commands| {
+                    recorder.took(now, intended, sent, commands);
                 });
             }
         }
@@ -449,13 +417,7 @@ impl Client {
     fn on_redirect(&mut self, now: Nanos, from: NodeId, sequence: u64, leader: Option<NodeId>) {
         let known = leader.filter(|&leader| (leader.0 as usize) < self.options.replicas && leader != from);
         self.target = known.unwrap_or(NodeId((from.0 + 1) % self.options.replicas as u32));
-        let Some(flight) = sequence.checked_sub(self.settled).and_then(|index| self.flights.get_mut(index as usize))
-        else {
-            return;
-        };
-        if flight.answered {
-            return;
-        }
+        let Some(flight) = self.flights.get_mut(sequence).filter(|flight| !flight.answered) else { return };
         flight.redirects = flight.redirects.saturating_add(1);
         if known.is_some() && flight.redirects <= MAX_REDIRECTS {
             let (body, reads) = (flight.body.clone(), flight.reads);
@@ -466,8 +428,7 @@ impl Client {
     }
 
     fn postpone(&mut self, now: Nanos, sequence: u64) {
-        if let Some(flight) = sequence.checked_sub(self.settled).and_then(|index| self.flights.get_mut(index as usize))
-        {
+        if let Some(flight) = self.flights.get_mut(sequence) {
             flight.redirects = 0;
             flight.retry_at = now + SEARCH_PAUSE_NS;
             self.retry_at = self.retry_at.min(flight.retry_at);
@@ -481,12 +442,12 @@ impl Client {
         // Stale reads say nothing of the leader.
         let stale = self.options.reads == Some(ReadMode::Stale);
         let silent = |flight: &Flight| timed_out(&flight) && now >= flight.sent + pause && !(stale && flight.reads);
-        if self.flights.iter().any(silent) {
+        if self.flights.iter().any(|(_, flight)| silent(flight)) {
             self.target = NodeId((self.target.0 + 1) % self.options.replicas as u32);
         }
         let mut again = Vec::new();
         let mut next = Nanos::NEVER;
-        for flight in &mut self.flights {
+        for flight in self.flights.iter_mut() {
             if timed_out(&&*flight) {
                 flight.retry_at = now + pause;
                 again.push((flight.body.clone(), flight.reads));
@@ -502,28 +463,5 @@ impl Client {
                 recorder.resent(now);
             }
         }
-    }
-
-    fn forget_settled(&mut self) {
-        while self.flights.front().is_some_and(|flight| flight.answered) {
-            self.flights.pop_front();
-            self.settled += 1;
-        }
-        let first = self.flights.front().map_or(u64::MAX, |flight| flight.first_command);
-        while self.intended_from < first && self.intended.pop_front().is_some() {
-            self.intended_from += 1;
-        }
-    }
-}
-
-/// Shows each of a flight's intended times with how many commands share it. In a closed loop a
-/// command is intended when it is sent.
-fn each_intended(flight: &Flight, intended: &VecDeque<Nanos>, from: u64, mut show: impl FnMut(Nanos, u64)) {
-    let first = (flight.first_command - from) as usize;
-    let last = first + flight.commands as usize;
-    if intended.len() < last {
-        show(flight.sent, flight.commands.into());
-    } else {
-        intended.range(first..last).for_each(|&intended| show(intended, 1));
     }
 }

@@ -8,19 +8,21 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::{
-    Delivery, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Record,
-    Slot, Transmit,
+    Delivery, DeliveryKind, Frame, Head, Input, LogSize, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients,
+    Record, Slot, Transmit,
 };
 
 use crate::batch::{BatchHead, Commands};
-use crate::check::witness::Applied;
+use crate::check::witness::{Applied, ReplicaTrace};
 use crate::machine::Machine;
 use crate::request::Request;
 use crate::session::{Seen, Sessions};
 
 mod reads;
+mod snapshots;
 
 use reads::ReadQueue;
+pub use snapshots::SnapshotPolicy;
 
 /// A replica. Fill [`inbox`](Self::inbox), call [`turn`](Self::turn), send
 /// [`transmits`](Self::transmits); come back at [`deadline`](Self::deadline) at the latest.
@@ -49,32 +51,13 @@ pub struct Node<P, M> {
     durable: Option<Lsn>,
     snapshots: SnapshotPolicy,
     /// What was delivered since the last snapshot, and up to where.
-    since: SnapshotPolicy,
+    since: LogSize,
     delivered: Slot,
     stats: NodeStats,
     /// What it applies, if that is to be checked.
-    trace: Option<Vec<Applied>>,
+    trace: Option<ReplicaTrace>,
     /// The bug that is planted, if any.
     mutant: Switch,
-}
-
-/// How much is delivered between two snapshots: whichever is reached first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SnapshotPolicy {
-    /// Slots.
-    pub slots: u64,
-    /// Bytes of batches.
-    pub bytes: u64,
-}
-
-impl SnapshotPolicy {
-    /// None but those that the protocol asks for.
-    pub const NEVER: Self = Self { slots: u64::MAX, bytes: u64::MAX };
-    const NOTHING: Self = Self { slots: 0, bytes: 0 };
-
-    fn is_due(self, since: Self) -> bool {
-        since.slots >= self.slots || since.bytes >= self.bytes
-    }
 }
 
 /// When a node's records are durable.
@@ -172,7 +155,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             storage,
             durable: None,
             snapshots: SnapshotPolicy::NEVER,
-            since: SnapshotPolicy::NOTHING,
+            since: LogSize::default(),
             delivered: Slot::ZERO,
             stats: NodeStats::default(),
             trace: None,
@@ -261,11 +244,11 @@ impl<P: Protocol, M: Machine> Node<P, M> {
 
     /// Keeps a trace of every batch that it applies from now on.
     pub fn keep_trace(&mut self) {
-        self.trace = Some(Vec::new());
+        self.trace = Some(ReplicaTrace::default());
     }
 
     /// The trace so far, if one was kept.
-    pub fn take_trace(&mut self) -> Option<Vec<Applied>> {
+    pub fn take_trace(&mut self) -> Option<ReplicaTrace> {
         self.trace.take()
     }
 
@@ -363,6 +346,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
     }
 
+    /// Without a disk, whatever was written is durable, and nothing is kept that
+    /// [`Outbox::release`] could let go: a journal would be a second copy of the log.
     fn make_durable(&mut self, now: Nanos) {
         if self.storage == Storage::Deferred {
             return;
@@ -378,12 +363,12 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         let leads = self.leads();
         let mut deliveries = std::mem::take(&mut self.outbox.deliveries);
         for delivery in deliveries.drain(..) {
-            self.delivered = delivery.slot;
+            let before = std::mem::replace(&mut self.delivered, delivery.slot);
             self.since.slots += 1;
             match delivery.kind {
                 DeliveryKind::Batch => self.deliver_batch(&delivery, leads),
                 DeliveryKind::Noop | DeliveryKind::Config => {}
-                DeliveryKind::Snapshot => self.restore(&delivery.body),
+                DeliveryKind::Snapshot => self.restore(before, &delivery.body),
             }
         }
         self.outbox.deliveries = deliveries;
@@ -400,38 +385,6 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
     }
 
-    /// A snapshot of sessions and state machine, if the policy or the protocol wants one.
-    fn snapshot(&mut self, now: Nanos) {
-        if !self.snapshots.is_due(self.since) && !self.protocol.wants_snapshot() {
-            return;
-        }
-        // Its size is what the last one's was, more or less; it is the driver's memory, not a pool's.
-        let mut bytes = BytesMut::new();
-        let lost = Sessions::default();
-        let sessions = if self.mutant.is(Mutant::R12b) { &lost } else { &self.sessions };
-        sessions.encode(&mut bytes);
-        self.machine.snapshot(&mut bytes);
-        self.since = SnapshotPolicy::NOTHING;
-        self.stats.snapshots += 1;
-        let body = Payload::from(bytes.freeze());
-        self.step(now, Input::Snapshot { slot: self.delivered, body: &body });
-    }
-
-    /// Becomes what a snapshot holds.
-    ///
-    /// # Panics
-    /// If it holds nothing that can be read. A replica that went on would answer from a state that
-    /// none of the others has.
-    fn restore(&mut self, body: &Payload) {
-        let bytes = body.pieces().concat();
-        let mut rest = &bytes[..];
-        let sessions = Sessions::decode(&mut rest);
-        assert!(sessions.is_some() && self.machine.restore(rest), "{}: a snapshot that cannot be read", self.id);
-        self.sessions = sessions.unwrap_or_default();
-        self.since = SnapshotPolicy::NOTHING;
-        self.stats.restored += 1;
-    }
-
     /// Applies a batch, at most once. `None` if its client waits for no answer.
     fn apply(&mut self, slot: Slot, head: &BatchHead, body: &Payload) -> Option<Bytes> {
         let seen = if self.mutant.is(Mutant::R12a) { Seen::New } else { self.sessions.seen(head) };
@@ -440,7 +393,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
                 self.stats.applied += u64::from(head.commands);
                 if let Some(trace) = &mut self.trace {
                     let &BatchHead { client, sequence, commands, .. } = head;
-                    trace.push(Applied { slot: slot.0, sequence, client, commands });
+                    trace.applied.push(Applied { slot: slot.0, sequence, client, commands });
                 }
                 self.machine.apply(head, Commands::new(head, body), &mut self.results);
                 let results = self.results.split().freeze();

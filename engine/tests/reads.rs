@@ -3,57 +3,21 @@
 
 mod support;
 
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use quorumbench::check::witness::{Served, Trace};
-use quorumbench::drive::{self, Fault, FaultKind, Outcome};
+use quorumbench::drive::{Fault, FaultKind};
 use quorumbench::spec::{MachineName, ReadsMode};
-use support::{points_on_disk, run_spec, spec};
+use support::{points_on_disk, run_spec};
 
-fn config(transport: &str, modes: &str, duration: &str) -> String {
-    format!(
-        "[cluster]
-        transport = '{transport}'
-        machine = 'kv'
-        election_timeout = '100ms'
-        heartbeat = '20ms'
-        [load]
-        arrival = 'closed'
-        outstanding = 24
-        clients = 3
-        payload = '12B'
-        reads = 0.7
-        keys = 'uniform:50'
-        resend = '150ms'
-        [batch]
-        commands = 4
-        [reads]
-        mode = {modes}
-        [run]
-        warmup = '50ms'
-        duration = '{duration}'"
-    )
-}
-
-/// A traced run of one point, not yet held to anything.
-fn traced(transport: &str, mode: ReadsMode, duration: &str, faults: &[Fault]) -> (Outcome, Trace) {
-    let spec = spec(&config(transport, &format!("'{mode}'"), duration));
-    let [point] = &spec.points()[..] else { panic!("one point") };
-    let never = AtomicBool::new(false);
-    drive::measure_and_trace(point, spec.run(), 1, faults, true, &never, &mut |_| ())
-        .unwrap_or_else(|error| panic!("{mode}: {error}"))
-}
-
-/// Such a run, which holds; with how many batches were answered beside the log.
-fn checked(transport: &str, mode: ReadsMode, duration: &str, faults: &[Fault]) -> (Trace, usize) {
-    let (outcome, trace) = traced(transport, mode, duration, faults);
-    let tally = outcome.recording.tally;
-    let verified = trace.verify(MachineName::Kv).unwrap_or_else(|breach| panic!("{mode}: {breach}"));
-    assert_eq!((verified.commands, tally.unanswered), (tally.sent, 0), "{mode}: everything is accounted for");
-    let beside = trace.clients.iter().map(|client| client.served.len()).sum();
-    assert_eq!(beside > 0, mode != ReadsMode::Log, "{mode}");
-    (trace, beside)
+/// A run that holds, with some batches answered beside the log if that is the mode.
+fn checked(transport: &str, mode: ReadsMode, duration: &str, faults: &[Fault]) -> Trace {
+    let set = [format!("transport={transport}"), format!("mode={mode}"), format!("duration={duration}")];
+    let (outcome, trace) = support::checked::checked(&set.each_ref().map(String::as_str), faults);
+    assert_eq!(outcome.recording.tally.unanswered, 0, "{mode}: everything is accounted for");
+    let beside = trace.clients.iter().any(|client| !client.served.is_empty());
+    assert_eq!(beside, mode != ReadsMode::Log, "{mode}");
+    trace
 }
 
 #[test]
@@ -85,7 +49,7 @@ fn leadership_that_is_handed_over_answers_no_read_wrongly() {
 /// What was measured as stale, called linearizable: behind some follower's back something was written.
 #[test]
 fn stale_reads_that_are_taken_for_linearizable_are_found_out() {
-    let (honest, _) = checked("sim", ReadsMode::Stale, "300ms", &[]);
+    let honest = checked("sim", ReadsMode::Stale, "300ms", &[]);
     let mut claimed = honest.clone();
     claimed.clients.iter_mut().for_each(|client| client.stale = false);
     assert_eq!(claimed.verify(MachineName::Kv).expect_err("some lag").property(), "real-time order");
@@ -98,7 +62,7 @@ fn stale_reads_that_are_taken_for_linearizable_are_found_out() {
 
 #[test]
 fn coordinates_have_the_mode_and_the_log_alone_has_reads_in_slots() {
-    let ran = run_spec(&spec(&config("mem", "['log', 'index', 'lease', 'stale']", "200ms")), &[]);
+    let ran = run_spec(&support::checked::spec(&["mode=[log,index,lease,stale]"]), &[]);
     assert!(ran.finished.failure.is_none(), "{:?}", ran.finished.failure);
     let points = points_on_disk(&ran.finished.dir);
     let mut modes: Vec<_> = points.iter().map(|point| point.axis("mode")).collect();

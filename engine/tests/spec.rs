@@ -130,6 +130,7 @@ fn coordinates_are_full_and_in_their_shortest_form() {
     let expected = serde_json::json!({
         "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block", "pin": "spread",
         "election_timeout": "300ms", "heartbeat": "50ms",
+        "snapshot_slots": 1_048_576, "snapshot_bytes": "256MiB", "snapshot_basis": "kept",
         "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,
         "arrival": "poisson", "rate": 50000, "clients": 16, "payload": "64B", "resend": "1s", "in_flight_limit": 65536,
         "zero_copy_threshold": "off", "gather_threshold": "1KiB",
@@ -213,6 +214,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("reads", 8, 28_000),
         ("smoke", 9, 3_600),
         ("transports", 27, 94_500),
+        ("virtual-disk", 12, 30_000),
         ("wan-five-regions", 6, 42_000),
         ("wan-three-regions", 9, 63_000),
         ("window-sweep", 21, 73_500),

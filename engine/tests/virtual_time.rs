@@ -82,6 +82,43 @@ fn a_narrow_link_is_the_limit() {
 }
 
 #[test]
+fn a_commit_waits_for_the_slower_of_the_leaders_disk_and_a_followers_answer() {
+    // The leader's disk works while its append is on the way, so a commit takes max(f, 2d + f) = 2d + f.
+    for (delay, sync, expected) in [("3ms", "2ms", 8.0), ("3ms", "10ms", 16.0), ("0us", "7ms", 7.0)] {
+        let set = [format!("delay={delay}"), format!("cost.sync={sync}"), "protocol=raft".into()];
+        let set = set.each_ref().map(String::as_str);
+        is_about(p50_ms(&measure(&set)), expected);
+        is_about(p50_ms(&measure(&[&set[..2], &["protocol=star"]].concat())), expected);
+    }
+    is_about(p50_ms(&measure(&["replicas=1", "cost.sync=7ms"])), 7.0);
+    is_about(p50_ms(&measure(&["protocol=echo", "cost.sync=7ms", "client_delay=5ms"])), 10.0);
+}
+
+#[test]
+fn with_group_commit_the_window_is_the_limit_and_not_the_syncs() {
+    // All that the window holds is written in one turn, and shares its syncs.
+    let set = ["cost.sync=4ms", "commands=8", "outstanding=512", "window=64", "delay=3ms"];
+    let per_s = measure(&set).recording.tally.completed as f64 / 2.0;
+    is_about(per_s, 64.0 * 8.0 / (2.0 * 0.003 + 0.004));
+}
+
+#[test]
+fn what_comes_during_a_sync_waits_for_it_and_then_takes_one_itself() {
+    // At any time in a sync, evenly: half a sync on average, and then a whole one.
+    let set = ["arrival=constant", "rate=10_000", "window=1024", "delay=0us", "cost.sync=10ms"];
+    let outcome = measure(&set);
+    is_about(outcome.recording.tally.completed as f64 / 2.0, 10_000.0);
+    is_about(outcome.recording.response.mean() / 1e6, 15.0);
+    is_about(outcome.recording.response.max() as f64 / 1e6, 20.0);
+}
+
+#[test]
+fn a_slow_disk_is_the_limit() {
+    let outcome = measure(&["disk_bandwidth=10MB", "payload=936B", "outstanding=64", "window=64", "delay=0us"]);
+    is_about(outcome.recording.tally.completed as f64 / 2.0, 10_000_000.0 / (64.0 + 24.0 + 4.0 + 936.0));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_world_and_another_seed_another() {
     let set = ["jitter=1ms", "loss=0.01", "arrival=poisson", "rate=2000", "resend=50ms"];
     let fingerprint = |seed| {

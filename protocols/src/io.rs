@@ -1,5 +1,6 @@
 //! The contract between a protocol and whoever drives it.
 
+use crate::log::LogSize;
 use crate::mutant::Switch;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
@@ -53,6 +54,12 @@ pub trait Protocol: Sized {
     /// driver should step an [`Input::Snapshot`] of what was delivered, whatever its policy.
     fn wants_snapshot(&self) -> bool {
         false
+    }
+
+    /// How much of its log this node keeps in memory. A driver that finds it too much steps an
+    /// [`Input::Snapshot`]. Nothing for a node that keeps none.
+    fn kept(&self) -> LogSize {
+        LogSize::default()
     }
 }
 

@@ -76,5 +76,6 @@ pub use io::{
     Change, Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record,
     Refusal, Snapshot, Transmit,
 };
+pub use log::LogSize;
 pub use prng::Prng;
 pub use wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};

@@ -17,6 +17,15 @@ pub struct SlotLog {
     bytes: usize,
 }
 
+/// How much of a log there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// Slots.
+    pub slots: u64,
+    /// Payload bytes in them.
+    pub bytes: u64,
+}
+
 /// What stands in a slot.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -107,6 +116,11 @@ impl SlotLog {
     /// Payload bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How much is held.
+    pub fn size(&self) -> LogSize {
+        LogSize { slots: self.entries.len() as u64, bytes: self.bytes as u64 }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::check::witness::Trace;
 use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
 use crate::measure::{Recording, Window};
-use crate::node::NodeStats;
+use crate::node::{NodeStats, Storage};
 use crate::spec::{Arrival, MachineName, Pin, Point, TransportName};
 
 /// A running cluster and its clients.
@@ -76,7 +76,7 @@ impl Cluster {
                 let orders =
                     Orders { die: AtomicBool::new(false), transfer_to: AtomicU32::new(NOBODY), leader: leader.clone() };
                 let mut thread = ReplicaThread { id, place, core, orders: Arc::new(orders), state: State::Failed };
-                let mut replica = replica::build(point, id, prng.next_u64());
+                let mut replica = replica::build(point, id, prng.next_u64(), Storage::Immediate);
                 if traced {
                     replica.keep_trace();
                 }

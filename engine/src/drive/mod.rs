@@ -18,6 +18,7 @@ use crate::spec::{Point, Run};
 
 mod cluster;
 mod control;
+mod disk;
 mod replica;
 mod seat;
 mod threads;

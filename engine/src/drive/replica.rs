@@ -3,11 +3,11 @@
 
 use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::Raft;
-use quorumbench_protocols::{Config, Frame, Nanos, NodeId, Protocol, Transmit};
+use quorumbench_protocols::{Config, Frame, Lsn, Nanos, NodeId, Protocol, Record, Transmit};
 
-use crate::check::witness::Applied;
+use crate::check::witness::ReplicaTrace;
 use crate::machine::{Kv, Machine, Null};
-use crate::node::{Node, NodeStats};
+use crate::node::{Node, NodeStats, SnapshotPolicy, Storage};
 use crate::spec::{MachineName, Point, ProtocolName};
 
 /// A [`Node`] of whichever protocol. The driver calls it once a turn, so the indirection costs a
@@ -17,11 +17,13 @@ pub(super) trait Replica: Send {
     fn turn(&mut self, now: Nanos);
     fn deadline(&self) -> Nanos;
     fn transmits(&mut self) -> &mut Vec<Transmit>;
+    fn records(&mut self) -> &mut Vec<Record>;
+    fn durable(&mut self, lsn: Lsn);
     fn leader(&self) -> Option<NodeId>;
     fn transfer(&mut self, target: NodeId);
     fn stats(&self) -> NodeStats;
     fn keep_trace(&mut self);
-    fn take_trace(&mut self) -> Option<Vec<Applied>>;
+    fn take_trace(&mut self) -> Option<ReplicaTrace>;
 }
 
 impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
@@ -41,6 +43,14 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
         Self::transmits(self)
     }
 
+    fn records(&mut self) -> &mut Vec<Record> {
+        Self::records(self)
+    }
+
+    fn durable(&mut self, lsn: Lsn) {
+        Self::durable(self, lsn);
+    }
+
     fn leader(&self) -> Option<NodeId> {
         self.protocol().leader()
     }
@@ -57,13 +67,26 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
         Self::keep_trace(self);
     }
 
-    fn take_trace(&mut self) -> Option<Vec<Applied>> {
+    fn take_trace(&mut self) -> Option<ReplicaTrace> {
         Self::take_trace(self)
     }
 }
 
-/// Replica `id` of `point`'s cluster, with an empty log.
-pub(super) fn build(point: &Point, id: NodeId, seed: u64) -> Box<dyn Replica> {
+/// Replica `id` of `point`'s cluster, with an empty log. With [`Storage::Deferred`] the caller is its disk.
+pub(super) fn build(point: &Point, id: NodeId, seed: u64, storage: Storage) -> Box<dyn Replica> {
+    match point.cluster.protocol {
+        ProtocolName::Raft => with_protocol::<Raft>(point, id, seed, storage),
+        ProtocolName::Echo => with_protocol::<Echo>(point, id, seed, storage),
+        ProtocolName::Star => with_protocol::<Star>(point, id, seed, storage),
+    }
+}
+
+fn with_protocol<P: Protocol + Send + 'static>(
+    point: &Point,
+    id: NodeId,
+    seed: u64,
+    storage: Storage,
+) -> Box<dyn Replica> {
     let cluster = &point.cluster;
     let config = Config {
         window: point.batch.window,
@@ -71,17 +94,13 @@ pub(super) fn build(point: &Point, id: NodeId, seed: u64) -> Box<dyn Replica> {
         heartbeat: Nanos(cluster.heartbeat.as_nanos() as u64),
         ..Config::new(id, cluster.replicas)
     };
-    match cluster.protocol {
-        ProtocolName::Raft => with_machine::<Raft>(cluster.machine, &config, seed),
-        ProtocolName::Echo => with_machine::<Echo>(cluster.machine, &config, seed),
-        ProtocolName::Star => with_machine::<Star>(cluster.machine, &config, seed),
-    }
-}
-
-fn with_machine<P: Protocol + Send + 'static>(machine: MachineName, config: &Config, seed: u64) -> Box<dyn Replica> {
-    let protocol = P::new(config, seed);
-    match machine {
-        MachineName::Null => Box::new(Node::<P, Null>::new(config.id, protocol)),
-        MachineName::Kv => Box::new(Node::<P, Kv>::new(config.id, protocol)),
+    let snapshots =
+        SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: cluster.snapshot_basis };
+    // A floor keeps no log that one could stand for.
+    let snapshots = if cluster.protocol.is_floor() { SnapshotPolicy::NEVER } else { snapshots };
+    let protocol = P::new(&config, seed);
+    match cluster.machine {
+        MachineName::Null => Box::new(Node::<P, Null>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
+        MachineName::Kv => Box::new(Node::<P, Kv>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
     }
 }

@@ -2,7 +2,9 @@
 //! of events, over a network as far away as `[network]` says and with work as dear as `[cost]` says.
 //!
 //! The network keeps each link's order, as a connection does. A node takes one turn at a time, with
-//! everything that has arrived, and what it says leaves when the turn's cost is over. Nothing here
+//! everything that has arrived, and what it says leaves when the turn's cost is over; what it writes
+//! down goes to its disk at that time too, which works beside the network. What a command does to the
+//! state machine costs nothing, nor does a snapshot of it but for its bytes on the disk. Nothing here
 //! looks at a clock, so the same seed gives the same result on every machine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +14,13 @@ use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Prng, Transmit};
 use quorumbench_transports::Counters;
 
 use super::cluster;
+use super::disk::{Disk, Written};
 use super::replica::{self, Replica};
 use super::{DriveError, Event, EventKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
 use crate::check::witness::Trace;
 use crate::client::Client;
 use crate::measure::{Recording, Window};
-use crate::node::NodeStats;
+use crate::node::{NodeStats, Storage};
 use crate::sim::queue::Queue;
 use crate::spec::{Cost, Network, Point, Run};
 
@@ -81,6 +84,8 @@ struct World {
 
 struct Member {
     actor: Actor,
+    /// A replica's; `None` where what is written is durable at once.
+    disk: Option<Disk>,
     /// Its turn goes on until here.
     busy_until: Nanos,
     /// When its next turn is; [`Nanos::NEVER`] for none.
@@ -107,6 +112,8 @@ struct Reading {
 enum What {
     Turn(usize),
     Arrival(usize, Frame),
+    Write(usize, Written),
+    Synced(usize),
 }
 
 impl World {
@@ -117,7 +124,8 @@ impl World {
         let mut actor = |index: usize| {
             let (id, seed) = (NodeId(index as u32), prng.next_u64());
             if index < replicas {
-                let mut replica = replica::build(point, id, seed);
+                let storage = if Disk::new(point.cost).is_some() { Storage::Deferred } else { Storage::Immediate };
+                let mut replica = replica::build(point, id, seed, storage);
                 if traced {
                     replica.keep_trace();
                 }
@@ -130,7 +138,7 @@ impl World {
                 Actor::Client(Box::new(client))
             }
         };
-        let members = (0..nodes).map(|index| Member::new(actor(index))).collect();
+        let members = (0..nodes).map(|index| Member::new(actor(index), Disk::new(point.cost))).collect();
         let links = Links::new(point, prng.next_u64());
         let mut world = Self {
             now: Nanos::ZERO,
@@ -180,8 +188,31 @@ impl World {
             What::Turn(index) if self.members[index].turn_at == at => self.turn(index),
             // It was brought forward since.
             What::Turn(_) => {}
+            What::Write(index, written) => {
+                let ends = self.members[index].disk.as_mut().and_then(|disk| disk.write(at, written));
+                self.plan_synced(index, ends);
+            }
+            What::Synced(index) => self.synced(index),
         }
         true
+    }
+
+    fn plan_synced(&mut self, index: usize, at: Option<Nanos>) {
+        if let Some(at) = at {
+            self.queue.push(at, What::Synced(index));
+        }
+    }
+
+    fn synced(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        let (Some(disk), Actor::Replica(replica)) = (&mut member.disk, &mut member.actor) else { return };
+        let (durable, next) = disk.synced(self.now);
+        if let Some(lsn) = durable {
+            replica.durable(lsn);
+        }
+        let turn_at = member.busy_until.max(self.now);
+        self.plan_synced(index, next);
+        self.schedule(index, turn_at);
     }
 
     /// Sees to it that the member's next turn is at `at` or earlier.
@@ -215,6 +246,9 @@ impl World {
         }
         member.leads = leads;
         let (departs, deadline) = (member.busy_until, member.actor.deadline());
+        if let Some(written) = member.actor.take_written() {
+            self.queue.push(departs, What::Write(index, written));
+        }
         for transmit in transmits {
             self.send(index, departs, &transmit);
         }
@@ -291,8 +325,8 @@ impl World {
 }
 
 impl Member {
-    fn new(actor: Actor) -> Self {
-        Self { actor, busy_until: Nanos::ZERO, turn_at: Nanos::NEVER, leads: false, reading: Reading::default() }
+    fn new(actor: Actor, disk: Option<Disk>) -> Self {
+        Self { actor, disk, busy_until: Nanos::ZERO, turn_at: Nanos::NEVER, leads: false, reading: Reading::default() }
     }
 
     fn receive(&mut self, frame: Frame) {
@@ -330,6 +364,14 @@ impl Actor {
         }
     }
 
+    /// What the turn wrote down. The records themselves are let go: no virtual node reads them again.
+    fn take_written(&mut self) -> Option<Written> {
+        let Self::Replica(replica) = self else { return None };
+        let written = Written::of(replica.records());
+        replica.records().clear();
+        written
+    }
+
     fn deadline(&self) -> Nanos {
         match self {
             Self::Replica(replica) => replica.deadline(),
@@ -339,7 +381,12 @@ impl Actor {
     }
 }
 
-/// The network between all members.
+/// The network between all members, as far away as `[network]` says.
+///
+/// The simulator of faults has another ([`crate::sim`]): it parts and clogs, duplicates and reorders,
+/// and draws all that from whole numbers, so that a seed means the same world for ever. This one is
+/// held to arithmetic instead: exact delays between regions, exponential jitter, bytes a second. What
+/// the two share, a time when a link is free and one before which nothing arrives, is two lines.
 struct Links {
     network: Network,
     replicas: usize,

@@ -3,10 +3,12 @@
 use super::*;
 use crate::batch::Writer;
 use crate::machine::Null;
+use crate::spec::SnapshotBasis;
 use quorumbench_protocols::Config;
 use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::membership::Members;
+use std::sync::Arc;
 
 fn submit(client: u32, sequence: u64) -> Frame {
     let mut chunk = BytesMut::new();
@@ -113,6 +115,80 @@ fn an_endless_run_keeps_little() {
     assert_eq!(alone(SnapshotPolicy::NEVER).stats().snapshots, 0);
 }
 
+/// A batch whose body says, by being dropped, that nobody holds it any more.
+fn watched(sequence: u64, holders: &Arc<()>) -> Frame {
+    struct Watched(Vec<u8>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let Frame { head, body } = submit(9, sequence);
+    Frame { head, body: Bytes::from_owner(Watched(body.pieces().concat(), holders.clone())).into() }
+}
+
+/// All of them take a turn, with what the ones before said to them; what is said to others is lost.
+fn exchange(nodes: &mut [Node<Raft, Null>], now: Nanos) {
+    for from in 0..nodes.len() {
+        nodes[from].turn(now);
+        for Transmit { to, head, body } in std::mem::take(nodes[from].transmits()) {
+            for to in to.iter() {
+                if let Some(node) = nodes.get_mut(to.0 as usize) {
+                    node.inbox.push(Frame { head, body: body.clone() });
+                }
+            }
+        }
+    }
+}
+
+/// A replica that is gone holds back what the others agree to let go. What they keep is bounded by the
+/// policy all the same, the memory that batches came in included; and while all are there, agreement
+/// is enough.
+#[test]
+fn the_log_is_bounded_whoever_is_gone() {
+    const WINDOW: u64 = 8;
+    const POLICY: SnapshotPolicy = SnapshotPolicy { slots: 100, bytes: u64::MAX, of: SnapshotBasis::Kept };
+    let node = |id| {
+        let config = Config { window: WINDOW as usize, ..Config::new(NodeId(id), 3) };
+        Node::<Raft, Null>::new(NodeId(id), Raft::new(&config, u64::from(id))).with_snapshots(POLICY)
+    };
+    let mut nodes: Vec<_> = (0..3).map(node).collect();
+    let (holders, mut now, mut sequence) = (Arc::new(()), Nanos(1), 0);
+    let mut run = |nodes: &mut [Node<Raft, Null>], batches: u64| {
+        let mut most = 0;
+        for _ in 0..batches {
+            let leader = nodes.iter_mut().find(|node| node.protocol.room() > 0);
+            if let Some(leader) = leader {
+                leader.inbox.push(watched(sequence, &holders));
+                sequence += 1;
+            }
+            for _ in 0..3 {
+                exchange(nodes, now);
+                now += 1_000_000;
+            }
+            let kept = nodes.iter().map(|node| node.protocol.kept().slots).max().unwrap_or_default();
+            most = most.max(kept).max(Arc::strong_count(&holders) as u64 - 1);
+        }
+        most
+    };
+    let of = |nodes: &[Node<Raft, Null>], count: fn(NodeStats) -> u64| {
+        nodes.iter().map(|node| count(node.stats())).sum::<u64>()
+    };
+    run(&mut nodes, 2000);
+    assert!(run(&mut nodes, 2000) <= WINDOW);
+    assert_eq!(of(&nodes, |stats| stats.snapshots), 0, "they agree");
+    let most = run(&mut nodes[..2], 5000);
+    assert!((100..=100 + 2 * WINDOW).contains(&most), "{most}");
+    assert!(of(&nodes, |stats| stats.snapshots) >= 2 * 40);
+    run(&mut nodes, 500);
+    let taken = of(&nodes, |stats| stats.snapshots);
+    assert_eq!(of(&nodes, |stats| stats.restored), 1, "the one that was gone is sent a snapshot");
+    assert!(run(&mut nodes, 2000) <= WINDOW);
+    assert_eq!(of(&nodes, |stats| stats.snapshots), taken, "they agree again");
+    assert_eq!(nodes[0].machine().applied(), nodes[2].machine().applied());
+    assert!(nodes[0].machine().applied() > 2 * 10_000);
+}
+
 /// R12: sessions are part of the snapshot.
 #[test]
 fn what_was_applied_before_a_snapshot_is_not_applied_after_it() {
@@ -122,7 +198,7 @@ fn what_was_applied_before_a_snapshot_is_not_applied_after_it() {
     let snapshot = node.protocol.snapshot().expect("one a slot").body.clone();
     let members = Members::BYTES;
     let mut other = alone(SnapshotPolicy::NEVER);
-    other.restore(&snapshot.slice(members, snapshot.len() - members));
+    other.restore(Slot::ZERO, &snapshot.slice(members, snapshot.len() - members));
     assert_eq!((other.machine().applied(), other.stats().restored), (2, 1));
     other.inbox = vec![submit(3, 0), submit(3, 1)];
     other.turn(other.deadline());
@@ -132,5 +208,5 @@ fn what_was_applied_before_a_snapshot_is_not_applied_after_it() {
 #[test]
 #[should_panic(expected = "cannot be read")]
 fn a_broken_snapshot_stops_the_node() {
-    alone(SnapshotPolicy::NEVER).restore(&Bytes::from_static(b"nothing of ours").into());
+    alone(SnapshotPolicy::NEVER).restore(Slot::ZERO, &Bytes::from_static(b"nothing of ours").into());
 }

@@ -1,7 +1,7 @@
 //! What the simulator sees of a protocol: a view that checkers read, and a tap on what it hands out.
 
 use quorumbench_protocols::{
-    Config, Delivery, Head, Input, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot,
+    Config, Delivery, Head, Input, LogSize, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot,
 };
 
 /// A protocol that can be checked: what it shows of itself, in words that all ordered protocols share.
@@ -88,6 +88,10 @@ impl<P: Protocol> Protocol for Tap<P> {
 
     fn wants_snapshot(&self) -> bool {
         self.protocol.wants_snapshot()
+    }
+
+    fn kept(&self) -> LogSize {
+        self.protocol.kept()
     }
 
     fn leader(&self) -> Option<NodeId> {

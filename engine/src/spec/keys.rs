@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -194,6 +194,15 @@ table! {
         HEARTBEAT = key("heartbeat", duration(Duration::from_micros(100), HOUR), "50ms",
             "how often an idle leader says that it is there; below half of election_timeout",
             |to, value| to.point.cluster.heartbeat = value.duration()).axis();
+        SNAPSHOT_SLOTS = key("snapshot_slots", count(1, 1 << 40), "1_048_576",
+            "slots after which a replica takes a snapshot and lets go of its log",
+            |to, value| to.point.cluster.snapshot_slots = value.count() as u64).axis();
+        SNAPSHOT_BYTES = key("snapshot_bytes", size(1, 1 << 40), "256MiB",
+            "bytes of batches after which it does",
+            |to, value| to.point.cluster.snapshot_bytes = value.size() as u64).axis();
+        SNAPSHOT_BASIS = key("snapshot_basis", Kind::Choice(SnapshotBasis::CHOICES), "kept",
+            "slots and bytes of what",
+            |to, value| to.point.cluster.snapshot_basis = value.choice(SnapshotBasis::named)).axis();
     }
     "batch" {
         COMMANDS = key("commands", count(1, 65536), "64",
@@ -295,6 +304,12 @@ table! {
         KIB = key("kib", duration(Duration::ZERO, SECOND), "200ns",
             "virtual CPU time of 1024 bytes, received or sent",
             |to, value| to.point.cost.kib = value.duration()).axis().when(Applies::Sim);
+        SYNC = key("sync", duration(Duration::ZERO, MINUTE), "0us",
+            "virtual time of a disk's sync; one at a time, and what is written meanwhile shares the next; 0us for none",
+            |to, value| to.point.cost.sync = value.duration()).axis().when(Applies::Sim);
+        DISK_BANDWIDTH = key("disk_bandwidth", Kind::SizeOrOff { min: 1, max: 1 << 50 }, "off",
+            "bytes a second that a disk takes: a sync's bytes add to its time",
+            |to, value| to.point.cost.disk_bandwidth = value.size_or_off()).axis().when(Applies::Sim);
     }
 }
 

@@ -97,6 +97,14 @@ names! {
 }
 
 names! {
+    /// What counts towards a replica's next snapshot.
+    SnapshotBasis {
+        Kept = "kept": "what the log still keeps: while all replicas follow, they agree to let go, and none is taken",
+        Delivered = "delivered": "all that was delivered since the last one, as where a journal on a disk must be cut",
+    }
+}
+
+names! {
     /// How a node waits for input.
     Wait {
         Block = "block": "sleeps in the kernel until something arrives",

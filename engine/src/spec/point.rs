@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
 use super::keys::Key;
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
 use super::regions::Regions;
 use super::value::Value;
 use crate::batch::BatchHead;
@@ -68,6 +68,9 @@ impl Point {
                 base_port: 0,
                 election_timeout: Duration::ZERO,
                 heartbeat: Duration::ZERO,
+                snapshot_slots: 0,
+                snapshot_bytes: 0,
+                snapshot_basis: SnapshotBasis::ALL[0],
             },
             batch: Batch { commands: 0, bytes: 0, linger: Duration::ZERO, window: 0 },
             load: Load {
@@ -93,7 +96,13 @@ impl Point {
                 bandwidth: None,
                 round_trips: None,
             },
-            cost: Cost { turn: Duration::ZERO, frame: Duration::ZERO, kib: Duration::ZERO },
+            cost: Cost {
+                turn: Duration::ZERO,
+                frame: Duration::ZERO,
+                kib: Duration::ZERO,
+                sync: Duration::ZERO,
+                disk_bandwidth: None,
+            },
             coordinates: Vec::new(),
         }
     }
@@ -122,6 +131,12 @@ pub struct Cluster {
     pub election_timeout: Duration,
     /// How often an idle leader says that it is there.
     pub heartbeat: Duration,
+    /// Slots after which a replica takes a snapshot.
+    pub snapshot_slots: u64,
+    /// Bytes of batches after which it does.
+    pub snapshot_bytes: u64,
+    /// Slots and bytes of what.
+    pub snapshot_basis: SnapshotBasis,
 }
 
 /// `[batch]`: how commands become slots.
@@ -275,6 +290,11 @@ pub struct Cost {
     pub frame: Duration,
     /// Each 1024 bytes received or sent.
     pub kib: Duration,
+    /// A sync of its disk, one at a time: what is written meanwhile shares the next. Zero if what is
+    /// written is durable at once, but for its bytes.
+    pub sync: Duration,
+    /// Bytes a second that its disk takes, on top of each sync; `None` for no bound.
+    pub disk_bandwidth: Option<usize>,
 }
 
 /// `[run]`: how long, how often, and with which randomness.

@@ -11,6 +11,7 @@ use quorumbench::run::{self, Experiment, Finished, Observer};
 use quorumbench::spec::Spec;
 use tempfile::TempDir;
 
+pub mod checked;
 pub mod network;
 
 /// A spec from the lines that matter to a test.

@@ -2,7 +2,7 @@
 //! No terms, no election, no retransmission: a lost frame or node stops it for ever.
 
 use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadOutcome, Record};
-use crate::log::{Entry, SlotLog};
+use crate::log::{Entry, LogSize, SlotLog};
 use crate::quorum;
 use crate::window::Window;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
@@ -214,5 +214,9 @@ impl Protocol for Star {
 
     fn leader(&self) -> Option<NodeId> {
         (!self.leads() || self.serves()).then_some(Self::LEADER)
+    }
+
+    fn kept(&self) -> LogSize {
+        self.log.size()
     }
 }

@@ -32,7 +32,7 @@ use self::membership::Members;
 use self::message::{Append, Chunk, Message, Probe};
 use self::replica::Replica;
 use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
-use crate::log::SlotLog;
+use crate::log::{LogSize, SlotLog};
 use crate::mutant::Mutant;
 use crate::reads::Reads;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, PeerSet, Recipients, Slot};
@@ -373,5 +373,9 @@ impl Protocol for Raft {
 
     fn wants_snapshot(&self) -> bool {
         matches!(&self.state, State::Leader(leader) if leader.wants_snapshot(&self.replica))
+    }
+
+    fn kept(&self) -> LogSize {
+        self.replica.log.size()
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! While a run is on, each client thread keeps an [`Asked`] a batch and each replica an [`Applied`] a batch: plain
 //! vectors on the thread that writes them, nothing shared, no payload kept. When the run is over, [`Trace::verify`]
-//! takes the longest replica's order of batches for the linearization that the log claims to be, and holds everything
-//! against it:
+//! takes the order of batches that all replicas agree on for the linearization that the log claims to be, and holds
+//! everything against it:
 //!
 //! | property | what must hold |
 //! |---|---|
-//! | state machine safety | what each replica applied is a prefix of what the longest one applied, slot by slot |
+//! | state machine safety | replicas applied the same in each slot; none left one out that another applied, but behind its last, or where a snapshot stood for it |
 //! | slot order | slots only grow |
 //! | no invention | every applied batch was sent, by that client, with as many commands |
 //! | at most once | no batch was applied twice |
@@ -67,6 +67,24 @@ pub struct Applied {
     pub commands: u32,
 }
 
+/// Everything that one replica applied.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaTrace {
+    /// Batches, in the order in which it applied them.
+    pub applied: Vec<Applied>,
+    /// What it did not apply, because snapshots stood for it.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Slots that a replica was not delivered: a snapshot that it was sent has them in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The last slot that it had been delivered before.
+    pub after: u64,
+    /// The snapshot's.
+    pub upto: u64,
+}
+
 /// Everything that one client asked and was told.
 #[derive(Clone, Debug)]
 pub struct ClientTrace {
@@ -97,7 +115,7 @@ pub struct Trace {
     /// What each client saw.
     pub clients: Vec<ClientTrace>,
     /// What each replica applied, by node id.
-    pub replicas: Vec<Vec<Applied>>,
+    pub replicas: Vec<ReplicaTrace>,
 }
 
 /// What was verified.
@@ -112,6 +130,20 @@ pub struct Verified {
 impl Asked {
     /// The time of an answer that did not come.
     pub const UNANSWERED: u64 = u64::MAX;
+}
+
+impl ReplicaTrace {
+    /// Whether a snapshot stood for this slot.
+    fn skips(&self, slot: u64) -> bool {
+        self.skipped.iter().any(|skipped| skipped.after < slot && slot <= skipped.upto)
+    }
+}
+
+impl From<Vec<Applied>> for ReplicaTrace {
+    /// Of a replica that was sent no snapshot.
+    fn from(applied: Vec<Applied>) -> Self {
+        Self { applied, skipped: Vec::new() }
+    }
 }
 
 /// Tells results apart: 64 bits, the same however the bytes are cut, 0 for none.
@@ -156,8 +188,8 @@ impl Trace {
     /// The first [`Breach`], in the order of the table above.
     pub fn verify(&self, machine: MachineName) -> Result<Verified, Breach> {
         let order = self.agreed_order()?;
-        self.exactly_once(order)?;
-        let whole = self.with_reads(order);
+        self.exactly_once(&order)?;
+        let whole = self.with_reads(&order);
         self.real_time(&whole)?;
         match machine {
             MachineName::Null => self.replay::<Null>(&whole, false)?,
@@ -192,16 +224,31 @@ impl Trace {
         whole
     }
 
-    /// The order of the replica that came furthest, of which the others' are prefixes.
-    fn agreed_order(&self) -> Result<&[Applied], Breach> {
-        let longest = (0..self.replicas.len()).max_by_key(|&replica| self.replicas[replica].len());
-        let Some(longest) = longest else { return Ok(&[]) };
-        let order = &self.replicas[longest][..];
-        for (replica, applied) in self.replicas.iter().enumerate() {
-            if let Some((one, other)) = order.iter().zip(applied).find(|(one, other)| one != other) {
-                let replicas = [longest as u32, replica as u32];
-                return Err(Breach::Diverged { replicas, applied: [*one, *other] });
+    /// What the replicas applied, slot by slot: whoever was delivered a slot applied the same, and whoever went past
+    /// it had it in a snapshot.
+    fn agreed_order(&self) -> Result<Vec<Applied>, Breach> {
+        let longest = self.replicas.iter().map(|replica| replica.applied.len()).max();
+        let mut order: Vec<Applied> = Vec::with_capacity(longest.unwrap_or_default());
+        let mut at = vec![0; self.replicas.len()];
+        let next = |at: &[usize], replica: usize| self.replicas[replica].applied.get(at[replica]).copied();
+        let all = || 0..self.replicas.len();
+        while let Some((slot, first)) =
+            all().filter_map(|replica| Some((next(&at, replica)?.slot, replica))).min_by_key(|&(slot, _)| slot)
+        {
+            let batch = self.replicas[first].applied[at[first]];
+            for replica in all() {
+                match next(&at, replica) {
+                    Some(other) if other == batch => at[replica] += 1,
+                    Some(other) if other.slot == slot || !self.replicas[replica].skips(slot) => {
+                        return Err(Breach::Diverged {
+                            replicas: [first as u32, replica as u32],
+                            applied: [batch, other],
+                        });
+                    }
+                    _ => {}
+                }
             }
+            order.push(batch);
         }
         match order.windows(2).find(|pair| pair[0].slot >= pair[1].slot) {
             Some(pair) => Err(Breach::SlotsOutOfOrder { earlier: pair[0], later: pair[1] }),

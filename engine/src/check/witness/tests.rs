@@ -49,7 +49,7 @@ fn honest<M: Machine>(seed: u64, batches: usize, mix: Mix) -> Trace {
         log.push(batch);
     }
     let behind = log[..log.len() - 3].to_vec();
-    trace.replicas = vec![behind, log, Vec::new()];
+    trace.replicas = [behind, log, Vec::new()].map(ReplicaTrace::from).into();
     trace
 }
 
@@ -79,23 +79,54 @@ fn an_honest_run_holds() {
 
 #[test]
 fn replicas_that_diverge_are_found() {
-    let breach = after(|trace| trace.replicas[0].swap(10, 11));
+    let breach = after(|trace| trace.replicas[0].applied.swap(10, 11));
     let Breach::Diverged { replicas: [1, 0], applied } = breach else { panic!("{breach}") };
     assert_ne!(applied[0], applied[1]);
     assert!(breach.to_string().starts_with("state machine safety is violated: replica 1 applied batch "), "{breach}");
-    let breach = after(|trace| trace.replicas[0][20].slot += 1);
+    let breach = after(|trace| trace.replicas[0].applied[20].slot += 1);
     assert!(matches!(breach, Breach::Diverged { .. }), "the same batch, in another slot: {breach}");
     let breach = after(|trace| {
-        trace.replicas[0].remove(20);
+        trace.replicas[0].applied.remove(20);
     });
     assert!(matches!(breach, Breach::Diverged { .. }), "a batch was left out: {breach}");
 }
 
+/// The trace of a replica that was sent a snapshot after it had applied `from` batches, which had `count` more in it.
+fn sent_a_snapshot(trace: &mut Trace, replica: usize, from: usize, count: usize) {
+    let ReplicaTrace { applied, skipped } = &mut trace.replicas[replica];
+    let out: Vec<_> = applied.drain(from..from + count).collect();
+    skipped.push(Skipped { after: out[0].slot - 1, upto: out[count - 1].slot });
+}
+
+#[test]
+fn a_snapshot_stands_for_the_slots_in_it_and_no_others() {
+    let mut honest = kv();
+    sent_a_snapshot(&mut honest, 0, 200, 40);
+    sent_a_snapshot(&mut honest, 0, 0, 20);
+    assert!(honest.verify(MachineName::Kv).is_ok());
+    // Each has what the other lacks, and nobody has all.
+    sent_a_snapshot(&mut honest, 1, 100, 40);
+    let verified = honest.verify(MachineName::Kv).unwrap_or_else(|breach| panic!("{breach}"));
+    assert_eq!(verified.batches, 300);
+    for mutate in [
+        |replica: &mut ReplicaTrace| replica.skipped[0].upto -= 1,
+        |replica: &mut ReplicaTrace| replica.skipped[0].after += 1,
+        |replica: &mut ReplicaTrace| replica.skipped.clear(),
+        |replica: &mut ReplicaTrace| replica.applied.swap(30, 31),
+        |replica: &mut ReplicaTrace| replica.applied[230].commands += 1,
+    ] {
+        let mut trace = honest.clone();
+        mutate(&mut trace.replicas[0]);
+        let breach = trace.verify(MachineName::Kv).expect_err("a slot is left out, or another");
+        assert_eq!(breach.property(), "state machine safety", "{breach}");
+    }
+}
+
 /// The replicas agree on what the mutation leaves.
 fn all_agree(trace: &mut Trace, mutate: impl FnOnce(&mut Vec<Applied>)) {
-    let mut order = trace.replicas[1].clone();
+    let mut order = trace.replicas[1].applied.clone();
     mutate(&mut order);
-    trace.replicas = vec![order; REPLICAS];
+    trace.replicas = vec![order.into(); REPLICAS];
 }
 
 #[test]
@@ -134,7 +165,7 @@ fn an_answered_batch_that_is_nowhere_is_found() {
         let answered = |batch: &Applied| {
             trace.clients[batch.client as usize - 3].asked[batch.sequence as usize].answered_ns != Asked::UNANSWERED
         };
-        let at = trace.replicas[1].iter().rposition(answered).expect("most are");
+        let at = trace.replicas[1].applied.iter().rposition(answered).expect("most are");
         all_agree(trace, |order| {
             order.remove(at);
         });
@@ -145,7 +176,7 @@ fn an_answered_batch_that_is_nowhere_is_found() {
 #[test]
 fn a_batch_of_which_nobody_heard_may_be_anywhere_or_nowhere() {
     let mut trace = kv();
-    let last = *trace.replicas[1].last().expect("300 batches");
+    let last = *trace.replicas[1].applied.last().expect("300 batches");
     trace.clients[last.client as usize - 3].asked[last.sequence as usize].answered_ns = Asked::UNANSWERED;
     assert!(trace.verify(MachineName::Kv).is_ok(), "applied, and not answered");
     all_agree(&mut trace, |order| order.truncate(299));
@@ -171,7 +202,7 @@ fn an_order_that_real_time_forbids_is_found() {
         let asked = vec![asked(10, answered_ns), asked(20, 30)];
         let clients =
             vec![ClientTrace { client: 3, commands: commands.clone(), asked, served: Vec::new(), stale: false }];
-        let trace = Trace { clients, replicas: vec![vec![applied(1, 1), applied(2, 0)]] };
+        let trace = Trace { clients, replicas: vec![vec![applied(1, 1), applied(2, 0)].into()] };
         assert_eq!(trace.verify(MachineName::Null).is_ok(), holds, "{answered_ns}");
     }
 }
@@ -205,7 +236,7 @@ fn an_order_that_only_the_results_forbid_is_found() {
         });
         match trace.verify(MachineName::Kv) {
             Err(Breach::ToldOtherwise { batch, .. }) => {
-                assert!(batch.slot >= trace.replicas[1][at].slot, "not before the swap");
+                assert!(batch.slot >= trace.replicas[1].applied[at].slot, "not before the swap");
                 told += 1;
             }
             Err(breach) => assert_eq!(breach.property(), "real-time order", "{breach}"),
@@ -259,7 +290,7 @@ fn written_twice(stale: bool, reads: &[Beside]) -> Trace {
         reader.served.push(Served { sequence: sequence as u64, slot: read.says });
     }
     let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
-    Trace { clients: vec![writer, reader], replicas: vec![vec![applied(10, 0), applied(20, 1)]] }
+    Trace { clients: vec![writer, reader], replicas: vec![vec![applied(10, 0), applied(20, 1)].into()] }
 }
 
 /// The property that does not hold with these reads; empty if all do.
