@@ -24,8 +24,9 @@ pub struct Found {
     pub depth: usize,
     /// These are all states that there are.
     pub complete: bool,
-    /// The property that a state violates, and how it comes about.
-    pub violation: Option<(&'static str, String)>,
+    /// The properties that some state violates, and how that comes about: not always the shortest way,
+    /// since the search goes on for a moment.
+    pub violations: BTreeMap<&'static str, String>,
     /// All commands were delivered everywhere in some state.
     pub completes: bool,
 }
@@ -39,7 +40,7 @@ pub fn search<P: Checked>(case: Case) -> Found {
         states: checker.unique_state_count(),
         depth: checker.max_depth() - 1,
         complete: checker.state_count() < MOST_STEPS,
-        violation: None,
+        violations: BTreeMap::new(),
         completes: false,
     };
     for (name, path) in checker.discoveries() {
@@ -52,8 +53,8 @@ pub fn search<P: Checked>(case: Case) -> Found {
             let text = action.map_or_else(|| format!("{world:?}"), |action| world.describe(action));
             writeln!(trace, "{text}").expect("a String takes all");
         }
-        found.violation = Some((name, trace));
         found.complete = false;
+        found.violations.insert(name, trace);
     }
     found
 }
@@ -108,7 +109,11 @@ impl<P: Checked> Search<P> {
                 world.flight.retain(|sent| among.contains(&sent.from.0) && among.contains(&sent.to.0));
                 let mut actions = Vec::new();
                 world.actions(&mut actions);
-                let settles = |action: &&Action| matches!(action, Action::Sync(_) | Action::Deliver(_));
+                let settles = |action: &&Action| match action {
+                    Action::Deliver(_) => true,
+                    Action::Sync(id) => among.contains(&id.0),
+                    _ => false,
+                };
                 let Some(&action) = actions.iter().find(settles) else { return world };
                 world = self.next(&world, action);
             },
@@ -139,12 +144,16 @@ impl<P: Checked> Model for Search<P> {
                 world.delivered().all(|(slot, said)| world.decided[slot] == *said)
             }),
             Property::always("delivery in slot order, once", |_, world: &World<P>| {
-                world.nodes.iter().all(|node| node.delivered.iter().map(|(slot, _)| slot.0).eq(1..=node.delivered.len() as u64))
+                world
+                    .nodes
+                    .iter()
+                    .all(|node| node.delivered.iter().map(|(slot, _)| slot.0).eq(1..=node.delivered.len() as u64))
             }),
             Property::always("integrity", |_, world: &World<P>| {
                 let times = |said| world.decided.values().filter(|decided| **decided == said).count();
                 let commands = || (1..=world.submitted).map(|number| times(Said::Command(number)));
-                commands().all(|times| times <= 1) && commands().sum::<usize>() + times(Said::Noop) == world.decided.len()
+                commands().all(|times| times <= 1)
+                    && commands().sum::<usize>() + times(Said::Noop) == world.decided.len()
             }),
             Property::always("election safety", |_, world: &World<P>| {
                 let terms = || world.leaders.iter().map(|(term, _)| term);

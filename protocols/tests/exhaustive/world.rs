@@ -25,7 +25,7 @@ pub trait Checked: Subject + Clone + Debug + Send + Sync + 'static {
 }
 
 /// What is searched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Case {
     pub nodes: usize,
     pub bounds: Bounds,
@@ -72,7 +72,7 @@ pub enum Prelude {
     Carry(u32, u32),
     /// What is written is durable.
     Sync(u32),
-    /// Everything arrives between these nodes, and is durable; what else was sent is lost.
+    /// Everything arrives between these nodes, and is durable there; what else was sent is lost.
     Settle(&'static [u32]),
 }
 
@@ -87,7 +87,7 @@ pub enum Action {
     Timeout(NodeId),
     /// The oldest record that was not durable is.
     Sync(NodeId),
-    /// The node stops, and starts again from what was durable.
+    /// The node stops, and starts again from what was durable. What it sent stays on its way.
     Crash(NodeId),
 }
 
@@ -225,7 +225,7 @@ impl Case {
             node.sync(now, &mut out);
         }
         let delivered: Vec<_> = out.deliveries.iter().map(|it| (it.slot, Said::of(it))).collect();
-        node.delivered.extend(delivered.iter().cloned());
+        node.delivered.extend(delivered.iter().copied());
         let mut sent = Vec::new();
         for transmit in out.transmits {
             let frame = Frame { head: transmit.head, body: transmit.body };
@@ -486,7 +486,6 @@ impl fmt::Write for Print {
         Ok(())
     }
 }
-
 
 #[test]
 fn a_fingerprint_leaves_out_chance_and_nothing_else() {
