@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub)]
 
+mod print;
 mod search;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,9 +5,8 @@
 //! arrives, who is slow, crashes or loses patience is an [`Action`], and all of them are tried.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Debug, Write as _};
+use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use quorumbench_protocols::{
     Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Record, Slot,
 };
 
+use crate::print::{Printed, print};
 use crate::support::cluster::Subject;
 
 /// What a protocol needs to be checked here.
@@ -424,73 +424,4 @@ impl Said {
             _ => Self::Foreign,
         }
     }
-}
-
-/// Something with a fingerprint of all that it shows of itself, by which it is told from others.
-///
-/// What behaves differently shows differently, since `derive(Debug)` leaves nothing out; what shows
-/// differently and behaves alike costs states, not soundness.
-pub struct Printed<T> {
-    value: T,
-    pub print: u128,
-}
-
-impl<T: Debug> Printed<T> {
-    fn new(value: T) -> Arc<Self> {
-        Arc::new(Self { print: print(&value), value })
-    }
-}
-
-impl<T> Deref for Printed<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-impl<T> PartialEq for Printed<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.print == other.print
-    }
-}
-
-impl<T> Hash for Printed<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(self.print);
-    }
-}
-
-fn print(value: &impl Debug) -> u128 {
-    let mut print = Print { hash: 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, skips: false };
-    write!(print, "{value:?}").expect("a fingerprint takes all");
-    print.hash
-}
-
-/// FNV-1a of 128 bits. It leaves out the state of a generator of random numbers, which here draws
-/// nothing but zeros, see `Case::config`: histories that differ in how often it was asked are one.
-struct Print {
-    hash: u128,
-    skips: bool,
-}
-
-impl fmt::Write for Print {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.skips {
-            self.skips = !text.ends_with('}');
-            return Ok(());
-        }
-        self.skips = text == "Prng";
-        for &byte in text.as_bytes() {
-            self.hash = (self.hash ^ u128::from(byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b);
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn a_fingerprint_leaves_out_chance_and_nothing_else() {
-    use quorumbench_protocols::Prng;
-    let of = |seed, more: u64| print(&(1, Prng::new(seed), more));
-    assert_eq!(of(1, 5), of(2, 5));
-    assert_ne!(of(1, 5), of(1, 6), "what follows it counts");
 }
