@@ -19,7 +19,7 @@
 //! are what a protocol's numbers are read against.
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes, up to three commands and
-//! two timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that can
+//! timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that can
 //! happen, for agreement on each slot, delivery in order and once, integrity, and one leader a term.
 //!
 //! # Driving one by hand
