@@ -8,7 +8,7 @@ use crate::mutant::{Mutant, Switch};
 use crate::wire::{Head, Lsn, Payload, Slot};
 
 /// Numbers the records and learns, by [`Lsn`], how far they are safe.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Journal {
     /// The last record emitted.
     last: Lsn,

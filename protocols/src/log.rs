@@ -7,7 +7,7 @@ use crate::wire::{Payload, Slot};
 
 /// A dense run of slots. Everything up to [`trimmed`](Self::trimmed) was let go, because nobody
 /// will ask for it again; its last stamp is kept, so that the slot after it can still be matched.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SlotLog {
     entries: VecDeque<Entry>,
     /// The last slot let go; 0 at first, which every log shares.

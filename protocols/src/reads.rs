@@ -7,7 +7,7 @@ use crate::io::{Outbox, ReadAnswer, ReadMode, ReadOutcome};
 use crate::wire::{Nanos, Slot};
 
 /// Reads of one term (or ballot, or epoch) that wait. They outlive the leader, so that its end refuses them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reads {
     term: u64,
     /// Since the last flush, or since before the term's first commit: a new leader does not know how
@@ -92,7 +92,7 @@ fn refuse(id: u64, out: &mut Outbox) {
 
 /// For how long after a round was sent no other node can be elected (thesis, section 6.4.1): whoever
 /// answered it votes for nobody within the shortest election timeout of its own clock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lease {
     /// When rounds were sent, ascending. Not of every round: one that is missing counts as sent when
     /// the one before it was.

@@ -5,7 +5,7 @@ use crate::wire::Nanos;
 
 /// An election timer. Each timeout is drawn anew from `[t, 2t)`, so that nodes which wait for the same
 /// leader seldom campaign at once (Raft paper, section 5.2; *Paxos Made Live*, section 4, does the like).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ElectionTimer {
     shortest: u64,
     prng: Prng,

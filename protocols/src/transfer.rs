@@ -20,7 +20,7 @@ pub(crate) struct Part {
 }
 
 /// A snapshot on its way to another node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Transfer {
     pub(crate) snapshot: Snapshot,
     /// The receiver has this much.
@@ -75,7 +75,7 @@ impl Transfer {
 }
 
 /// A snapshot that is arriving.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Assembly {
     slot: Slot,
     stamp: u64,

@@ -9,7 +9,7 @@ use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, 
 
 /// Node 0 sends each batch to all and commits it once a majority, itself included, has it durable.
 /// **A floor, not a protocol.**
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Star {
     id: NodeId,
     group: u16,

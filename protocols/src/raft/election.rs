@@ -9,7 +9,7 @@ use crate::mutant::Mutant;
 use crate::wire::{Nanos, NodeId, PeerSet, Recipients};
 
 /// A campaign, for the promise of votes at first and then for the votes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Campaign {
     pub(super) stage: Stage,
     granted: PeerSet,

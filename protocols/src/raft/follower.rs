@@ -9,7 +9,7 @@ use crate::mutant::Mutant;
 use crate::transfer::Assembly;
 use crate::wire::{Frame, Nanos, NodeId, Recipients, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Follower {
     /// The leader of this term, once it is known.
     pub(super) leader: Option<NodeId>,

@@ -11,7 +11,7 @@ use crate::quorum;
 use crate::reads::{Lease, Reads};
 use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leader {
     /// By node id; this node's own is not used.
     pub(super) progress: Vec<Progress>,

@@ -84,7 +84,7 @@ impl fmt::Display for Members {
 
 /// The memberships that stand in the log, and the one before them. The last one counts, committed or
 /// not (paper, section 6); if it is truncated, the one before it counts again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Memberships {
     /// Where each was written, ascending; never empty.
     entries: VecDeque<(Slot, Members)>,

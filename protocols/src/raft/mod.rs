@@ -42,7 +42,7 @@ use crate::wire::{Frame, Malformed, Nanos, NodeId, PeerSet, Recipients, Slot};
 /// Drive it as [`Protocol`] says. Submit to the node whose [`room`](Protocol::room) is above zero;
 /// [`leader`](Protocol::leader) is a hint where that is. The other getters are for tests, checkers
 /// and metrics: they change nothing, and nothing in the protocol's world reads them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raft {
     replica: Replica,
     state: State,
@@ -51,7 +51,7 @@ pub struct Raft {
     recovered: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Follower(Follower),
     Campaign(Campaign),

@@ -8,7 +8,7 @@ use crate::transfer::Transfer;
 use crate::window::Window;
 use crate::wire::{Nanos, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Progress {
     /// The follower's log matches up to here, durably. It never goes back.
     matched: Slot,
@@ -21,7 +21,7 @@ pub(super) struct Progress {
     pub(super) heard_at: Nanos,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Flow {
     /// Where the logs part is not known. One question is on its way, repeated with each heartbeat
     /// (frames get lost), and nothing else is sent.

@@ -10,7 +10,7 @@ use crate::mutant::{Mutant, Switch};
 use crate::timer::ElectionTimer;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Replica {
     pub(super) id: NodeId,
     pub(super) group: u16,

@@ -10,7 +10,7 @@ use crate::wire::{Head, Lsn, Payload, Slot};
 
 /// The last snapshot, and what may go because of it. Its body begins with the membership as of its
 /// slot.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     pub(super) last: Option<Snapshot>,
     /// It is being made durable.
