@@ -77,7 +77,7 @@ mutants! {
         found as "applied at most once" | "replies do not contradict";
     R12b: "sessions are lost in a snapshot", seen in "atomix #982",
         found as "applied at most once" | "replies do not contradict";
-    R12c: "sessions expire by each replica's own clock", seen in "ratis #915, thesis section 6.3",
+    R12c: "sessions expire by each replica's own clock", seen in "thesis, section 6.3",
         found as "applied at most once" | "replies do not contradict";
     R14a: "a node of a lower term is ignored for ever", seen in "etcd #8243, openraft #1796",
         found as "liveness";

@@ -319,8 +319,7 @@ mod tests {
     #[test]
     fn a_stalled_disk_delays_what_comes_and_not_what_came() {
         let mut disk = Disk::new(CALM, Prng::new(1));
-        let mut write =
-            |disk: &mut Disk, lsn| disk.write(Nanos(1), &mut vec![record(lsn)], &mut Injected::default()).at;
+        let write = |disk: &mut Disk, lsn| disk.write(Nanos(1), &mut vec![record(lsn)], &mut Injected::default()).at;
         let before = write(&mut disk, 1);
         disk.stall(Nanos(1), 1_000_000);
         assert!(before < Nanos(1_000_000) && write(&mut disk, 2) >= Nanos(1_000_000));
