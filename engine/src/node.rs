@@ -232,6 +232,11 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         &mut self.outbox.records
     }
 
+    /// Where its journal may begin since the last turn that said so: nothing before that is needed any more.
+    pub fn take_release(&mut self) -> Option<Lsn> {
+        self.outbox.release.take()
+    }
+
     /// Tells the protocol, in the next turn, that everything up to and with `lsn` is durable.
     pub fn durable(&mut self, lsn: Lsn) {
         self.durable = self.durable.max(Some(lsn));
@@ -275,6 +280,11 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// The state machine, for one that notes what it is given.
     pub(crate) fn machine_mut(&mut self) -> &mut M {
         &mut self.machine
+    }
+
+    /// Forgets whom it has answered what. A bug, planted where there is a clock to forget by.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.sessions = Sessions::default();
     }
 
     fn leads(&self) -> bool {

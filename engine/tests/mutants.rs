@@ -10,12 +10,8 @@ use quorumbench::sim::{Cluster, Outcome, Wishes, report};
 use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::raft::Raft;
 
-/// Seeds within which each must be found.
+/// Seeds within which each must be found, and which are clean without a bug.
 const SEEDS: u64 = 3000;
-/// Seeds that are clean without a bug.
-const CLEAN: u64 = 1500;
-/// In the narrow cluster, searched and clean. Seed 1233 is too slow there, not wrong: it answers too late.
-const CLEAN_NARROW: u64 = 1200;
 
 /// Three nodes that send one slot at a time, for long: where logs part again and again.
 const NARROW: Cluster = Cluster {
@@ -30,13 +26,13 @@ const NARROW: Cluster = Cluster {
 const LONG: u64 = 300;
 
 /// Known to survive: what the simulator still has to learn. One that is found must leave this list.
-const SURVIVORS: &[Mutant] = &[Mutant::R5a];
+const SURVIVORS: &[Mutant] = &[Mutant::R3c];
 
 /// The first seed that fails with this bug planted.
 fn found(mutant: Mutant) -> Option<Outcome> {
     let free = Wishes { mutant: Switch::on(mutant), ..Wishes::default() };
     let narrow = Wishes { cluster: Some(NARROW), length: Some(LONG), ..free.clone() };
-    first_to_fail(&free, SEEDS).or_else(|| first_to_fail(&narrow, CLEAN_NARROW))
+    first_to_fail(&free, SEEDS).or_else(|| first_to_fail(&narrow, SEEDS))
 }
 
 fn first_to_fail(wishes: &Wishes, seeds: u64) -> Option<Outcome> {
@@ -84,8 +80,8 @@ fn every_planted_bug_is_found_by_the_right_name() {
 #[test]
 fn without_a_bug_the_same_seeds_are_clean() {
     let narrow = Wishes { cluster: Some(NARROW), length: Some(LONG), ..Wishes::default() };
-    for (wishes, seeds) in [(Wishes::default(), CLEAN), (narrow, CLEAN_NARROW)] {
-        run_many(1, seeds, 2, |seed| run::<Raft>(seed, &wishes, None), &mut |outcome| {
+    for wishes in [Wishes::default(), narrow] {
+        run_many(1, SEEDS, 2, |seed| run::<Raft>(seed, &wishes, None), &mut |outcome| {
             if let Some(failure) = &outcome.failure {
                 panic!("{}", report::failure(&outcome, failure, ""));
             }

@@ -297,7 +297,7 @@ fn a_failing_seed_says_all_that_is_known_and_shrinks() {
     assert_eq!(named(&shrunk), named(&outcome));
     assert!(drawn(&shrunk) < drawn(&outcome), "{} faults, as before", drawn(&shrunk));
     assert_eq!(run(&fewer), shrunk, "the smaller world replays too");
-    let crashes = [Fault::Crash, Fault::Blackout, Fault::DiskFailure, Fault::ShortReign];
+    let crashes = [Fault::Crash, Fault::Blackout, Fault::DiskFailure, Fault::ShortReign, Fault::Overwrite];
     assert!(crashes.iter().any(|&fault| shrunk.scenario.strengths[fault] > 0), "without a crash nothing is lost");
 }
 

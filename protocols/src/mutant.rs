@@ -46,7 +46,9 @@ mutants! {
     R3a: "the vote is not recorded with its term", seen in "hashicorp/raft #661",
         found as "election safety";
     R3b: "a vote is given before it is durable", seen in "hashicorp/raft #661",
-        found as "election safety";
+        found as "election safety" | "log matching";
+    R3c: "the vote is recorded a step after its term, and promised with the term", seen in "hashicorp/raft #661",
+        found as "election safety" | "log matching";
     R4a: "a follower acknowledges before it is durable", seen in "etcd #14370",
         found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
     R4b: "a leader counts itself before it is durable", seen in "etcd #14370",
@@ -75,9 +77,13 @@ mutants! {
         found as "applied at most once" | "replies do not contradict";
     R12b: "sessions are lost in a snapshot", seen in "atomix #982",
         found as "applied at most once" | "replies do not contradict";
+    R12c: "sessions expire by each replica's own clock", seen in "thesis, section 6.3",
+        found as "applied at most once" | "replies do not contradict";
     R14a: "a node of a lower term is ignored for ever", seen in "etcd #8243, openraft #1796",
         found as "liveness";
     R14b: "a leader that hears nobody is kept alive by those that hear it", seen in "openraft #2080",
+        found as "liveness";
+    R14c: "a leader that hears one other leads on, and that one, a bridge, votes for nobody", seen in "openraft #2080",
         found as "liveness";
     R16: "a wiped node comes back blank under its old id", seen in "Vanlightly, standard-raft",
         found as "election safety" | "leader completeness" | "committed slots never change";
@@ -92,6 +98,12 @@ mutants! {
         found as "election safety";
     Q3: "a slot is delivered as soon as it is durable here", seen in "our own",
         found as "state machine safety" | "delivery in slot order, once";
+    Q4: "a restarted node takes all that it wrote for committed", seen in "our own",
+        found as "committed slots never change" | "state machine safety" | "leader completeness";
+    Q5: "a leader opens its term with no slot of its own", seen in "our own",
+        found as "liveness";
+    Q6: "the journal before a snapshot is let go before the snapshot is durable", seen in "our own",
+        found as "election safety" | "leader completeness" | "committed slots never change";
 }
 
 /// Which bug is planted here, if any.

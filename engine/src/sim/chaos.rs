@@ -68,7 +68,7 @@ impl<P: Subject> World<P> {
         Ok(())
     }
 
-    fn injected(&mut self, fault: Fault, node: NodeId, other: NodeId) {
+    pub(super) fn injected(&mut self, fault: Fault, node: NodeId, other: NodeId) {
         self.stats.injected[fault] += 1;
         self.note(node, What::Fault(fault, other));
     }
@@ -123,6 +123,13 @@ impl<P: Subject> World<P> {
     fn part(&mut self, bridged: bool) {
         let side = self.prng.next_u64();
         let bridge = bridged.then(|| self.anyone());
+        self.cut_apart(side, bridge);
+        let fault = if bridged { Fault::Bridge } else { Fault::Partition };
+        self.end_partition_later(fault, bridge.unwrap_or_default(), bridge.unwrap_or_default());
+    }
+
+    /// Nodes and clients whose bits differ do not hear each other, but for the bridge.
+    pub(super) fn cut_apart(&mut self, side: u64, bridge: Option<NodeId>) {
         let nodes = (self.replicas.len() + self.clients.len()) as u32;
         for from in (0..nodes).map(NodeId) {
             for to in (0..nodes).map(NodeId) {
@@ -132,8 +139,6 @@ impl<P: Subject> World<P> {
                 }
             }
         }
-        let fault = if bridged { Fault::Bridge } else { Fault::Partition };
-        self.end_partition_later(fault, bridge.unwrap_or_default(), bridge.unwrap_or_default());
     }
 
     /// A node is not heard by another, or by nobody.
@@ -148,10 +153,14 @@ impl<P: Subject> World<P> {
     }
 
     fn end_partition_later(&mut self, fault: Fault, node: NodeId, other: NodeId) {
-        self.partitions += 1;
-        let until = self.now + self.a_while();
-        self.queue.push(until, Event::Join(self.partitions));
+        let nanos = self.a_while();
+        self.join_after(nanos);
         self.injected(fault, node, other);
+    }
+
+    pub(super) fn join_after(&mut self, nanos: u64) {
+        self.partitions += 1;
+        self.queue.push(self.now + nanos, Event::Join(self.partitions));
     }
 
     /// The latest partition ends, and with it those that it overlaid.
@@ -206,14 +215,14 @@ impl<P: Subject> World<P> {
         self.crash_for(id, down_for, fault);
     }
 
-    fn crash_for(&mut self, id: NodeId, down_for: u64, fault: Fault) {
+    pub(super) fn crash_for(&mut self, id: NodeId, down_for: u64, fault: Fault) {
         self.crash(id);
         self.queue.push(self.now + down_for, Event::Restart(id, self.replicas[id.0 as usize].life));
         self.injected(fault, id, id);
     }
 
-    /// A node entered a term, and that is durable: it asks for votes, or gives one. Some crash just then,
-    /// and are back before the election is over, to see whether they remember.
+    /// A node entered a term, and a part of what it says of it is durable, or all: it asks for votes, or
+    /// gives one. Some crash just then, and are back before the election is over, to see whether they remember.
     pub(super) fn on_turning_point(&mut self, id: NodeId) {
         let one_in = [0, 8, 4, 2][self.scenario.strengths[Fault::Crash] as usize];
         if self.stormy && one_in > 0 && self.prng.below(one_in) == 0 {
@@ -255,7 +264,7 @@ impl<P: Subject> World<P> {
     }
 
     /// About as long as a message or a sync takes.
-    fn a_moment(&mut self) -> u64 {
+    pub(super) fn a_moment(&mut self) -> u64 {
         let timeout = self.scenario.cluster.election_timeout_ns;
         let longest = pick(&mut self.prng, &[timeout / 1000, timeout / 100, timeout / 20]);
         1 + self.prng.below(longest)
@@ -356,7 +365,7 @@ impl<P: Subject> World<P> {
                 self.on_restart(id, life)?;
             }
         }
-        broken.into_iter().for_each(|at| self.break_for_good(NodeId(at as u32)));
+        broken.into_iter().for_each(|at| self.break_for_good(NodeId(at as u32), &healthy));
         self.healthy = healthy;
         for client in &mut self.clients {
             client.away_until = Nanos::ZERO;
@@ -379,9 +388,10 @@ impl<P: Subject> World<P> {
         (order, rest)
     }
 
-    fn break_for_good(&mut self, id: NodeId) {
-        let everyone = || (0..(self.replicas.len() + self.clients.len()) as u32).map(NodeId);
-        match self.prng.below(5) {
+    fn break_for_good(&mut self, id: NodeId, healthy: &[usize]) {
+        let nodes = (self.replicas.len() + self.clients.len()) as u32;
+        let everyone = || (0..nodes).map(NodeId);
+        match self.prng.below(6) {
             0 => {
                 self.replicas[id.0 as usize].held_until = Nanos::NEVER;
                 self.note(id, What::Fault(Fault::Pause, id));
@@ -394,8 +404,18 @@ impl<P: Subject> World<P> {
                 everyone().for_each(|other| self.network.cut(other, id));
                 self.note(id, What::Fault(Fault::Partition, id));
             }
+            // Tied to the others by one of them only. Of three nodes that would be a chain, whose end may
+            // well lead, with the middle of it as its majority.
+            3 if self.replicas.len() > 3 => {
+                let bridge = NodeId(healthy[self.prng.below(healthy.len() as u64) as usize] as u32);
+                for other in everyone().filter(|&other| other != bridge) {
+                    self.network.cut(id, other);
+                    self.network.cut(other, id);
+                }
+                self.note(id, What::Fault(Fault::Bridge, bridge));
+            }
             // Whatever it was: as it is now, for ever; or gone.
-            3 if self.replicas[id.0 as usize].is_up() => {
+            4 if self.replicas[id.0 as usize].is_up() => {
                 self.replicas[id.0 as usize].held_until = Nanos::NEVER;
             }
             _ => {

@@ -108,8 +108,8 @@ struct Flight {
     body: Payload,
     answered: bool,
     retry_at: Nanos,
-    /// How often it was sent again. Each time takes twice as long: a replica queues what it is sent, so
-    /// haste would only make the queue longer.
+    /// How often it was sent again. Each time it waits twice as long, up to a bound, and not exactly, so
+    /// that clients which lost the same leader do not come back together.
     retries: u32,
     /// Its operations: the first, and how many.
     first: usize,
@@ -199,8 +199,9 @@ impl Client {
     fn send_again(&mut self, now: Nanos) {
         let mut due = Vec::new();
         for flight in self.flights.iter_mut().filter(|flight| !flight.answered && flight.retry_at <= now) {
-            flight.retry_at = now + (self.options.resend_ns << flight.retries.min(MOST_DOUBLINGS));
             flight.retries += 1;
+            let wait = self.options.resend_ns << flight.retries.min(MOST_DOUBLINGS);
+            flight.retry_at = now + wait / 2 + self.prng.below(wait / 2 + 1);
             due.push(flight.body.clone());
         }
         if due.is_empty() {
@@ -233,9 +234,8 @@ impl Client {
                 })
             }
             Some(Request::Redirect { sequence, leader }) => {
-                if let Some(leader) = leader {
-                    self.target = leader;
-                }
+                let Some(leader) = leader else { return Ok(0) };
+                self.target = leader;
                 // With the next look at things: two replicas may point at each other.
                 if let Some(flight) = self.flight(sequence) {
                     flight.retry_at = now;

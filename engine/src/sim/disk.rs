@@ -56,6 +56,8 @@ pub(super) struct Disk {
     /// The number of the first of them.
     first_write: u64,
     last_sync: u64,
+    /// It stalls: what is written from now on is not durable before this.
+    stalled_until: Nanos,
     /// A durable record's image no longer has the checksum that it was written with.
     rotten: bool,
     mutant: Switch,
@@ -71,6 +73,7 @@ impl Disk {
             writes: VecDeque::new(),
             first_write: 0,
             last_sync: 0,
+            stalled_until: Nanos::ZERO,
             rotten: false,
             mutant: Switch::default(),
         }
@@ -92,6 +95,7 @@ impl Disk {
             injected[Fault::SlowDisk] += 1;
             at += self.prng.below(self.options.slow_ns + 1);
         }
+        at = at.max(self.stalled_until.0);
         if !self.options.any_order {
             at = at.max(self.last_sync);
         } else if at < self.last_sync {
@@ -106,13 +110,13 @@ impl Disk {
         let index = usize::try_from(write.checked_sub(self.first_write)?).ok()?;
         self.writes.get_mut(index)?.1 = true;
         if self.mutant.is(Mutant::R5c) {
-            let lsn = self.records[self.writes[index].0 - 1].lsn;
+            let lsn = self.writes[index].0.checked_sub(1).map(|last| self.records[last].lsn);
             while let Some(&(end, true)) = self.writes.front() {
                 self.durable = end;
                 self.writes.pop_front();
                 self.first_write += 1;
             }
-            return Some(lsn);
+            return lsn;
         }
         let before = self.durable;
         while let Some(&(end, true)) = self.writes.front() {
@@ -121,6 +125,20 @@ impl Disk {
             self.first_write += 1;
         }
         (self.durable > before).then(|| self.records[self.durable - 1].lsn)
+    }
+
+    /// What is written from now on is not durable until so much after everything before it.
+    pub(super) fn stall(&mut self, now: Nanos, nanos: u64) {
+        let idle_at = now.max(self.stalled_until).max(Nanos(self.last_sync));
+        self.stalled_until = idle_at + nanos;
+    }
+
+    /// Lets go of everything before `begin`.
+    pub(super) fn release(&mut self, begin: Lsn) {
+        let gone = self.records.partition_point(|record| record.lsn < begin);
+        self.records.drain(..gone);
+        self.durable = self.durable.saturating_sub(gone);
+        self.writes.iter_mut().for_each(|(end, _)| *end = end.saturating_sub(gone));
     }
 
     /// Whether everything that was written is durable.
@@ -151,7 +169,7 @@ impl Disk {
         self.durable = self.records.len();
         self.first_write += self.writes.len() as u64;
         self.writes.clear();
-        self.last_sync = 0;
+        (self.last_sync, self.stalled_until) = (0, Nanos::ZERO);
         if self.mutant.is(Mutant::R16) {
             self.records.clear();
             self.durable = 0;
@@ -189,6 +207,7 @@ impl Disk {
     /// From now on syncs are in order, take their usual time, and do not fail.
     pub(super) fn calm_down(&mut self) {
         (self.options.failure, self.options.slow_chance, self.options.any_order) = (0, 0, false);
+        self.stalled_until = Nanos::ZERO;
     }
 }
 
@@ -284,6 +303,28 @@ mod tests {
             survivors.insert(records.len());
         }
         assert_eq!(survivors.into_iter().collect::<Vec<_>>(), [2, 3, 6], "none, one, or all of the second write");
+    }
+
+    #[test]
+    fn what_is_released_is_gone_and_the_rest_stays() {
+        let (mut disk, _) = disk(CALM, 3, 1);
+        disk.synced(0);
+        disk.synced(1);
+        disk.release(Lsn(4));
+        assert_eq!(disk.synced(2), Some(Lsn(6)));
+        let lsns: Vec<_> = disk.read().expect("not rotten").iter().map(|record| record.lsn).collect();
+        assert_eq!(lsns, [Lsn(4), Lsn(5), Lsn(6)]);
+    }
+
+    #[test]
+    fn a_stalled_disk_delays_what_comes_and_not_what_came() {
+        let mut disk = Disk::new(CALM, Prng::new(1));
+        let write = |disk: &mut Disk, lsn| disk.write(Nanos(1), &mut vec![record(lsn)], &mut Injected::default()).at;
+        let before = write(&mut disk, 1);
+        disk.stall(Nanos(1), 1_000_000);
+        assert!(before < Nanos(1_000_000) && write(&mut disk, 2) >= Nanos(1_000_000));
+        disk.crash(&mut Injected::default());
+        assert!(write(&mut disk, 3) < Nanos(1_000_000), "it works again after a crash");
     }
 
     #[test]

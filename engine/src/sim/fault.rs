@@ -61,6 +61,7 @@ faults! {
     ClientAway = "client-away": "a client hears and says nothing for a while, and comes back",
     ClientDuplicate = "client-duplicate": "a client sends a batch twice, to whomever",
     ShortReign = "short-reign": "a new leader is silenced, or crashes, before it has told everyone",
+    Overwrite = "overwrite": "a disk stalls as a node overwrites what is still being synced; once it is counted, the node crashes",
 }
 
 impl Fault {

@@ -30,6 +30,7 @@ pub mod report;
 pub mod runner;
 pub mod shrink;
 
+mod ambush;
 mod chaos;
 mod client;
 mod clock;

@@ -1,6 +1,6 @@
 //! A virtual node: the [`Node`] that is measured, with a clock, a disk, and a life that may end.
 
-use quorumbench_protocols::{Config, Malformed, Nanos, NodeId, Prng, Protocol};
+use quorumbench_protocols::{Config, Malformed, Nanos, NodeId, Prng, Protocol, Slot};
 
 use super::clock::Clock;
 use super::disk::{Disk, Rotten};
@@ -35,6 +35,10 @@ pub(super) struct Replica<P> {
     pub(super) led: u64,
     /// What each turn costs it.
     pub(super) turn_ns: u64,
+    /// The last slot of its log after its last turn, and that slot's stamp.
+    tail: (Slot, Option<u64>),
+    /// How often its sessions have expired.
+    sweeps: u64,
     /// Its disk is damaged: it never comes back.
     pub(super) rotten: bool,
 }
@@ -71,6 +75,8 @@ impl<P: Subject> Replica<P> {
             turning: false,
             led: 0,
             turn_ns: 0,
+            tail: (Slot::ZERO, None),
+            sweeps: 0,
             rotten: false,
         }
     }
@@ -88,6 +94,7 @@ impl<P: Subject> Replica<P> {
         self.node = None;
         self.life += 1;
         (self.held_until, self.ready_planned, self.wake_at, self.turn_ns) = (Nanos::ZERO, false, Nanos::NEVER, 0);
+        self.tail = (Slot::ZERO, None);
     }
 
     /// It comes back, with what its disk has kept.
@@ -102,6 +109,24 @@ impl<P: Subject> Replica<P> {
 
     pub(super) fn view(&self) -> Option<View> {
         self.node.as_ref().map(|node| node.protocol().protocol.view())
+    }
+
+    /// Whether its last turn took slots out of its log.
+    pub(super) fn truncated(&mut self) -> bool {
+        let Some(node) = &self.node else { return false };
+        let protocol = &node.protocol().protocol;
+        let View { last, trimmed, .. } = protocol.view();
+        let (before, stamp) = std::mem::replace(&mut self.tail, (last, protocol.stamp(last)));
+        before > trimmed && protocol.stamp(before) != stamp
+    }
+
+    /// Sessions that are forgotten after a while, by this node's own clock, which no other shares.
+    pub(super) fn expire_sessions(&mut self, now: Nanos) {
+        let sweeps = self.clock.local(now).0 / (4 * self.config.election_timeout.0);
+        if let Some(node) = self.node.as_mut().filter(|_| sweeps > self.sweeps) {
+            self.sweeps = sweeps;
+            node.forget_sessions();
+        }
     }
 
     pub(super) fn leads(&self) -> bool {

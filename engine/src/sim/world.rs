@@ -5,8 +5,10 @@
 //! checked. Nothing in here depends on a hash, a thread, a real clock or the machine's floats, so a
 //! seed is a world, on every machine.
 
+use quorumbench_protocols::mutant::Mutant;
 use quorumbench_protocols::{Config, Frame, Head, Nanos, NodeId, Payload, Prng, Transmit};
 
+use super::ambush::Ambush;
 use super::checks::{Checks, Violation, property};
 use super::client::{Client, Operation};
 use super::clock::Clock;
@@ -43,6 +45,8 @@ pub struct World<P> {
     pub(super) clogs: Vec<(NodeId, NodeId)>,
     /// Counts partitions: only the latest is healed by its own end.
     pub(super) partitions: u64,
+    /// A node that is to crash at the worst moment.
+    pub(super) ambush: Option<Ambush>,
     /// Whom a leader must be among, once things are calm.
     pub(super) healthy: Vec<usize>,
     /// Scratch.
@@ -106,6 +110,7 @@ impl<P: Subject> World<P> {
             stormy: true,
             clogs: Vec::new(),
             partitions: 0,
+            ambush: None,
             healthy: Vec::new(),
             outgoing: Vec::new(),
             scenario,
@@ -262,18 +267,19 @@ impl<P: Subject> World<P> {
         let Some(lsn) = replica.disk.synced(write) else { return Ok(()) };
         node.durable(lsn);
         self.turn(id, What::Durable(lsn), What::Durable(lsn))?;
-        self.on_promise(id);
+        let replica = &mut self.replicas[id.0 as usize];
+        let turns_still = replica.turning && !replica.disk.is_idle();
+        if std::mem::replace(&mut replica.turning, turns_still) {
+            self.on_turning_point(id);
+        }
         Ok(())
     }
 
     /// If everything that a node has written is durable, it may have promised it.
     fn on_promise(&mut self, id: NodeId) {
-        let replica = &mut self.replicas[id.0 as usize];
+        let replica = &self.replicas[id.0 as usize];
         if let Some(view) = replica.view().filter(|_| replica.disk.is_idle()) {
             self.checks.on_promise(id.0 as usize, &view);
-            if std::mem::take(&mut replica.turning) {
-                self.on_turning_point(id);
-            }
         }
     }
 
@@ -292,6 +298,9 @@ impl<P: Subject> World<P> {
     /// A node takes its turn, unless it cannot now: then it takes one as soon as it can.
     pub(super) fn turn(&mut self, id: NodeId, what: What, else_what: What) -> Result<(), Violation> {
         let replica = &mut self.replicas[id.0 as usize];
+        if self.scenario.mutant.is(Mutant::R12c) {
+            replica.expire_sessions(self.now);
+        }
         let Some(node) = &mut replica.node else { return Ok(()) };
         if replica.held_until > self.now {
             if !replica.ready_planned && replica.held_until < Nanos::NEVER {
@@ -307,6 +316,28 @@ impl<P: Subject> World<P> {
         if replica.turn_ns > 0 {
             replica.held_until = self.now + replica.turn_ns;
         }
+        std::mem::swap(node.transmits(), &mut self.outgoing);
+        if replica.truncated() && !replica.disk.is_idle() {
+            self.on_overwrite(id);
+        }
+        self.store(id);
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        for transmit in outgoing.drain(..) {
+            for to in transmit.to.iter() {
+                self.send(to, transmit.head, transmit.body.clone());
+            }
+        }
+        self.outgoing = outgoing;
+        self.check(id, what)?;
+        self.on_promise(id);
+        self.plan_wake(id);
+        Ok(())
+    }
+
+    /// Writes what the turn of `id` wants durable, and lets go of what it needs no more.
+    fn store(&mut self, id: NodeId) {
+        let replica = &mut self.replicas[id.0 as usize];
+        let Some(node) = &mut replica.node else { return };
         if !node.records().is_empty() {
             let sync = replica.disk.write(self.now, node.records(), &mut self.stats.injected);
             let event = if sync.fails && self.stormy {
@@ -316,17 +347,9 @@ impl<P: Subject> World<P> {
             };
             self.queue.push(sync.at, event);
         }
-        std::mem::swap(node.transmits(), &mut self.outgoing);
-        let mut outgoing = std::mem::take(&mut self.outgoing);
-        for transmit in outgoing.drain(..) {
-            for to in transmit.to.iter() {
-                self.send(to, transmit.head, transmit.body.clone());
-            }
+        if let Some(begin) = node.take_release() {
+            replica.disk.release(begin);
         }
-        self.outgoing = outgoing;
-        self.check(id, what)?;
-        self.plan_wake(id);
-        Ok(())
     }
 
     /// Looks at what the turn of `id` changed.
@@ -350,6 +373,10 @@ impl<P: Subject> World<P> {
         checked?;
         if crowned {
             self.on_crowned(id);
+            self.stall_leader(id);
+        }
+        if view.leads {
+            self.on_leading(id, view.committed);
         }
         match malformed {
             None => Ok(()),

@@ -64,7 +64,9 @@ impl Leader {
             transfer: None,
             sorted: Vec::with_capacity(slots),
         };
-        write(replica, DeliveryKind::Noop, &Payload::EMPTY, out);
+        if !replica.mutant.is(Mutant::Q5) {
+            write(replica, DeliveryKind::Noop, &Payload::EMPTY, out);
+        }
         leader
     }
 
@@ -186,8 +188,9 @@ impl Leader {
             *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.timer.shortest()
         };
         let members = &replica.members;
-        replica.mutant.is(Mutant::R14b)
-            || members.is_majority((members.voters | members.outgoing).iter().filter(heard).collect())
+        let heard: PeerSet = (members.voters | members.outgoing).iter().filter(heard).collect();
+        let is_content = replica.mutant.is(Mutant::R14c) && heard.len() > 1;
+        is_content || replica.mutant.is(Mutant::R14b) || members.is_majority(heard)
     }
 
     pub(super) fn deadline(&self) -> Nanos {

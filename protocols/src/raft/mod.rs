@@ -304,6 +304,9 @@ impl Protocol for Raft {
     fn recover(config: &Config, seed: u64, records: &[Record]) -> Result<Self, Malformed> {
         let mut raft = Self::new(config, seed);
         records.iter().try_for_each(|record| raft.replica.replay(record))?;
+        if config.mutant.is(Mutant::Q4) {
+            raft.replica.committed = raft.replica.log.last();
+        }
         raft.state = State::Follower(Follower::new(None, Nanos::ZERO, raft.replica.committed));
         raft.recovered = true;
         Ok(raft)
@@ -316,7 +319,7 @@ impl Protocol for Raft {
         match (input, &mut self.state) {
             (Input::Frame(frame), _) => return self.on_frame(now, frame, out),
             (Input::Submit(body), State::Leader(leader)) => leader.on_submit(&mut self.replica, body, out),
-            (Input::Durable(lsn), _) => self.replica.journal.on_durable(lsn),
+            (Input::Durable(lsn), _) => self.replica.on_durable(lsn, out),
             (Input::Timeout, _) => self.on_timeout(now),
             (Input::Read { id, mode }, _) => self.on_read(id, mode, out),
             (Input::Snapshot { slot, body }, _) => self.replica.take_snapshot(slot, body, out),

@@ -116,10 +116,23 @@ impl Replica {
     /// Takes on a term, and in it a vote, and records both as one.
     pub(super) fn enter_term(&mut self, term: u64, vote: Option<NodeId>, out: &mut Outbox) {
         (self.term, self.voted_for, self.vote_due) = (term, vote, false);
-        let vote = if self.mutant.is(Mutant::R3a) { NO_VOTE } else { self.vote_word() };
-        let words = [term, vote, 0, 0, 0, 0];
-        let head = Head { kind: HARD_STATE, group: self.group, from: self.id, words, ..Head::default() };
+        let unrecorded = self.mutant.is(Mutant::R3a) || self.mutant.is(Mutant::R3c);
+        let head = self.hard_state(if unrecorded { NO_VOTE } else { self.vote_word() });
         self.journal.record_hard_state(head, out);
+    }
+
+    fn hard_state(&self, vote: u64) -> Head {
+        let words = [self.term, vote, 0, 0, 0, 0];
+        Head { kind: HARD_STATE, group: self.group, from: self.id, words, ..Head::default() }
+    }
+
+    /// Everything up to and with `lsn` is durable.
+    pub(super) fn on_durable(&mut self, lsn: Lsn, out: &mut Outbox) {
+        let held = self.journal.holds_hard_state();
+        self.journal.on_durable(lsn);
+        if self.mutant.is(Mutant::R3c) && !held && self.journal.holds_hard_state() {
+            self.journal.record_other(self.hard_state(self.vote_word()), Payload::EMPTY, out);
+        }
     }
 
     /// Whether a candidate's log holds all that this one's does (paper, section 5.4.1).

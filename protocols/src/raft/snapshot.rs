@@ -151,7 +151,8 @@ impl Replica {
     /// ([`Protocol::wants_snapshot`](crate::Protocol::wants_snapshot)). Neither is for a node that
     /// comes back blank under its old id: it may have voted, and must come as a new one.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        if let Some(cut) = self.snapshots.cut.take_if(|cut| self.journal.holds(cut.until)) {
+        if let Some(cut) = self.snapshots.cut.take_if(|cut| self.journal.holds(cut.until) || self.mutant.is(Mutant::Q6))
+        {
             out.release = Some(cut.from);
             self.snapshots.covered = self.snapshots.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
         }
