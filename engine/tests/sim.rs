@@ -9,10 +9,12 @@ use quorumbench::check::history::{Op, Operation};
 use quorumbench::sim::checks::property;
 use quorumbench::sim::history::judge;
 use quorumbench::sim::runner::{run, run_many};
-use quorumbench::sim::{Cluster, Fault, Injected, Outcome, Print, Subject, View, Wishes, report, shrink};
+use quorumbench::sim::{Cluster, Fault, Injected, Membership, Outcome, Print, Subject, View, Wishes, report, shrink};
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{HARD_STATE, NO_VOTE};
-use quorumbench_protocols::{Config, Head, Input, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot};
+use quorumbench_protocols::{
+    Config, DeliveryKind, Head, Input, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot,
+};
 
 /// One world of Raft, and its whole trace.
 fn traced(seed: u64) -> (Outcome, String) {
@@ -187,8 +189,12 @@ impl<const FLAW: u8> Subject for Broken<FLAW> {
         Subject::stamp(&self.raft, slot)
     }
 
-    fn body(&self, slot: Slot) -> Option<&Payload> {
-        self.raft.body(slot)
+    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
+        self.raft.entry(slot)
+    }
+
+    fn members(&self) -> Option<Membership> {
+        Subject::members(&self.raft)
     }
 
     fn describe(head: &Head) -> String {

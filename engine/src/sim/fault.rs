@@ -61,9 +61,16 @@ faults! {
     ClientAway = "client-away": "a client hears and says nothing for a while, and comes back",
     ClientDuplicate = "client-duplicate": "a client sends a batch twice, to whomever",
     ShortReign = "short-reign": "a new leader is silenced, or crashes, before it has told everyone",
+    AddLearner = "add-learner": "a node that is no member learns from now on",
+    Promote = "promote": "a learner votes from now on",
+    Remove = "remove": "a member leaves, as often as not the leader",
+    Replace = "replace": "others vote, by way of a joint configuration",
 }
 
 impl Fault {
+    /// Those that change who is a member.
+    pub(super) const MEMBERSHIP: [Self; 4] = [Self::AddLearner, Self::Promote, Self::Remove, Self::Replace];
+
     /// The fault of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)

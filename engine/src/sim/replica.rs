@@ -5,7 +5,7 @@ use quorumbench_protocols::{Config, Malformed, Nanos, NodeId, Prng, Protocol};
 use super::clock::Clock;
 use super::disk::{Disk, Rotten};
 use super::machine::Watched;
-use super::subject::{Subject, Tap, View};
+use super::subject::{Membership, Subject, Tap, View};
 use crate::node::{Node, SnapshotPolicy, Storage};
 
 pub(super) type Machinery<P> = Node<Tap<P>, Watched>;
@@ -102,6 +102,11 @@ impl<P: Subject> Replica<P> {
 
     pub(super) fn view(&self) -> Option<View> {
         self.node.as_ref().map(|node| node.protocol().protocol.view())
+    }
+
+    /// The membership that it goes by, if it is up and has one.
+    pub(super) fn members(&self) -> Option<Membership> {
+        self.node.as_ref().and_then(|node| node.protocol().protocol.members())
     }
 
     pub(super) fn leads(&self) -> bool {

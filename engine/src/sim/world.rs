@@ -5,7 +5,7 @@
 //! checked. Nothing in here depends on a hash, a thread, a real clock or the machine's floats, so a
 //! seed is a world, on every machine.
 
-use quorumbench_protocols::{Config, Frame, Head, Nanos, NodeId, Payload, Prng, Transmit};
+use quorumbench_protocols::{Config, Frame, Head, Nanos, NodeId, Payload, PeerSet, Prng, Transmit};
 
 use super::checks::{Checks, Violation, property};
 use super::client::{Client, Operation};
@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::fault::{Fault, Injected};
 use super::link::{LOST, Network};
+use super::members::Atlas;
 use super::queue::Queue;
 use super::replica::{Lost, MOST_WAITING, Replica};
 use super::runner::Print;
@@ -43,6 +44,8 @@ pub struct World<P> {
     pub(super) clogs: Vec<(NodeId, NodeId)>,
     /// Counts partitions: only the latest is healed by its own end.
     pub(super) partitions: u64,
+    /// The memberships that may count.
+    pub(super) atlas: Atlas,
     /// Whom a leader must be among, once things are calm.
     pub(super) healthy: Vec<usize>,
     /// Scratch.
@@ -62,6 +65,8 @@ pub struct Stats {
     pub commands: u64,
     /// Slots that were chosen.
     pub slots: u64,
+    /// Changes of membership among them.
+    pub changes: u64,
     /// Virtual time.
     pub virtual_ns: u64,
 }
@@ -81,13 +86,14 @@ pub(super) enum Event {
     SpeedUp(NodeId, u32),
     Restart(NodeId, u32),
     Crash(NodeId, u32),
+    Reconfigure(NodeId, u32, Fault),
 }
 
 impl<P: Subject> World<P> {
     /// A world in which nothing has happened yet. `print` is shown every event.
     pub fn new(scenario: Scenario, print: Option<Print>) -> Self {
         let root = Prng::new(scenario.seed).fork(7);
-        let (count, clients) = (scenario.cluster.replicas, scenario.clients.count);
+        let (count, clients) = (scenario.nodes(), scenario.clients.count);
         let replica = |id: usize| replica(&scenario, id, &root);
         let client = |at: usize| {
             let id = NodeId((count + at) as u32);
@@ -106,6 +112,7 @@ impl<P: Subject> World<P> {
             stormy: true,
             clogs: Vec::new(),
             partitions: 0,
+            atlas: Atlas::new(PeerSet::first(scenario.cluster.replicas)),
             healthy: Vec::new(),
             outgoing: Vec::new(),
             scenario,
@@ -144,6 +151,7 @@ impl<P: Subject> World<P> {
             leaders: self.checks.leaders() as u64,
             commands: self.clients.iter().map(answered).sum(),
             slots: self.checks.chosen() as u64,
+            changes: self.atlas.changes,
             virtual_ns: self.now.0,
             injected,
             ..self.stats
@@ -210,6 +218,7 @@ impl<P: Subject> World<P> {
                 self.on_crash(id, life);
                 Ok(())
             }
+            Event::Reconfigure(id, life, fault) => self.on_reconfigure(id, life, fault),
         }
     }
 
@@ -348,7 +357,9 @@ impl<P: Subject> World<P> {
         let crowned = view.leads && replica.led < view.term;
         replica.led = if crowned { view.term } else { replica.led };
         checked?;
+        self.chart(id);
         if crowned {
+            self.ask_the_crowned(id);
             self.on_crowned(id);
         }
         match malformed {

@@ -185,7 +185,7 @@ impl Leader {
         let heard = |id: &NodeId| {
             *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.election_timeout
         };
-        let members = &replica.members;
+        let members = replica.electorate();
         replica.mutant.is(Mutant::R14b)
             || members.is_majority((members.voters | members.outgoing).iter().filter(heard).collect())
     }
@@ -276,7 +276,7 @@ impl Leader {
             sorted.extend(voters.iter().map(|id| value(self, id)));
             quorum::reached_by_majority(&mut sorted)
         };
-        let Members { voters, outgoing, .. } = replica.members;
+        let Members { voters, outgoing, .. } = replica.electorate();
         let mut least = reached(voters);
         if !outgoing.is_empty() {
             least = least.min(reached(outgoing));

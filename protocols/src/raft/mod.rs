@@ -114,6 +114,12 @@ impl Raft {
         self.replica.members
     }
 
+    /// The slot that this membership stands in, or that a snapshot reaches to which told of it; zero for the one that
+    /// the node was made with.
+    pub fn members_slot(&self) -> Slot {
+        self.replica.memberships.slot()
+    }
+
     /// The last snapshot that it took or was given; its body begins with the membership.
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.replica.snapshots.last.as_ref()
