@@ -286,7 +286,12 @@ impl Raft {
             }
             State::Follower(_) | State::Campaign(_) if now < self.replica.election_at => {}
             State::Follower(_) if self.replica.election_at == Nanos::ZERO => self.replica.rearm(now),
-            _ if !self.replica.may_campaign() => self.replica.rearm(now),
+            // It has no say in who comes next, but it assumes too that there is no leader any more (paper, section
+            // 5.2): a node that was removed would send clients to its last one for ever.
+            _ if !self.replica.may_campaign() => {
+                self.replica.rearm(now);
+                self.become_follower(now);
+            }
             State::Follower(_) | State::Campaign(_) => self.pre_campaign(now),
         }
     }
