@@ -237,21 +237,26 @@ impl<P: Subject> World<P> {
         if !self.stormy || in_four == 0 || self.prng.below(4) >= in_four {
             return;
         }
-        self.stats.injected[Fault::ShortReign] += 1;
         if self.prng.below(2) == 0 {
-            let others: Vec<_> = (0..self.replicas.len() as u32).map(NodeId).filter(|&other| other != id).collect();
-            for other in others {
-                if self.prng.below(4) > 0 {
-                    self.network.cut(id, other);
-                }
-            }
-            self.end_partition_later(Fault::OneWay, id, id);
+            self.silence(id);
         } else {
+            self.stats.injected[Fault::ShortReign] += 1;
             let timeout = self.scenario.cluster.election_timeout_ns;
             let longest = pick(&mut self.prng, &[timeout / 100, timeout / 10, timeout / 2]);
             let at = self.now + 1 + self.prng.below(longest);
             self.queue.push(at, Event::Crash(id, self.replicas[id.0 as usize].life));
         }
+    }
+
+    /// Most of the others do not hear a node that leads, or is about to.
+    pub(super) fn silence(&mut self, id: NodeId) {
+        self.stats.injected[Fault::ShortReign] += 1;
+        for other in (0..self.replicas.len() as u32).map(NodeId).filter(|&other| other != id) {
+            if self.prng.below(4) > 0 {
+                self.network.cut(id, other);
+            }
+        }
+        self.end_partition_later(Fault::OneWay, id, id);
     }
 
     pub(super) fn on_crash(&mut self, id: NodeId, life: u32) {

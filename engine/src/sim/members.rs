@@ -6,10 +6,10 @@ use quorumbench_protocols::{Change, NodeId, PeerSet, Slot};
 use super::checks::Violation;
 use super::fault::Fault;
 use super::replica::Replica;
-use super::subject::{Membership, Subject};
+use super::subject::{Membership, Subject, View};
 use super::swarm::pick;
 use super::trace::What;
-use super::world::{Event, World};
+use super::world::World;
 
 /// The memberships by which anything may yet be decided.
 #[derive(Debug)]
@@ -82,20 +82,54 @@ impl<P: Subject> World<P> {
 
     /// An operator asks a node for other members. One that does not lead must refuse.
     pub(super) fn reconfigure(&mut self, id: NodeId, fault: Fault) -> Result<(), Violation> {
-        let replica = &self.replicas[id.0 as usize];
-        let Some(members) = replica.members().filter(|_| replica.held_until <= self.now) else { return Ok(()) };
-        let (target, change, voters) = self.draw_change(id, fault, members);
-        // No operator builds a cluster on nodes that are lost.
-        if !has_majority(voters, self.sound()) {
+        if self.replicas[id.0 as usize].held_until > self.now {
             return Ok(());
         }
-        let node = self.replicas[id.0 as usize].node.as_mut().expect("it has members, so it is up");
-        node.reconfigure(change);
+        let Some(target) = self.ask(id, fault) else { return Ok(()) };
         let what = What::Fault(fault, target);
         self.turn(id, what, what)?;
+        self.count_change(id, fault);
+        Ok(())
+    }
+
+    /// What a node is to be asked in its next turn. Whom it concerns.
+    fn ask(&mut self, id: NodeId, fault: Fault) -> Option<NodeId> {
+        let members = self.replicas[id.0 as usize].members()?;
+        let (target, change, voters) = self.draw_change(id, fault, members);
+        // Who leaves need not catch up first, so most of a cluster would soon be gone.
+        let shrinks = voters.len() < members.voters.len() && voters.len() + 1 < self.scenario.cluster.replicas;
+        // No operator builds a cluster on nodes that are lost.
+        if !has_majority(voters, self.sound()) || (shrinks && self.prng.below(4) > 0) {
+            return None;
+        }
+        self.replicas[id.0 as usize].node.as_mut()?.reconfigure(change);
+        Some(target)
+    }
+
+    /// It took the turn in which it was asked.
+    pub(super) fn count_change(&mut self, id: NodeId, fault: Fault) {
         let node = self.replicas[id.0 as usize].node.as_ref();
         self.stats.injected[fault] += u64::from(node.is_some_and(|node| node.refused().is_none()));
-        Ok(())
+    }
+
+    /// Some candidates are asked in the turn that may make them leaders: before they have committed anything, they must
+    /// refuse. Some of those will lead, and not be heard.
+    pub(super) fn ask_candidate(&mut self, id: NodeId) -> Option<Fault> {
+        let strength = |fault: Fault| u64::from(self.scenario.strengths[fault]);
+        let in_four = Fault::MEMBERSHIP.into_iter().map(strength).max().filter(|&in_four| in_four > 0)?;
+        let replica = &self.replicas[id.0 as usize];
+        let hears_votes = replica.node.as_ref().is_some_and(|node| !node.inbox.is_empty());
+        let campaigns = |view: View| view.voted_for == Some(id) && !view.leads;
+        if !self.stormy || !hears_votes || !replica.view().is_some_and(campaigns) || self.prng.below(4) >= in_four {
+            return None;
+        }
+        let drawn: Vec<_> = Fault::MEMBERSHIP.into_iter().filter(|&fault| strength(fault) > 0).collect();
+        let fault = pick(&mut self.prng, &drawn);
+        self.ask(id, fault)?;
+        if self.prng.below(4) < u64::from(self.scenario.strengths[Fault::ShortReign]) {
+            self.silence(id);
+        }
+        Some(fault)
     }
 
     /// A change that may make sense to a node which goes by `members`, and who would vote then.
@@ -127,21 +161,6 @@ impl<P: Subject> World<P> {
     fn one_of(&mut self, nodes: PeerSet) -> NodeId {
         let at = self.prng.below(nodes.len().max(1) as u64) as usize;
         nodes.iter().nth(at).unwrap_or_else(|| self.anyone())
-    }
-
-    /// Some new leaders are asked for other members at once: before they have committed anything, they must refuse.
-    pub(super) fn ask_the_crowned(&mut self, id: NodeId) {
-        let drawn = |fault: &Fault| self.scenario.strengths[*fault] > 0;
-        let drawn: Vec<_> = Fault::MEMBERSHIP.into_iter().filter(drawn).collect();
-        if self.stormy && !drawn.is_empty() && self.prng.below(2) == 0 {
-            let (fault, timeout) = (pick(&mut self.prng, &drawn), self.scenario.cluster.election_timeout_ns);
-            let at = self.now + pick(&mut self.prng, &[1, timeout / 1000, timeout / 100]);
-            self.queue.push(at, Event::Reconfigure(id, self.replicas[id.0 as usize].life, fault));
-        }
-    }
-
-    pub(super) fn on_reconfigure(&mut self, id: NodeId, life: u32, fault: Fault) -> Result<(), Violation> {
-        if self.stormy && self.replicas[id.0 as usize].life == life { self.reconfigure(id, fault) } else { Ok(()) }
     }
 }
 

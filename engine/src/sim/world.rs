@@ -86,7 +86,6 @@ pub(super) enum Event {
     SpeedUp(NodeId, u32),
     Restart(NodeId, u32),
     Crash(NodeId, u32),
-    Reconfigure(NodeId, u32, Fault),
 }
 
 impl<P: Subject> World<P> {
@@ -218,7 +217,6 @@ impl<P: Subject> World<P> {
                 self.on_crash(id, life);
                 Ok(())
             }
-            Event::Reconfigure(id, life, fault) => self.on_reconfigure(id, life, fault),
         }
     }
 
@@ -301,7 +299,9 @@ impl<P: Subject> World<P> {
     /// A node takes its turn, unless it cannot now: then it takes one as soon as it can.
     pub(super) fn turn(&mut self, id: NodeId, what: What, else_what: What) -> Result<(), Violation> {
         let replica = &mut self.replicas[id.0 as usize];
-        let Some(node) = &mut replica.node else { return Ok(()) };
+        if !replica.is_up() {
+            return Ok(());
+        }
         if replica.held_until > self.now {
             if !replica.ready_planned && replica.held_until < Nanos::NEVER {
                 replica.ready_planned = true;
@@ -310,6 +310,9 @@ impl<P: Subject> World<P> {
             self.note(id, else_what);
             return Ok(());
         }
+        let asked = self.ask_candidate(id);
+        let replica = &mut self.replicas[id.0 as usize];
+        let Some(node) = &mut replica.node else { return Ok(()) };
         let snapshots = node.stats().snapshots;
         node.turn(replica.clock.local(self.now));
         self.stats.injected[Fault::Snapshots] += node.stats().snapshots - snapshots;
@@ -333,6 +336,7 @@ impl<P: Subject> World<P> {
             }
         }
         self.outgoing = outgoing;
+        asked.into_iter().for_each(|fault| self.count_change(id, fault));
         self.check(id, what)?;
         self.plan_wake(id);
         Ok(())
@@ -359,7 +363,6 @@ impl<P: Subject> World<P> {
         checked?;
         self.chart(id);
         if crowned {
-            self.ask_the_crowned(id);
             self.on_crowned(id);
         }
         match malformed {
