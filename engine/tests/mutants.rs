@@ -54,7 +54,8 @@ const SURVIVORS: &[Mutant] = &[Mutant::R5a];
 
 /// The first seed that fails with this bug planted, and on which ground.
 fn found(mutant: Mutant) -> Option<(&'static str, Outcome)> {
-    let search = |ground: &Ground| Some((ground.name, first_to_fail(&ground.wishes(Switch::on(mutant)), ground.seeds)?));
+    let search =
+        |ground: &Ground| Some((ground.name, first_to_fail(&ground.wishes(Switch::on(mutant)), ground.seeds)?));
     GROUNDS.iter().find_map(search)
 }
 

@@ -62,6 +62,28 @@ fn raft_survives_and_every_fault_is_injected() {
 }
 
 #[test]
+fn members_come_and_go() {
+    let moves = [Fault::AddLearner, Fault::Promote, Fault::Remove, Fault::Replace].to_vec();
+    let moving = Wishes { strong: moves.clone(), ..Wishes::default() };
+    let outcomes = |jobs| {
+        let mut outcomes = Vec::new();
+        run_many(1, 60, jobs, |seed| run::<Raft>(seed, &moving, None), &mut |outcome| outcomes.push(outcome));
+        outcomes
+    };
+    let seen = outcomes(2);
+    for outcome in &seen {
+        assert_eq!(outcome.failure, None, "seed {}", outcome.scenario.seed);
+        assert!(outcome.scenario.spares > 0 && outcome.scenario.nodes() <= 9);
+    }
+    let changes: u64 = seen.iter().map(|outcome| outcome.stats.changes).sum();
+    assert!(seen.len() == 60 && changes > 600, "{changes} changes in {} seeds", seen.len());
+    assert!(seen == outcomes(1), "the same seeds are the same worlds");
+
+    let still = run::<Raft>(1, &Wishes { without: moves, ..moving.clone() }, None);
+    assert_eq!((still.scenario.spares, still.stats.changes), (0, 0));
+}
+
+#[test]
 fn what_the_caller_fixes_is_not_drawn() {
     let cluster = Cluster {
         replicas: 5,
@@ -91,6 +113,8 @@ mod flaw {
     pub(super) const NEVER_WAKES: u8 = 6;
     pub(super) const PANICS: u8 = 7;
     pub(super) const SPEAKS_NONSENSE: u8 = 8;
+    /// Goes by a joint configuration for ever.
+    pub(super) const STAYS_JOINT: u8 = 9;
 }
 
 /// Raft with a flaw.
@@ -194,7 +218,9 @@ impl<const FLAW: u8> Subject for Broken<FLAW> {
     }
 
     fn members(&self) -> Option<Membership> {
-        Subject::members(&self.raft)
+        let members = Subject::members(&self.raft)?;
+        let outgoing = if FLAW == flaw::STAYS_JOINT { members.voters } else { members.outgoing };
+        Some(Membership { outgoing, ..members })
     }
 
     fn describe(head: &Head) -> String {
@@ -234,6 +260,7 @@ fn broken_promises_are_caught_by_name() {
 #[test]
 fn broken_nodes_are_caught_by_name() {
     assert_eq!(named(&found::<{ flaw::NEVER_WAKES }>(1)), property::LIVENESS);
+    assert_eq!(named(&found::<{ flaw::STAYS_JOINT }>(1)), property::LIVENESS);
     assert_eq!(named(&found::<{ flaw::PANICS }>(5)), property::NO_PANIC);
     assert_eq!(named(&found::<{ flaw::SPEAKS_NONSENSE }>(10)), property::WELL_FORMED);
 }

@@ -52,7 +52,8 @@ impl Atlas {
     pub(super) fn suffices(&self, nodes: PeerSet) -> bool {
         let open = self.open.iter().map(|(members, _)| members);
         std::iter::once(&self.chosen).chain(open).all(|members| {
-            has_majority(members.voters, nodes) && (members.outgoing.is_empty() || has_majority(members.outgoing, nodes))
+            has_majority(members.voters, nodes)
+                && (members.outgoing.is_empty() || has_majority(members.outgoing, nodes))
         })
     }
 }

@@ -7,7 +7,10 @@
 //! A seed draws a [`Scenario`]: a cluster, its clients, and its own subset of the [`Fault`]s. It has two
 //! phases. First anything may break, and may heal: that is about safety. Then a random majority is healed
 //! for good while the rest stays broken for ever, and the cluster must make progress: everything that was
-//! asked is answered in bounded time, one node leads, and all healthy nodes have delivered the same.
+//! asked is answered in bounded time, one node leads, and all healthy members have delivered the same.
+//!
+//! Members come and go in some seeds, and spare nodes join. Then a majority of every membership that may
+//! still count is healed, and in a joint configuration one of each half.
 //!
 //! What a protocol must bring to be simulated is a [`Subject`]: a few getters for the checkers. What is
 //! virtual about a node is its clock (which drifts, and leaps), its disk (whose syncs are slow, out of

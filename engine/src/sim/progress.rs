@@ -39,10 +39,10 @@ impl<P: Subject> World<P> {
         if !self.clients.iter().all(super::client::Client::is_done) {
             return Some(format!("{waiting} batches are not answered"));
         }
-        let mut leaders = self.healthy.iter().filter(|&&at| Replica::leads(&self.replicas[at]));
-        let (Some(&leader), None) = (leaders.next(), leaders.next()) else {
-            let leaders = self.healthy.iter().filter(|&&at| Replica::leads(&self.replicas[at])).count();
-            return Some(format!("{leaders} of them lead"));
+        let healthy = self.healthy.iter().copied();
+        let leaders: Vec<_> = healthy.filter(|&at| Replica::leads(&self.replicas[at])).collect();
+        let [leader] = leaders[..] else {
+            return Some(format!("{} of them lead", leaders.len()));
         };
         let members = self.replicas[leader].members();
         if members.is_some_and(|members| !members.outgoing.is_empty()) {

@@ -224,6 +224,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn spares_are_there_for_those_who_move() {
+        for seed in 1..200 {
+            let scenario = Scenario::draw(seed, &Wishes::default());
+            let moves = Fault::MEMBERSHIP.iter().any(|&fault| scenario.strengths[fault] > 0);
+            assert!(moves == (scenario.spares > 0) && scenario.spares <= 2 && scenario.nodes() <= MOST_NODES);
+        }
+        let strong = Wishes { strong: vec![Fault::Loss, Fault::Rot], without: vec![Fault::Rot], ..Wishes::default() };
+        let scenario = Scenario::draw(1, &strong);
+        assert_eq!((scenario.strengths[Fault::Loss], scenario.strengths[Fault::Rot]), (3, 0));
+    }
+
+    #[test]
     fn a_fault_less_changes_nothing_else() {
         for seed in 1..50 {
             let all = Scenario::draw(seed, &Wishes::default());

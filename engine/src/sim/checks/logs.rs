@@ -218,7 +218,8 @@ pub(super) mod tests {
         body: &Payload,
     ) -> Result<(), &'static str> {
         let view = View { last: Slot(stamps.len() as u64), ..view };
-        let read = |slot: Slot| Some((*stamps.get(slot.0.checked_sub(1)? as usize)?, Some((DeliveryKind::Batch, body))));
+        let read =
+            |slot: Slot| Some((*stamps.get(slot.0.checked_sub(1)? as usize)?, Some((DeliveryKind::Batch, body))));
         logs.observe(node, &view, &[], read).map_err(|violation| violation.property)
     }
 
