@@ -49,9 +49,9 @@ mutants! {
     R3a: "the vote is not recorded with its term", seen in "hashicorp/raft #661",
         found as "election safety";
     R3b: "a vote is given before it is durable", seen in "hashicorp/raft #661",
-        found as "election safety";
+        found as "election safety" | "log matching";
     R4a: "a follower acknowledges before it is durable", seen in "etcd #14370",
-        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "liveness";
     R4b: "a leader counts itself before it is durable", seen in "etcd #14370",
         found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
     R5a: "durability of a truncated slot is credited to what overwrote it", seen in "etcd-io/raft, append ABA race",
