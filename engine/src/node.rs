@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::{
-    Delivery, DeliveryKind, Frame, Head, Input, LogSize, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients,
-    Record, Slot, Transmit,
+    Change, Delivery, DeliveryKind, Frame, Head, Input, LogSize, Lsn, Nanos, NodeId, Outbox, Payload, Protocol,
+    Recipients, Record, Refusal, Slot, Transmit,
 };
 
 use crate::batch::{BatchHead, Commands};
@@ -44,8 +44,10 @@ pub struct Node<P, M> {
     /// Scratch: answers of this turn, joined where they are in a row.
     answers: Vec<Answer>,
     results: BytesMut,
-    /// A batch of operator's wishes: to hand leadership over.
+    /// An operator's wish: to hand leadership over.
     transfer_to: Option<NodeId>,
+    /// An operator's wish: other members.
+    change: Option<Change>,
     storage: Storage,
     /// What the storage vouched for since the last turn.
     durable: Option<Lsn>,
@@ -152,6 +154,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             answers: Vec::new(),
             results: BytesMut::new(),
             transfer_to: None,
+            change: None,
             storage,
             durable: None,
             snapshots: SnapshotPolicy::NEVER,
@@ -191,6 +194,10 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
         if let Some(target) = self.transfer_to.take() {
             self.step(now, Input::Transfer(target));
+        }
+        if let Some(change) = self.change.take() {
+            self.outbox.refused.clear();
+            self.step(now, Input::Reconfigure(change));
         }
         if now >= self.protocol.deadline() {
             self.step(now, Input::Timeout);
@@ -245,6 +252,16 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// Asks the protocol, in the next turn, to hand leadership to `target`.
     pub fn transfer(&mut self, target: NodeId) {
         self.transfer_to = Some(target);
+    }
+
+    /// Asks the protocol, in the next turn, for other members.
+    pub fn reconfigure(&mut self, change: Change) {
+        self.change = Some(change);
+    }
+
+    /// Whether the last change that was asked for was refused, and why.
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.outbox.refused.first()
     }
 
     /// Keeps a trace of every batch that it applies from now on.

@@ -43,6 +43,9 @@ macro_rules! mutants {
 mutants! {
     R1: "a slot of an old term is committed by counting replicas", seen in "LogCabin #44, goraft #27",
         found as "leader completeness" | "committed slots never change" | "state machine safety";
+    R2: "a change of membership before a slot of the current term is committed",
+        seen in "Ongaro, raft-dev, 2015; openraft #2051",
+        found as "leader completeness" | "committed slots never change" | "state machine safety";
     R3a: "the vote is not recorded with its term", seen in "hashicorp/raft #661",
         found as "election safety";
     R3b: "a vote is given before it is durable", seen in "hashicorp/raft #661",
@@ -50,7 +53,7 @@ mutants! {
     R3c: "the vote is recorded a step after its term, and promised with the term", seen in "hashicorp/raft #661",
         found as "election safety" | "log matching";
     R4a: "a follower acknowledges before it is durable", seen in "etcd #14370",
-        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "liveness";
     R4b: "a leader counts itself before it is durable", seen in "etcd #14370",
         found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
     R5a: "durability of a truncated slot is credited to what overwrote it", seen in "etcd-io/raft, append ABA race",
@@ -85,6 +88,12 @@ mutants! {
         found as "liveness";
     R14c: "a leader that hears one other leads on, and that one, a bridge, votes for nobody", seen in "openraft #2080",
         found as "liveness";
+    R15a: "a joint configuration is counted over the union, not over each half", seen in "CCF #3948",
+        found as "leader completeness" | "committed slots never change" | "state machine safety" | "election safety";
+    R15b: "a promoted learner that does not know it yet refuses its vote", seen in "etcd #10998",
+        found as "liveness";
+    R15c: "a learner campaigns", seen in "redpanda #8495",
+        found as "learners only learn";
     R16: "a wiped node comes back blank under its old id", seen in "Vanlightly, standard-raft",
         found as "election safety" | "leader completeness" | "committed slots never change";
     R17: "corruption is taken for a torn tail", seen in "Alagappan et al., FAST 2018",

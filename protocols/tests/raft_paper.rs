@@ -6,7 +6,9 @@ mod support;
 use bytes::Bytes;
 use quorumbench_protocols::raft::message::{Append, Candidacy, HARD_STATE, Message, NO_VOTE};
 use quorumbench_protocols::raft::{Raft, Role};
-use quorumbench_protocols::{Config, DeliveryKind, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Protocol, Slot};
+use quorumbench_protocols::{
+    Config, DeliveryKind, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, PeerSet, Protocol, Slot,
+};
 use support::bench::{Bench, MS, accepted, probe, vote};
 use support::cluster::{Cluster, Event};
 
@@ -154,6 +156,19 @@ fn section_5_2_a_candidate_follows_the_leader_of_its_term() {
     node.hear(2, probe(1, 0, 0, 0));
     assert_eq!((node.raft.role(), node.raft.leader()), (Role::Follower, Some(NodeId(2))));
     assert_eq!(node.raft.voted_for(), Some(NodeId(0)), "its vote stays given");
+}
+
+/// Found by the simulator: clients were sent to a leader long gone, by a node that had been removed.
+#[test]
+fn section_5_2_a_leader_that_is_silent_is_none_even_to_a_node_without_a_vote() {
+    let config = Config { voters: PeerSet::from_bits(0b1110), ..Config::new(NodeId(0), 4) };
+    let mut stranger = Bench { raft: Raft::new(&config, 7), ..Bench::new(4) };
+    stranger.hear(1, probe(1, 0, 0, 0));
+    stranger.said();
+    assert_eq!(stranger.raft.leader(), Some(NodeId(1)));
+    stranger.timeout();
+    assert_eq!((stranger.raft.role(), stranger.raft.leader()), (Role::Follower, None));
+    assert_eq!(stranger.said(), [], "it asks nobody");
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl<P: Subject> World<P> {
         if self.lies_in_wait() {
             let nanos = self.a_long_while();
             self.replicas[id.0 as usize].disk.stall(self.now, nanos);
-            self.silence(id);
+            self.mute(id);
         }
     }
 
@@ -85,11 +85,11 @@ impl<P: Subject> World<P> {
         let down_for = self.a_moment();
         self.crash_for(ambush.node, down_for, Fault::Overwrite);
         self.network.join_all();
-        self.silence(leader);
+        self.mute(leader);
     }
 
     /// No other node hears `id` for some time.
-    fn silence(&mut self, id: NodeId) {
+    fn mute(&mut self, id: NodeId) {
         let others = (0..self.replicas.len() as u32).map(NodeId).filter(|&other| other != id);
         others.for_each(|other| self.network.cut(id, other));
         let nanos = self.a_long_while();

@@ -11,7 +11,7 @@ use super::trace::What;
 use super::world::{Event, World};
 
 /// Faults that come at their own times. The others belong to a frame, a sync or a seed.
-const RECURRING: [Fault; 12] = [
+const RECURRING: [Fault; 16] = [
     Fault::Clog,
     Fault::Partition,
     Fault::OneWay,
@@ -24,6 +24,10 @@ const RECURRING: [Fault; 12] = [
     Fault::EarlyTimeout,
     Fault::Transfer,
     Fault::ClientAway,
+    Fault::AddLearner,
+    Fault::Promote,
+    Fault::Remove,
+    Fault::Replace,
 ];
 
 impl<P: Subject> World<P> {
@@ -63,6 +67,10 @@ impl<P: Subject> World<P> {
             Fault::EarlyTimeout => return self.leap(),
             Fault::Transfer => return self.transfer(),
             Fault::ClientAway => self.send_away(),
+            Fault::AddLearner | Fault::Promote | Fault::Remove | Fault::Replace => {
+                let id = self.victim();
+                return self.reconfigure(id, fault);
+            }
             _ => {}
         }
         Ok(())
@@ -82,7 +90,7 @@ impl<P: Subject> World<P> {
         }
     }
 
-    fn anyone(&mut self) -> NodeId {
+    pub(super) fn anyone(&mut self) -> NodeId {
         NodeId(self.prng.below(self.replicas.len() as u64) as u32)
     }
 
@@ -238,21 +246,26 @@ impl<P: Subject> World<P> {
         if !self.stormy || in_four == 0 || self.prng.below(4) >= in_four {
             return;
         }
-        self.stats.injected[Fault::ShortReign] += 1;
         if self.prng.below(2) == 0 {
-            let others: Vec<_> = (0..self.replicas.len() as u32).map(NodeId).filter(|&other| other != id).collect();
-            for other in others {
-                if self.prng.below(4) > 0 {
-                    self.network.cut(id, other);
-                }
-            }
-            self.end_partition_later(Fault::OneWay, id, id);
+            self.silence(id);
         } else {
+            self.stats.injected[Fault::ShortReign] += 1;
             let timeout = self.scenario.cluster.election_timeout_ns;
             let longest = pick(&mut self.prng, &[timeout / 100, timeout / 10, timeout / 2]);
             let at = self.now + 1 + self.prng.below(longest);
             self.queue.push(at, Event::Crash(id, self.replicas[id.0 as usize].life));
         }
+    }
+
+    /// Most of the others do not hear a node that leads, or is about to.
+    pub(super) fn silence(&mut self, id: NodeId) {
+        self.stats.injected[Fault::ShortReign] += 1;
+        for other in (0..self.replicas.len() as u32).map(NodeId).filter(|&other| other != id) {
+            if self.prng.below(4) > 0 {
+                self.network.cut(id, other);
+            }
+        }
+        self.end_partition_later(Fault::OneWay, id, id);
     }
 
     pub(super) fn on_crash(&mut self, id: NodeId, life: u32) {
@@ -289,10 +302,9 @@ impl<P: Subject> World<P> {
     /// Damages a durable record, of so few nodes that the others are a majority for certain.
     fn rot(&mut self) {
         let id = self.anyone();
-        let rotten = self.replicas.iter().filter(|replica| replica.rotten).count();
-        let spare = (self.replicas.len() - 1) / 2;
+        let enough = self.atlas.suffices(self.sound().without(id));
         let replica = &mut self.replicas[id.0 as usize];
-        if rotten < spare && !replica.rotten && replica.is_up() && replica.disk.rot() {
+        if enough && !replica.rotten && replica.is_up() && replica.disk.rot() {
             if self.scenario.mutant.is(Mutant::R17) {
                 self.crash_for_a_while(id, Fault::Rot);
                 return;
@@ -374,14 +386,16 @@ impl<P: Subject> World<P> {
         Ok(())
     }
 
-    /// A majority or more, drawn from the nodes whose disks can be read; and the others.
+    /// A majority of every membership that may count, or more, drawn from the nodes whose disks can be read; and the
+    /// others.
     fn choose_healthy(&mut self) -> (Vec<usize>, Vec<usize>) {
-        let count = self.replicas.len();
-        let mut order: Vec<usize> = (0..count).filter(|&at| !self.replicas[at].rotten).collect();
+        let mut order: Vec<usize> = (0..self.replicas.len()).filter(|&at| !self.replicas[at].rotten).collect();
         for at in (1..order.len()).rev() {
             order.swap(at, self.prng.below(at as u64 + 1) as usize);
         }
-        let least = count / 2 + 1;
+        let first = |many: usize| order[..many].iter().map(|&at| NodeId(at as u32)).collect();
+        let suffices = |many: &usize| self.atlas.suffices(first(*many));
+        let least = (1..=order.len()).find(suffices).expect("whoever is lost, majorities are left");
         let many = least + self.prng.below((order.len() - least) as u64 + 1) as usize;
         let rest = order.split_off(many);
         order.sort_unstable();

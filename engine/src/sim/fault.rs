@@ -62,9 +62,16 @@ faults! {
     ClientDuplicate = "client-duplicate": "a client sends a batch twice, to whomever",
     ShortReign = "short-reign": "a new leader is silenced, or crashes, before it has told everyone",
     Overwrite = "overwrite": "a disk stalls as a node overwrites what is still being synced; once it is counted, the node crashes",
+    AddLearner = "add-learner": "a node that is no member learns from now on",
+    Promote = "promote": "a learner votes from now on",
+    Remove = "remove": "a member leaves, as often as not the leader",
+    Replace = "replace": "others vote, by way of a joint configuration",
 }
 
 impl Fault {
+    /// Those that change who is a member.
+    pub(super) const MEMBERSHIP: [Self; 4] = [Self::AddLearner, Self::Promote, Self::Remove, Self::Replace];
+
     /// The fault of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)

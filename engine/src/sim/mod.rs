@@ -7,7 +7,10 @@
 //! A seed draws a [`Scenario`]: a cluster, its clients, and its own subset of the [`Fault`]s. It has two
 //! phases. First anything may break, and may heal: that is about safety. Then a random majority is healed
 //! for good while the rest stays broken for ever, and the cluster must make progress: everything that was
-//! asked is answered in bounded time, one node leads, and all healthy nodes have delivered the same.
+//! asked is answered in bounded time, one node leads, and all healthy members have delivered the same.
+//!
+//! Members come and go in some seeds, and spare nodes join. Then a majority of every membership that may
+//! still count is healed, and in a joint configuration one of each half.
 //!
 //! What a protocol must bring to be simulated is a [`Subject`]: a few getters for the checkers. What is
 //! virtual about a node is its clock (which drifts, and leaps), its disk (whose syncs are slow, out of
@@ -38,6 +41,7 @@ mod disk;
 mod fault;
 mod link;
 mod machine;
+mod members;
 mod progress;
 pub(crate) mod queue;
 mod replica;
@@ -52,6 +56,6 @@ pub use disk::DiskOptions;
 pub use fault::{Fault, Injected, PerFault, Strength};
 pub use link::LinkOptions;
 pub use runner::{Failure, Outcome, Print};
-pub use subject::{Subject, View};
+pub use subject::{Membership, Subject, View};
 pub use swarm::{Cluster, Scenario, Wishes};
 pub use world::{Stats, World};

@@ -1,5 +1,7 @@
 //! Liveness: what a healed majority must have done within a bounded time.
 
+use quorumbench_protocols::NodeId;
+
 use super::checks::{Violation, property};
 use super::replica::Replica;
 use super::subject::Subject;
@@ -10,8 +12,8 @@ use super::world::World;
 const BOUND: u64 = 200;
 
 impl<P: Subject> World<P> {
-    /// Waits until all that clients asked is answered, one of the healthy leads, and all of them have
-    /// delivered the same.
+    /// Waits until all that clients asked is answered, one of the healthy leads and has left any joint
+    /// configuration, and all members among them have delivered the same.
     pub(super) fn await_progress(&mut self) -> Result<(), Violation> {
         let timeout = self.scenario.cluster.election_timeout_ns;
         for _ in 0..2 * BOUND {
@@ -36,12 +38,19 @@ impl<P: Subject> World<P> {
         if !self.clients.iter().all(super::client::Client::is_done) {
             return Some(format!("{waiting} batches are not answered"));
         }
-        let leaders = self.healthy.iter().filter(|&&at| Replica::leads(&self.replicas[at])).count();
-        if leaders != 1 {
-            return Some(format!("{leaders} of them lead"));
+        let healthy = self.healthy.iter().copied();
+        let leaders: Vec<_> = healthy.filter(|&at| Replica::leads(&self.replicas[at])).collect();
+        let [leader] = leaders[..] else {
+            return Some(format!("{} of them lead", leaders.len()));
+        };
+        let members = self.replicas[leader].members();
+        if members.is_some_and(|members| !members.outgoing.is_empty()) {
+            return Some(format!("n{leader} has not left a joint configuration"));
         }
+        // Who is no member is owed nothing, and owes nothing.
+        let counts = |at: usize| members.is_none_or(|members| members.all().contains(NodeId(at as u32)));
         let chosen = self.checks.chosen();
-        let behind = self.healthy.iter().find(|&&at| self.checks.delivered(at) < chosen)?;
+        let behind = self.healthy.iter().find(|&&at| counts(at) && self.checks.delivered(at) < chosen)?;
         Some(format!("n{behind} has delivered {} of {chosen} slots", self.checks.delivered(*behind)))
     }
 }

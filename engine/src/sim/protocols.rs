@@ -1,12 +1,13 @@
 //! The one place of the simulator that knows protocols by name.
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
+use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
-use quorumbench_protocols::{Frame, Head, Payload, Slot};
+use quorumbench_protocols::{DeliveryKind, Frame, Head, Payload, Slot};
 
 use super::runner::{self, Outcome, Print};
-use super::subject::{Subject, View};
+use super::subject::{Membership, Subject, View};
 use super::swarm::Wishes;
 use crate::spec::ProtocolName;
 
@@ -42,8 +43,13 @@ impl Subject for Raft {
         self.log().stamp(slot)
     }
 
-    fn body(&self, slot: Slot) -> Option<&Payload> {
-        self.log().get(slot).map(|entry| &entry.body)
+    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
+        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
+    }
+
+    fn members(&self) -> Option<Membership> {
+        let Members { voters, outgoing, learners } = Raft::members(self);
+        Some(Membership { slot: self.members_slot(), voters, outgoing, learners })
     }
 
     fn describe(head: &Head) -> String {

@@ -5,7 +5,7 @@ use quorumbench_protocols::{Config, Malformed, Nanos, NodeId, Prng, Protocol, Sl
 use super::clock::Clock;
 use super::disk::{Disk, Rotten};
 use super::machine::Watched;
-use super::subject::{Subject, Tap, View};
+use super::subject::{Membership, Subject, Tap, View};
 use crate::node::{Node, SnapshotPolicy, Storage};
 
 pub(super) type Machinery<P> = Node<Tap<P>, Watched>;
@@ -127,6 +127,11 @@ impl<P: Subject> Replica<P> {
             self.sweeps = sweeps;
             node.forget_sessions();
         }
+    }
+
+    /// The membership that it goes by, if it is up and has one.
+    pub(super) fn members(&self) -> Option<Membership> {
+        self.node.as_ref().and_then(|node| node.protocol().protocol.members())
     }
 
     pub(super) fn leads(&self) -> bool {

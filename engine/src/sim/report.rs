@@ -28,6 +28,7 @@ impl Totals {
         sum.leaders += stats.leaders;
         sum.commands += stats.commands;
         sum.slots += stats.slots;
+        sum.changes += stats.changes;
         sum.virtual_ns += stats.virtual_ns;
         for &fault in Fault::ALL {
             sum.injected[fault] += stats.injected[fault];
@@ -46,6 +47,7 @@ impl Totals {
             ("leader changes", number(stats.leaders.saturating_sub(self.seeds))),
             ("commands", number(stats.commands)),
             ("slots", number(stats.slots)),
+            ("member changes", number(stats.changes)),
             ("faults", faults(&stats.injected)),
         ] {
             let _ = writeln!(text, "{name:<15} {value}");
@@ -62,7 +64,7 @@ fn faults(injected: &Injected) -> String {
 
 /// All that is known of a failing seed, and how to see it again.
 pub fn failure(outcome: &Outcome, failure: &Failure, replay: &str) -> String {
-    let Scenario { seed, cluster, clients, strengths, .. } = &outcome.scenario;
+    let Scenario { seed, cluster, spares, clients, strengths, .. } = &outcome.scenario;
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{words}");
@@ -72,8 +74,9 @@ pub fn failure(outcome: &Outcome, failure: &Failure, replay: &str) -> String {
     line(format_args!("seed      {seed}"));
     line(format_args!("commit    {}", if host::COMMIT.is_empty() { "unknown" } else { host::COMMIT }));
     line(format_args!(
-        "cluster   {} replicas, {} clients, window {}, batches of {} commands, values of {} B, election timeout {} ms",
+        "cluster   {} replicas, {} spares, {} clients, window {}, batches of {} commands, values of {} B, election timeout {} ms",
         cluster.replicas,
+        spares,
         clients.count,
         cluster.window,
         cluster.commands,

@@ -1,7 +1,8 @@
 //! What the simulator sees of a protocol: a view that checkers read, and a tap on what it hands out.
 
 use quorumbench_protocols::{
-    Config, Delivery, Head, Input, LogSize, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot,
+    Config, Delivery, DeliveryKind, Head, Input, LogSize, Malformed, Nanos, NodeId, Outbox, Payload, PeerSet, Protocol,
+    Record, Slot,
 };
 
 /// A protocol that can be checked: what it shows of itself, in words that all ordered protocols share.
@@ -16,7 +17,12 @@ pub trait Subject: Protocol + Send + 'static {
     fn stamp(&self, slot: Slot) -> Option<u64>;
 
     /// What stands in `slot`, if it is kept.
-    fn body(&self, slot: Slot) -> Option<&Payload>;
+    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)>;
+
+    /// The membership that it goes by; `None` for a protocol whose members never change.
+    fn members(&self) -> Option<Membership> {
+        None
+    }
 
     /// A frame of this protocol, in a few words.
     fn describe(head: &Head) -> String;
@@ -39,6 +45,26 @@ pub struct View {
     pub trimmed: Slot,
     /// The last slot of its log.
     pub last: Slot,
+}
+
+/// Who counts, as far as one node knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Where it was written. Zero for the one that the cluster began with.
+    pub slot: Slot,
+    /// Who votes.
+    pub voters: PeerSet,
+    /// While voters are being replaced: who voted before, and still has a say. Otherwise nobody.
+    pub outgoing: PeerSet,
+    /// Who receives everything and has no say.
+    pub learners: PeerSet,
+}
+
+impl Membership {
+    /// Everyone.
+    pub fn all(&self) -> PeerSet {
+        self.voters | self.outgoing | self.learners
+    }
 }
 
 /// A protocol with a tap: notes what is delivered and what is refused as malformed, and changes nothing.

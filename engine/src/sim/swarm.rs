@@ -19,6 +19,8 @@ pub struct Scenario {
     pub seed: u64,
     /// The cluster.
     pub cluster: Cluster,
+    /// Nodes beyond its replicas, that are no members at the start.
+    pub spares: usize,
     /// The clients.
     pub clients: ClientOptions,
     /// The links, until they are healed.
@@ -61,6 +63,8 @@ pub struct Wishes {
     pub cluster: Option<Cluster>,
     /// Faults that are switched off.
     pub without: Vec<Fault>,
+    /// Faults that are as strong as they can be, unless they are switched off.
+    pub strong: Vec<Fault>,
     /// How long anything may break, in election timeouts.
     pub length: Option<u64>,
     /// The bug to plant, if any. There is none without the feature `mutants`.
@@ -74,13 +78,16 @@ pub(super) const LENGTH: u64 = 100;
 /// for an order that explains what clients saw.
 const MOST_AT_ONCE: u64 = 8;
 
+/// Nobody joins beyond this.
+const MOST_NODES: usize = 9;
+
 const MS: u64 = 1_000_000;
 
 impl Scenario {
     /// What `seed` draws, within `wishes`.
     pub fn draw(seed: u64, wishes: &Wishes) -> Self {
         let root = Prng::new(seed).fork(1);
-        let strengths = strengths(&root, &wishes.without);
+        let strengths = strengths(&root, wishes);
         let mut cluster = wishes.cluster.unwrap_or_else(|| cluster(&mut root.fork(2)));
         if strengths[Fault::TinyWindow] > 0 {
             cluster.window = [2, 1, 1][strengths[Fault::TinyWindow] as usize - 1];
@@ -91,6 +98,7 @@ impl Scenario {
         let timeout = cluster.election_timeout_ns;
         Self {
             seed,
+            spares: spares(&mut root.fork(20), &cluster, &strengths),
             clients: clients(&mut root.fork(3), &cluster, &strengths),
             links: links(&mut root.fork(4), timeout, &strengths),
             disk: disk(&mut root.fork(5), timeout, &strengths),
@@ -103,6 +111,11 @@ impl Scenario {
         }
     }
 
+    /// Everyone that is or may become a member.
+    pub fn nodes(&self) -> usize {
+        self.cluster.replicas + self.spares
+    }
+
     /// The mean time between two of a fault that is fired again and again.
     pub(super) fn interval(&self, fault: Fault) -> Option<u64> {
         let strength = self.strengths[fault] as usize;
@@ -112,13 +125,19 @@ impl Scenario {
     }
 }
 
-fn strengths(root: &Prng, without: &[Fault]) -> PerFault<Strength> {
+fn strengths(root: &Prng, wishes: &Wishes) -> PerFault<Strength> {
     let mut strengths = PerFault::default();
     let one_in = pick(&mut root.fork(6), &[2, 3, 5]);
     for (stream, &fault) in Fault::ALL.iter().enumerate() {
         let mut prng = root.fork(100 + stream as u64);
-        if prng.below(one_in) == 0 && !without.contains(&fault) {
+        if prng.below(one_in) == 0 {
             strengths[fault] = 1 + prng.below(3) as Strength;
+        }
+        if wishes.strong.contains(&fault) {
+            strengths[fault] = 3;
+        }
+        if wishes.without.contains(&fault) {
+            strengths[fault] = 0;
         }
     }
     strengths
@@ -134,6 +153,12 @@ fn cluster(prng: &mut Prng) -> Cluster {
         election_timeout_ns,
         heartbeat_ns: election_timeout_ns / pick(prng, &[4, 5, 6]),
     }
+}
+
+fn spares(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) -> usize {
+    let moves = Fault::MEMBERSHIP.iter().any(|&fault| strengths[fault] > 0);
+    let spares = 1 + prng.below(2) as usize;
+    if moves { spares.min(MOST_NODES.saturating_sub(cluster.replicas)) } else { 0 }
 }
 
 fn clients(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) -> ClientOptions {
@@ -197,6 +222,18 @@ pub(super) fn pick<T: Copy>(prng: &mut Prng, choices: &[T]) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spares_are_there_for_those_who_move() {
+        for seed in 1..200 {
+            let scenario = Scenario::draw(seed, &Wishes::default());
+            let moves = Fault::MEMBERSHIP.iter().any(|&fault| scenario.strengths[fault] > 0);
+            assert!(moves == (scenario.spares > 0) && scenario.spares <= 2 && scenario.nodes() <= MOST_NODES);
+        }
+        let strong = Wishes { strong: vec![Fault::Loss, Fault::Rot], without: vec![Fault::Rot], ..Wishes::default() };
+        let scenario = Scenario::draw(1, &strong);
+        assert_eq!((scenario.strengths[Fault::Loss], scenario.strengths[Fault::Rot]), (3, 0));
+    }
 
     #[test]
     fn a_fault_less_changes_nothing_else() {

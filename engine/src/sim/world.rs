@@ -6,7 +6,7 @@
 //! seed is a world, on every machine.
 
 use quorumbench_protocols::mutant::Mutant;
-use quorumbench_protocols::{Config, Frame, Head, Nanos, NodeId, Payload, Prng, Transmit};
+use quorumbench_protocols::{Config, Frame, Head, Nanos, NodeId, Payload, PeerSet, Prng, Transmit};
 
 use super::ambush::Ambush;
 use super::checks::{Checks, Violation, property};
@@ -15,6 +15,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::fault::{Fault, Injected};
 use super::link::{LOST, Network};
+use super::members::Atlas;
 use super::queue::Queue;
 use super::replica::{Lost, MOST_WAITING, Replica};
 use super::runner::Print;
@@ -47,6 +48,8 @@ pub struct World<P> {
     pub(super) partitions: u64,
     /// A node that is to crash at the worst moment.
     pub(super) ambush: Option<Ambush>,
+    /// The memberships that may count.
+    pub(super) atlas: Atlas,
     /// Whom a leader must be among, once things are calm.
     pub(super) healthy: Vec<usize>,
     /// Scratch.
@@ -66,6 +69,8 @@ pub struct Stats {
     pub commands: u64,
     /// Slots that were chosen.
     pub slots: u64,
+    /// Changes of membership among them.
+    pub changes: u64,
     /// Virtual time.
     pub virtual_ns: u64,
 }
@@ -91,7 +96,7 @@ impl<P: Subject> World<P> {
     /// A world in which nothing has happened yet. `print` is shown every event.
     pub fn new(scenario: Scenario, print: Option<Print>) -> Self {
         let root = Prng::new(scenario.seed).fork(7);
-        let (count, clients) = (scenario.cluster.replicas, scenario.clients.count);
+        let (count, clients) = (scenario.nodes(), scenario.clients.count);
         let replica = |id: usize| replica(&scenario, id, &root);
         let client = |at: usize| {
             let id = NodeId((count + at) as u32);
@@ -111,6 +116,7 @@ impl<P: Subject> World<P> {
             clogs: Vec::new(),
             partitions: 0,
             ambush: None,
+            atlas: Atlas::new(PeerSet::first(scenario.cluster.replicas)),
             healthy: Vec::new(),
             outgoing: Vec::new(),
             scenario,
@@ -149,6 +155,7 @@ impl<P: Subject> World<P> {
             leaders: self.checks.leaders() as u64,
             commands: self.clients.iter().map(answered).sum(),
             slots: self.checks.chosen() as u64,
+            changes: self.atlas.changes,
             virtual_ns: self.now.0,
             injected,
             ..self.stats
@@ -301,7 +308,9 @@ impl<P: Subject> World<P> {
         if self.scenario.mutant.is(Mutant::R12c) {
             replica.expire_sessions(self.now);
         }
-        let Some(node) = &mut replica.node else { return Ok(()) };
+        if !replica.is_up() {
+            return Ok(());
+        }
         if replica.held_until > self.now {
             if !replica.ready_planned && replica.held_until < Nanos::NEVER {
                 replica.ready_planned = true;
@@ -310,6 +319,9 @@ impl<P: Subject> World<P> {
             self.note(id, else_what);
             return Ok(());
         }
+        let asked = self.ask_candidate(id);
+        let replica = &mut self.replicas[id.0 as usize];
+        let Some(node) = &mut replica.node else { return Ok(()) };
         let snapshots = node.stats().snapshots;
         node.turn(replica.clock.local(self.now));
         self.stats.injected[Fault::Snapshots] += node.stats().snapshots - snapshots;
@@ -328,6 +340,7 @@ impl<P: Subject> World<P> {
             }
         }
         self.outgoing = outgoing;
+        asked.into_iter().for_each(|fault| self.count_change(id, fault));
         self.check(id, what)?;
         self.on_promise(id);
         self.plan_wake(id);
@@ -371,6 +384,7 @@ impl<P: Subject> World<P> {
         let crowned = view.leads && replica.led < view.term;
         replica.led = if crowned { view.term } else { replica.led };
         checked?;
+        self.chart(id);
         if crowned {
             self.on_crowned(id);
             self.stall_leader(id);

@@ -80,7 +80,7 @@ impl Raft {
 
     /// Would this node vote for the candidate? Nothing changes here, whatever the answer.
     pub(super) fn on_pre_vote(&self, now: Nanos, from: NodeId, candidacy: &Candidacy, out: &mut Outbox) {
-        if self.is_led(now) {
+        if self.is_led(now) || self.abstains() {
             return;
         }
         if candidacy.term <= self.replica.term && self.replica.mutant.is(Mutant::R14a) {
@@ -99,9 +99,10 @@ impl Raft {
     }
 
     /// Paper, section 5.2 and 5.4.1. While a leader is alive, a vote and its term are ignored, unless
-    /// that leader asked for the election (thesis, section 4.2.3).
+    /// that leader asked for the election (thesis, section 4.2.3). Whether this node is a voter is for the candidate to
+    /// say: what makes it one may not have come here yet (thesis, section 4.1).
     pub(super) fn on_vote(&mut self, now: Nanos, from: NodeId, candidacy: &Candidacy, out: &mut Outbox) {
-        if self.is_led(now) && !candidacy.transfer {
+        if (self.is_led(now) && !candidacy.transfer) || self.abstains() {
             return;
         }
         let newer = candidacy.term > self.replica.term;
@@ -147,13 +148,18 @@ impl Raft {
     fn count(&mut self, now: Nanos, from: NodeId, out: &mut Outbox) {
         let State::Campaign(campaign) = &mut self.state else { return };
         campaign.granted = campaign.granted.with(from);
-        if !self.replica.members.is_majority(campaign.granted) {
+        if !self.replica.electorate().is_majority(campaign.granted) {
             return;
         }
         match campaign.stage {
             Stage::PreVote => self.campaign(now, false, out),
             Stage::Vote { .. } => self.state = State::Leader(Leader::new(&mut self.replica, now, out)),
         }
+    }
+
+    /// Never: a learner, as far as it knows, may be a voter by now.
+    fn abstains(&self) -> bool {
+        self.replica.mutant.is(Mutant::R15b) && !self.replica.members.votes(self.replica.id)
     }
 
     fn stage(&self) -> Option<Stage> {

@@ -187,7 +187,7 @@ impl Leader {
         let heard = |id: &NodeId| {
             *id == replica.id || now.saturating_since(self.progress[id.0 as usize].heard_at) <= replica.timer.shortest()
         };
-        let members = &replica.members;
+        let members = replica.electorate();
         let heard: PeerSet = (members.voters | members.outgoing).iter().filter(heard).collect();
         let is_content = replica.mutant.is(Mutant::R14c) && heard.len() > 1;
         is_content || replica.mutant.is(Mutant::R14b) || members.is_majority(heard)
@@ -279,7 +279,7 @@ impl Leader {
             sorted.extend(voters.iter().map(|id| value(self, id)));
             quorum::reached_by_majority(&mut sorted)
         };
-        let Members { voters, outgoing, .. } = replica.members;
+        let Members { voters, outgoing, .. } = replica.electorate();
         let mut least = reached(voters);
         if !outgoing.is_empty() {
             least = least.min(reached(outgoing));

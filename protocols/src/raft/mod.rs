@@ -112,6 +112,12 @@ impl Raft {
         self.replica.members
     }
 
+    /// The slot that this membership stands in, or that a snapshot reaches to which told of it; zero for the one that
+    /// the node was made with.
+    pub fn members_slot(&self) -> Slot {
+        self.replica.memberships.slot()
+    }
+
     /// The last snapshot that it took or was given; its body begins with the membership.
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.replica.snapshots.last.as_ref()
@@ -278,7 +284,12 @@ impl Raft {
             }
             State::Follower(_) | State::Campaign(_) if now < self.replica.timer.at() => {}
             State::Follower(_) if !self.replica.timer.is_armed() => self.replica.timer.rearm(now),
-            _ if !self.replica.may_campaign() => self.replica.timer.rearm(now),
+            // It has no say in who comes next, but it assumes too that there is no leader any more (paper, section
+            // 5.2): a node that was removed would send clients to its last one for ever.
+            _ if !self.replica.may_campaign() => {
+                self.replica.timer.rearm(now);
+                self.become_follower(now);
+            }
             State::Follower(_) | State::Campaign(_) => self.pre_campaign(now),
         }
     }

@@ -7,6 +7,7 @@ use super::message::Message;
 use super::progress::Progress;
 use super::replica::Replica;
 use crate::io::{Change, DeliveryKind, Outbox};
+use crate::mutant::Mutant;
 use crate::wire::{Nanos, NodeId, PeerSet, Recipients};
 
 impl Leader {
@@ -25,7 +26,7 @@ impl Leader {
         if self.hands_over() {
             return Err("leadership is being handed over");
         }
-        if !replica.has_committed_in_term() {
+        if !replica.has_committed_in_term() && !replica.mutant.is(Mutant::R2) {
             return Err("nothing of this term is committed");
         }
         if replica.memberships.slot() > replica.committed || !replica.members.outgoing.is_empty() {

@@ -146,7 +146,14 @@ impl Replica {
     pub(super) fn may_campaign(&self) -> bool {
         let written = self.memberships.slot();
         self.members.votes(self.id)
+            || (self.mutant.is(Mutant::R15c) && self.members.learners.contains(self.id))
             || (written > self.committed && self.memberships.at(Slot(written.0 - 1)).votes(self.id))
+    }
+
+    /// Whose majorities decide.
+    pub(super) fn electorate(&self) -> Members {
+        let Members { voters, outgoing, .. } = self.members;
+        if self.mutant.is(Mutant::R15a) { Members::of(voters | outgoing) } else { self.members }
     }
 
     /// Only then does a leader know how much of its log is committed (paper, section 8).

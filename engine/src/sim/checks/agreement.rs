@@ -20,8 +20,18 @@ pub struct Chosen {
     pub stamp: u64,
     /// The term of the node that first took it for committed.
     pub committed_in: u64,
-    /// The batch.
+    /// What is in it: a batch, or what is none of the clients' business.
+    pub kind: DeliveryKind,
+    /// Its bytes.
     pub body: Payload,
+}
+
+impl Chosen {
+    /// The batch; nothing if it is none. What else a protocol writes may look like one.
+    pub(super) fn batch(&self) -> &Payload {
+        static NONE: Payload = Payload::EMPTY;
+        if self.kind == DeliveryKind::Batch { &self.body } else { &NONE }
+    }
 }
 
 /// How far a node is since it last started.
@@ -58,8 +68,8 @@ impl Agreement {
                     return Err(Violation::new(property::COMMITTED_NEVER_CHANGES, detail));
                 }
                 None => {
-                    let body = logs.body(slot, stamp).expect("what stands in a log was noted").clone();
-                    self.chosen.push(Chosen { stamp, committed_in: view.term, body });
+                    let (kind, body) = logs.entry(slot, stamp).expect("what stands in a log was noted");
+                    self.chosen.push(Chosen { stamp, committed_in: view.term, kind, body: body.clone() });
                 }
             }
         }
@@ -81,7 +91,7 @@ impl Agreement {
         *delivered = slot;
         let what = match self.chosen.get(slot.0 as usize - 1) {
             Some(_) if slot > *committed => "before it is committed there",
-            Some(chosen) if same(&chosen.body, &delivery.body) => return Ok(()),
+            Some(chosen) if chosen.kind == delivery.kind && same(&chosen.body, &delivery.body) => return Ok(()),
             Some(_) => "with a batch that was not chosen",
             None => "before it is chosen",
         };

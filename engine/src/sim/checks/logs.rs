@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorumbench_protocols::{Payload, Slot};
+use quorumbench_protocols::{DeliveryKind, Payload, Slot};
 
 use super::agreement::Chosen;
 use super::{Violation, property};
@@ -39,8 +39,12 @@ struct Mirror {
 struct Entry {
     stamp: u64,
     prev: u64,
+    kind: DeliveryKind,
     body: Payload,
 }
+
+/// A slot as a protocol shows it: its term, and what stands in it if it is kept.
+type Shown<'a> = (u64, Option<(DeliveryKind, &'a Payload)>);
 
 /// Between looks at the middle of a log, and how much is looked at. Ends are compared at each turn, so
 /// this only matters for a protocol that writes where it should not even read.
@@ -58,7 +62,7 @@ impl Logs {
         node: usize,
         view: &View,
         chosen: &[Chosen],
-        read: impl Fn(Slot) -> Option<(u64, Option<&'a Payload>)>,
+        read: impl Fn(Slot) -> Option<Shown<'a>>,
     ) -> Result<(), Violation> {
         let mirror = &mut self.nodes[node];
         let trimmed = view.trimmed.0 as usize;
@@ -99,14 +103,14 @@ impl Logs {
         node: usize,
         view: &View,
         chosen: &[Chosen],
-        read: impl Fn(Slot) -> Option<(u64, Option<&'a Payload>)>,
+        read: impl Fn(Slot) -> Option<Shown<'a>>,
     ) -> Result<(), Violation> {
         // What a snapshot brought was committed somewhere, and is known from there.
         let mirror = &mut self.nodes[node].stamps;
         let unseen = chosen.get(mirror.len()..view.trimmed.0 as usize).unwrap_or_default();
         mirror.extend(unseen.iter().map(|chosen| chosen.stamp));
         for slot in mirror.len() as u64 + 1..=view.last.0 {
-            let Some((stamp, Some(body))) = read(Slot(slot)) else {
+            let Some((stamp, Some((kind, body)))) = read(Slot(slot)) else {
                 if slot <= view.trimmed.0 {
                     // Every node has a disk here, and no sync ends in the turn that began it.
                     let detail = format!("n{node} let slot {slot} go in the turn that wrote it: it was not durable");
@@ -118,7 +122,7 @@ impl Logs {
             let mirror = &mut self.nodes[node].stamps;
             let prev = mirror.last().copied().unwrap_or(0);
             mirror.push(stamp);
-            self.note(node, slot, Entry { stamp, prev, body: body.clone() })?;
+            self.note(node, slot, Entry { stamp, prev, kind, body: body.clone() })?;
         }
         Ok(())
     }
@@ -133,7 +137,7 @@ impl Logs {
             Some(first) if first.stamp == entry.stamp => first,
             _ => self.others.entry((slot, entry.stamp)).or_insert_with(|| entry.clone()),
         };
-        let what = if !same(&seen.body, &entry.body) {
+        let what = if seen.kind != entry.kind || !same(&seen.body, &entry.body) {
             "another batch"
         } else if seen.prev != entry.prev {
             "another log before it"
@@ -149,7 +153,7 @@ impl Logs {
         &mut self,
         node: usize,
         view: &View,
-        read: impl Fn(Slot) -> Option<(u64, Option<&'a Payload>)>,
+        read: impl Fn(Slot) -> Option<Shown<'a>>,
     ) -> Result<(), Violation> {
         let mirror = &mut self.nodes[node];
         let from =
@@ -157,13 +161,13 @@ impl Logs {
         let until = view.last.0.min(from + STRETCH - 1);
         mirror.spot = until + 1;
         for slot in from..=until {
-            let Some((stamp, Some(body))) = read(Slot(slot)) else { continue };
+            let Some((stamp, Some((kind, body)))) = read(Slot(slot)) else { continue };
             let prev = if slot == 1 { 0 } else { self.nodes[node].stamps[slot as usize - 2] };
             if self.nodes[node].stamps[slot as usize - 1] != stamp {
                 let detail = format!("n{node} changed slot {slot} and not what follows");
                 return Err(Violation::new(property::LOG_MATCHING, detail));
             }
-            self.note(node, slot, Entry { stamp, prev, body: body.clone() })?;
+            self.note(node, slot, Entry { stamp, prev, kind, body: body.clone() })?;
         }
         Ok(())
     }
@@ -178,11 +182,11 @@ impl Logs {
         self.nodes[node].stamps.get(usize::try_from(slot.checked_sub(1)?).ok()?).copied()
     }
 
-    /// The batch that was written in a slot in a term.
-    pub(super) fn body(&self, slot: u64, stamp: u64) -> Option<&Payload> {
+    /// What was written in a slot in a term.
+    pub(super) fn entry(&self, slot: u64, stamp: u64) -> Option<(DeliveryKind, &Payload)> {
         let first = self.first.get(usize::try_from(slot.checked_sub(1)?).ok()?)?;
         let entry = if first.stamp == stamp { Some(first) } else { self.others.get(&(slot, stamp)) };
-        entry.map(|entry| &entry.body)
+        entry.map(|entry| (entry.kind, &entry.body))
     }
 }
 
@@ -198,7 +202,7 @@ pub(super) mod tests {
 
     /// A chosen slot, written and committed in these terms.
     pub(in crate::sim::checks) fn chosen(stamp: u64, committed_in: u64) -> Chosen {
-        Chosen { stamp, committed_in, body: Payload::EMPTY }
+        Chosen { stamp, committed_in, kind: DeliveryKind::Batch, body: Payload::EMPTY }
     }
 
     /// Shows `logs` a node's log of empty batches with these terms.
@@ -214,7 +218,8 @@ pub(super) mod tests {
         body: &Payload,
     ) -> Result<(), &'static str> {
         let view = View { last: Slot(stamps.len() as u64), ..view };
-        let read = |slot: Slot| Some((*stamps.get(slot.0.checked_sub(1)? as usize)?, Some(body)));
+        let read =
+            |slot: Slot| Some((*stamps.get(slot.0.checked_sub(1)? as usize)?, Some((DeliveryKind::Batch, body))));
         logs.observe(node, &view, &[], read).map_err(|violation| violation.property)
     }
 

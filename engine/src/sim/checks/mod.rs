@@ -9,6 +9,7 @@
 //! | election safety | at most one leader and one vote of a node in a term, across restarts (Raft paper, figure 3) | [`elections`] |
 //! | leader completeness | a leader holds what was committed in earlier terms (figure 3) | [`elections`] |
 //! | leader append-only | a leader never overwrites or cuts its log (figure 3) | [`logs`] |
+//! | learners only learn | nobody leads who is a learner by its own log (thesis, section 4.2.1) | here |
 //! | log matching | same slot, same term: same batch and same log before it (figure 3) | [`logs`] |
 //! | committed slots never change | on no node, across restarts | [`agreement`] |
 //! | state machine safety | no two nodes apply different things at a slot (figure 3) | [`agreement`] |
@@ -29,10 +30,10 @@
 
 use std::fmt;
 
-use quorumbench_protocols::{Delivery, DeliveryKind, Nanos, Slot};
+use quorumbench_protocols::{Delivery, DeliveryKind, Nanos, NodeId, Slot};
 
 use super::machine::RESTORED;
-use super::subject::{Subject, View};
+use super::subject::{Membership, Subject, View};
 
 pub mod agreement;
 pub mod commands;
@@ -71,6 +72,8 @@ pub mod property {
     pub const ELECTION_SAFETY: &str = "election safety";
     /// A leader holds what was committed in earlier terms.
     pub const LEADER_COMPLETENESS: &str = "leader completeness";
+    /// Who has no vote does not lead.
+    pub const LEARNERS_ONLY_LEARN: &str = "learners only learn";
     /// A leader only appends.
     pub const LEADER_APPEND_ONLY: &str = "leader append-only";
     /// Same slot and term, same log up to there.
@@ -130,16 +133,17 @@ impl Checks {
         applied: &mut Vec<(u32, u64)>,
     ) -> Result<(), Violation> {
         let view = protocol.view();
-        let read = |slot| Some((protocol.stamp(slot)?, protocol.body(slot)));
+        let read = |slot| Some((protocol.stamp(slot)?, protocol.entry(slot)));
         self.logs.observe(node, &view, self.agreement.chosen(), read)?;
         if view.committed != self.agreement.committed(node) {
             self.agreement.on_commit(node, &view, &self.logs)?;
         }
         self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?;
+        learners_only_learn(node, &view, protocol.members())?;
         deliveries.iter().try_for_each(|delivery| self.agreement.on_delivery(node, delivery))?;
         if self.ledger.chosen() < self.agreement.chosen().len() {
             let new = &self.agreement.chosen()[self.ledger.chosen()..];
-            new.iter().try_for_each(|chosen| self.ledger.on_chosen(&chosen.body))?;
+            new.iter().try_for_each(|chosen| self.ledger.on_chosen(chosen.batch()))?;
         }
         let mut snapshots = deliveries.iter().filter(|delivery| delivery.kind == DeliveryKind::Snapshot);
         for (client, sequence) in applied.drain(..) {
@@ -178,6 +182,11 @@ impl Checks {
         self.ledger.on_reply(client, sequence, results, now)
     }
 
+    /// The term of a slot that was chosen.
+    pub fn stamp(&self, slot: Slot) -> Option<u64> {
+        self.agreement.chosen().get(slot.0.checked_sub(1)? as usize).map(|chosen| chosen.stamp)
+    }
+
     /// Slots chosen so far.
     pub fn chosen(&self) -> usize {
         self.agreement.chosen().len()
@@ -191,5 +200,31 @@ impl Checks {
     /// Terms that had a leader.
     pub fn leaders(&self) -> usize {
         self.elections.leaders()
+    }
+}
+
+/// A learner has no vote, so it has nothing to campaign for: it would lead without having a say itself.
+fn learners_only_learn(node: usize, view: &View, members: Option<Membership>) -> Result<(), Violation> {
+    let learns = members.is_some_and(|members| members.learners.contains(NodeId(node as u32)));
+    if !view.leads || !learns {
+        return Ok(());
+    }
+    let detail = format!("n{node} leads term {}, and is a learner", view.term);
+    Err(Violation::new(property::LEARNERS_ONLY_LEARN, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorumbench_protocols::PeerSet;
+
+    #[test]
+    fn a_learner_that_leads_is_seen() {
+        let members =
+            Membership { voters: PeerSet::first(3), learners: PeerSet::EMPTY.with(NodeId(3)), ..Membership::default() };
+        let leads = View { term: 2, leads: true, ..View::default() };
+        let seen = |node, view| learners_only_learn(node, &view, Some(members)).map_err(|violation| violation.property);
+        assert_eq!((seen(2, leads), seen(3, View::default())), (Ok(()), Ok(())));
+        assert_eq!(seen(3, leads), Err(property::LEARNERS_ONLY_LEARN));
     }
 }
