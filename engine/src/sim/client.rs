@@ -109,6 +109,7 @@ pub(super) struct Client {
 
 /// Beyond it, patience does not grow.
 const MOST_DOUBLINGS: u32 = 3;
+const STRAYS_ONE_IN: u64 = 4;
 const STALE: Request = Request::Read(ReadMode::Stale);
 
 #[derive(Debug)]
@@ -232,9 +233,11 @@ impl Client {
         self.target = NodeId((self.target.0 + 1) % self.replicas as u32);
     }
 
-    /// Asks whom it takes for the leader; or, for what may be old, anyone.
+    /// Asks whom it takes for the leader; or, for what may be old, anyone. Where reads go beside the log it
+    /// strays now and then: so clients find a new leader soon, and ask an old one for long.
     fn ask(&mut self, request: Request, body: Payload) {
-        let to = if request == STALE { self.anyone() } else { self.target };
+        let strays = self.options.mode != ReadsMode::Log && self.prng.below(STRAYS_ONE_IN) == 0;
+        let to = if request == STALE || strays { self.anyone() } else { self.target };
         self.send(to, request, body);
     }
 

@@ -61,6 +61,7 @@ faults! {
     ClientAway = "client-away": "a client hears and says nothing for a while, and comes back",
     ClientDuplicate = "client-duplicate": "a client sends a batch twice, to whomever",
     ShortReign = "short-reign": "a new leader is silenced, or crashes, before it has told everyone",
+    Deposed = "deposed": "a leader hands over or is paused, and then hears clients but no other node; not if reads go through the log",
 }
 
 impl Fault {

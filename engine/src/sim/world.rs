@@ -87,6 +87,7 @@ pub(super) enum Event {
     SpeedUp(NodeId, u32),
     Restart(NodeId, u32),
     Crash(NodeId, u32),
+    Deafen(NodeId),
 }
 
 impl<P: Subject> World<P> {
@@ -218,6 +219,10 @@ impl<P: Subject> World<P> {
             Event::Restart(id, life) => self.on_restart(id, life),
             Event::Crash(id, life) => {
                 self.on_crash(id, life);
+                Ok(())
+            }
+            Event::Deafen(id) => {
+                self.on_deafen(id);
                 Ok(())
             }
         }
