@@ -7,9 +7,12 @@ use crate::machine::KvCommand;
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    /// Of each key, what stands there from which slot on, in order of slots.
-    map: BTreeMap<Box<[u8]>, Vec<(usize, Option<Box<[u8]>>)>>,
+    /// Of each key, in order of slots.
+    map: BTreeMap<Box<[u8]>, Vec<Version>>,
 }
+
+/// From which slot on, and what stands there: nothing once it is removed.
+type Version = (usize, Option<Box<[u8]>>);
 
 impl Model {
     /// The results of a batch in `slot`: for each command a status (0 found or done, 1 absent, 2 refused), the
