@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use quorumbench::sim::runner::{run, run_many};
 use quorumbench::sim::{Cluster, Fault, Outcome, Wishes, report};
+use quorumbench::spec::ReadsMode;
 use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::raft::Raft;
 
@@ -18,16 +19,40 @@ struct Ground {
     cluster: Option<Cluster>,
     strong: &'static [Fault],
     length: Option<u64>,
+    reads: Option<ReadsMode>,
     seeds: u64,
 }
 
 /// In this order.
-const GROUNDS: [Ground; 3] = [
-    Ground { name: "", cluster: None, strong: &[], length: None, seeds: 3000 },
+const GROUNDS: [Ground; 4] = [
+    Ground { name: "", cluster: None, strong: &[], length: None, reads: None, seeds: 3000 },
     // Four nodes that lose members: two majorities of three out of four need not meet.
-    Ground { name: "leaving ", cluster: Some(EVEN), strong: &LEAVING, length: Some(40), seeds: 2000 },
-    // Three nodes that send one slot at a time, for long: where logs part again and again.
-    Ground { name: "narrow ", cluster: Some(NARROW), strong: &[], length: Some(300), seeds: 3000 },
+    Ground {
+        name: "leaving ",
+        cluster: Some(EVEN),
+        strong: &LEAVING,
+        length: Some(40),
+        reads: Some(ReadsMode::Log),
+        seeds: 2000,
+    },
+    // Three nodes that send one slot at a time, for long: where logs part again and again. Clients read
+    // through the log, so that it is long.
+    Ground {
+        name: "narrow ",
+        cluster: Some(NARROW),
+        strong: &[],
+        length: Some(300),
+        reads: Some(ReadsMode::Log),
+        seeds: 3000,
+    },
+    Ground {
+        name: "leases ",
+        cluster: Some(NARROW),
+        strong: &[],
+        length: Some(300),
+        reads: Some(ReadsMode::Lease),
+        seeds: 1200,
+    },
 ];
 
 const NARROW: Cluster = Cluster {
@@ -43,7 +68,14 @@ const LEAVING: [Fault; 2] = [Fault::Remove, Fault::ShortReign];
 
 impl Ground {
     fn wishes(&self, mutant: Switch) -> Wishes {
-        Wishes { cluster: self.cluster, strong: self.strong.to_vec(), length: self.length, mutant, ..Wishes::default() }
+        Wishes {
+            cluster: self.cluster,
+            strong: self.strong.to_vec(),
+            length: self.length,
+            reads: self.reads,
+            mutant,
+            ..Wishes::default()
+        }
     }
 }
 

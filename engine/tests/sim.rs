@@ -9,11 +9,15 @@ use quorumbench::check::history::{Op, Operation};
 use quorumbench::sim::checks::property;
 use quorumbench::sim::history::judge;
 use quorumbench::sim::runner::{run, run_many};
-use quorumbench::sim::{Cluster, Fault, Injected, Membership, Outcome, Print, Subject, View, Wishes, report, shrink};
+use quorumbench::sim::{
+    Cluster, Fault, Injected, Membership, Outcome, PerMode, Print, Subject, View, Wishes, report, shrink,
+};
+use quorumbench::spec::ReadsMode;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{HARD_STATE, NO_VOTE};
 use quorumbench_protocols::{
-    Config, DeliveryKind, Head, Input, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot,
+    Config, DeliveryKind, Head, Input, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, ReadAnswer, ReadOutcome,
+    Record, Slot,
 };
 
 /// One world of Raft, and its whole trace.
@@ -115,6 +119,8 @@ mod flaw {
     pub(super) const SPEAKS_NONSENSE: u8 = 8;
     /// Goes by a joint configuration for ever.
     pub(super) const STAYS_JOINT: u8 = 9;
+    /// Answers every read from what it has, as if it led.
+    pub(super) const READS_AT_ONCE: u8 = 10;
 }
 
 /// Raft with a flaw.
@@ -166,6 +172,10 @@ impl<const FLAW: u8> Protocol for Broken<FLAW> {
     }
 
     fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
+        if let (flaw::READS_AT_ONCE, Input::Read { id, .. }) = (FLAW, input) {
+            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(Slot::ZERO) });
+            return Ok(());
+        }
         self.raft.step(now, input, out)
     }
 
@@ -263,6 +273,34 @@ fn broken_nodes_are_caught_by_name() {
     assert_eq!(named(&found::<{ flaw::STAYS_JOINT }>(1)), property::LIVENESS);
     assert_eq!(named(&found::<{ flaw::PANICS }>(5)), property::NO_PANIC);
     assert_eq!(named(&found::<{ flaw::SPEAKS_NONSENSE }>(10)), property::WELL_FORMED);
+}
+
+#[test]
+fn reads_are_held_to_what_their_mode_promises() {
+    assert_eq!(named(&found::<{ flaw::READS_AT_ONCE }>(20)), property::LINEARIZABLE_READS);
+    // The same answers are good enough for whoever asks for no more.
+    let wishes = Wishes { reads: Some(ReadsMode::Stale), ..Wishes::default() };
+    for seed in 1..=20 {
+        assert_eq!(run::<Broken<{ flaw::READS_AT_ONCE }>>(seed, &wishes, None).failure, None);
+    }
+}
+
+#[test]
+fn every_way_to_read_survives_and_is_counted() {
+    for (at, &mode) in ReadsMode::ALL.iter().enumerate() {
+        let wishes = Wishes { reads: Some(mode), ..Wishes::default() };
+        let (mut reads, mut noted) = (PerMode::default(), 0);
+        run_many(1, 60, 2, |seed| run::<Raft>(seed, &wishes, None), &mut |outcome| {
+            if let Some(failure) = &outcome.failure {
+                panic!("{}", report::failure(&outcome, failure, ""));
+            }
+            reads.iter_mut().zip(outcome.stats.reads).for_each(|(sum, reads)| *sum += reads);
+            noted += outcome.history.operations().iter().filter(|operation| operation.op == Op::Get).count();
+        });
+        assert!(reads[at] > 3000, "{mode}: {reads:?}");
+        assert_eq!(reads.iter().sum::<u64>(), reads[at], "{mode} only: {reads:?}");
+        assert_eq!(noted == 0, mode == ReadsMode::Stale, "stale reads are in no history");
+    }
 }
 
 /// What clients saw in a healthy world, but for what `spoil` makes of it.
@@ -398,6 +436,7 @@ fn the_command_refuses_what_makes_no_sense() {
         ("--protocol star", "survives no faults"),
         ("--protocol rfat", "there are: raft"),
         ("--without rain", "torn-tail"),
+        ("--reads twice", "may lag behind"),
         ("--seeds 0", "0 is not in"),
         ("no-such-config.toml", "no-such-config.toml"),
     ] {

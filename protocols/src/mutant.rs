@@ -82,6 +82,16 @@ mutants! {
         found as "applied at most once" | "replies do not contradict";
     R12c: "sessions expire by each replica's own clock", seen in "thesis, section 6.3",
         found as "applied at most once" | "replies do not contradict";
+    R13a: "a deposed leader answers reads without asking a majority", seen in "etcd #741",
+        found as "linearizable reads";
+    R13b: "a new leader answers reads before its first commit", seen in "etcd #7331",
+        found as "linearizable reads";
+    R13c: "a read is confirmed by a round sent before it came", seen in "etcd #20418",
+        found as "linearizable reads";
+    R13d: "a lease is kept through a leadership transfer", seen in "openraft #1747, etcd-io/raft #99",
+        found as "linearizable reads";
+    R13e: "a lease counts from when answers came, not from what they answer", seen in "our own",
+        found as "linearizable reads";
     R14a: "a node of a lower term is ignored for ever", seen in "etcd #8243, openraft #1796",
         found as "liveness";
     R14b: "a leader that hears nobody is kept alive by those that hear it", seen in "openraft #2080",

@@ -131,7 +131,12 @@ impl Lease {
     /// Whether it holds, now that a majority answered `round`.
     pub(crate) fn holds(&self, now: Nanos, round: u64) -> bool {
         let confirmed = self.sent.iter().rev().find(|&&(sent, _)| sent <= round);
-        !self.void && confirmed.is_some_and(|&(_, at)| now.saturating_since(at) < self.length)
+        confirmed.is_some_and(|&(_, at)| self.lasts(now, at))
+    }
+
+    /// Whether it holds, if it began at `since`.
+    pub(super) fn lasts(&self, now: Nanos, since: Nanos) -> bool {
+        !self.void && now.saturating_since(since) < self.length
     }
 }
 

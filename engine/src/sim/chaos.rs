@@ -11,7 +11,7 @@ use super::trace::What;
 use super::world::{Event, World};
 
 /// Faults that come at their own times. The others belong to a frame, a sync or a seed.
-const RECURRING: [Fault; 16] = [
+const RECURRING: [Fault; 17] = [
     Fault::Clog,
     Fault::Partition,
     Fault::OneWay,
@@ -28,6 +28,7 @@ const RECURRING: [Fault; 16] = [
     Fault::Promote,
     Fault::Remove,
     Fault::Replace,
+    Fault::Deposed,
 ];
 
 impl<P: Subject> World<P> {
@@ -71,6 +72,7 @@ impl<P: Subject> World<P> {
                 let id = self.victim();
                 return self.reconfigure(id, fault);
             }
+            Fault::Deposed => return self.depose(),
             _ => {}
         }
         Ok(())
@@ -106,11 +108,15 @@ impl<P: Subject> World<P> {
         if from == to || self.clogs.contains(&(from, to)) {
             return;
         }
+        let held_for = self.a_while();
+        self.hold(from, to, held_for);
+        self.injected(Fault::Clog, from, to);
+    }
+
+    fn hold(&mut self, from: NodeId, to: NodeId, held_for: u64) {
         self.clogs.push((from, to));
         self.network.clog(from, to);
-        let until = self.now + self.a_while();
-        self.queue.push(until, Event::Unclog);
-        self.injected(Fault::Clog, from, to);
+        self.queue.push(self.now + held_for, Event::Unclog);
     }
 
     /// Lifts a clog: any of them, so that they go in another order than they came.
@@ -346,6 +352,44 @@ impl<P: Subject> World<P> {
         self.stats.injected[Fault::Transfer] += 1;
         let what = What::Fault(Fault::Transfer, target);
         self.turn(id, what, what)
+    }
+
+    /// The leader is deposed and does not hear of it, but is still asked to read. Either it hands over, or it
+    /// is paused for so long that the others elect another; answers to what it sent before wait for it then.
+    fn depose(&mut self) -> Result<(), Violation> {
+        let Some(leader) = self.replicas.iter().rposition(super::replica::Replica::leads) else { return Ok(()) };
+        let (id, heir, timeout) = (NodeId(leader as u32), self.anyone(), self.scenario.cluster.election_timeout_ns);
+        let hands_over = self.prng.below(2) == 0;
+        let replica = &mut self.replicas[leader];
+        if let Some(node) = replica.node.as_mut().filter(|_| hands_over) {
+            node.transfer(heir);
+        } else {
+            replica.held_until = replica.held_until.max(self.now + timeout + self.prng.below(2 * timeout));
+        }
+        let deaf_at = self.now + if hands_over { self.a_moment() } else { self.prng.below(timeout) };
+        self.queue.push(deaf_at, Event::Deafen(id));
+        let what = What::Fault(Fault::Deposed, heir);
+        self.turn(id, what, what)
+    }
+
+    /// A node hears no other node any more, for a while; or not before all that was sent before.
+    pub(super) fn on_deafen(&mut self, id: NodeId) {
+        if !self.stormy {
+            return;
+        }
+        let others = (0..self.replicas.len() as u32).map(NodeId).filter(|&other| other != id);
+        if self.prng.below(2) == 0 {
+            others.for_each(|other| self.network.cut(other, id));
+            self.end_partition_later(Fault::Deposed, id, id);
+            return;
+        }
+        for other in others {
+            if !self.clogs.contains(&(other, id)) {
+                let held_for = 1 + self.prng.below(self.scenario.cluster.election_timeout_ns);
+                self.hold(other, id, held_for);
+            }
+        }
+        self.injected(Fault::Deposed, id, id);
     }
 
     fn send_away(&mut self) {

@@ -17,7 +17,7 @@ use super::swarm::{Cluster, Wishes};
 use crate::check::History;
 use crate::cli::{exit, fail};
 use crate::host;
-use crate::spec::{Point, ProtocolName, Spec};
+use crate::spec::{Point, ProtocolName, ReadsMode, Spec};
 use crate::summary::thousands;
 
 /// Checks a protocol: the code that is measured, in virtual time, under faults, every property after every event.
@@ -46,12 +46,16 @@ pub struct SimArgs {
     /// Looks for fewer faults with which a failing seed still fails
     #[arg(long)]
     shrink: bool,
-    /// Writes what clients invoked and saw, one JSON object a line: of the seed that fails, or else of the last
+    /// Writes what clients invoked and saw, one JSON object a line: of the seed that fails, or else of the last.
+    /// Stale reads are not in it: no order of all that was asked need explain them
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
     /// Switches a kind of fault off. May be given several times
     #[arg(long, value_name = "FAULT", value_parser = fault_named)]
     without: Vec<Fault>,
+    /// How clients read [default: each seed draws it]
+    #[arg(long, value_name = "MODE", value_parser = mode_named)]
+    reads: Option<ReadsMode>,
     /// How long things may break, in election timeouts
     #[arg(long, value_name = "TIMEOUTS")]
     length: Option<u64>,
@@ -70,6 +74,7 @@ Examples:
   quorumbench sim --seed 42 --shrink                     if it fails: which faults does it take?
   quorumbench sim --seeds 1000000 --seconds 60           as many as a minute allows
   quorumbench sim --seeds 100 --without crash            without that fault
+  quorumbench sim --seeds 100 --reads lease              clients that read under the leader's lease
   quorumbench sim --seed 42 --history h.jsonl            what its clients invoked and saw
   quorumbench sim bench-configs/quickstart.toml --seeds 100    that experiment's clusters
 
@@ -90,6 +95,11 @@ fn protocol_named(name: &str) -> Result<ProtocolName, String> {
         Some(protocol) => Ok(protocol),
         None => Err(format!("there are: {}", known().join(", "))),
     }
+}
+
+fn mode_named(name: &str) -> Result<ReadsMode, String> {
+    let modes = || ReadsMode::ALL.iter().map(|mode| format!("  {mode:<6} {}", mode.purpose())).collect::<Vec<_>>();
+    ReadsMode::named(name).ok_or_else(|| format!("there are:\n{}", modes().join("\n")))
 }
 
 fn fault_named(name: &str) -> Result<Fault, String> {
@@ -162,9 +172,17 @@ impl SimArgs {
     }
 
     fn run(&self, seed: u64, clusters: &[(ProtocolName, Option<Cluster>)], trace: bool) -> Outcome {
-        let (_, cluster) = pick(seed, clusters);
-        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length, ..Wishes::default() };
-        run(seed, clusters, &wishes, trace)
+        run(seed, clusters, &self.wishes(seed, clusters), trace)
+    }
+
+    fn wishes(&self, seed: u64, clusters: &[(ProtocolName, Option<Cluster>)]) -> Wishes {
+        Wishes {
+            cluster: pick(seed, clusters).1,
+            without: self.without.clone(),
+            length: self.length,
+            reads: self.reads,
+            ..Wishes::default()
+        }
     }
 
     fn report(&self, outcome: &Outcome, clusters: &[(ProtocolName, Option<Cluster>)]) {
@@ -174,8 +192,7 @@ impl SimArgs {
         if !self.shrink {
             return;
         }
-        let (_, cluster) = pick(seed, clusters);
-        let wishes = Wishes { cluster, without: self.without.clone(), length: self.length, ..Wishes::default() };
+        let wishes = self.wishes(seed, clusters);
         let (fewer, outcome) = shrink::shrink(&wishes, outcome, &|wishes| run(seed, clusters, wishes, false));
         let needed: Vec<_> = Fault::ALL
             .iter()
@@ -202,6 +219,7 @@ impl SimArgs {
         }
         command.push(format!("--seed {seed}"));
         command.extend(self.overrides.iter().map(|set| format!("--set '{set}'")));
+        command.extend(self.reads.map(|mode| format!("--reads {mode}")));
         command.extend(without.iter().map(|fault| format!("--without {fault}")));
         command.extend(length.map(|length| format!("--length {length}")));
         command.join(" ")
@@ -284,6 +302,7 @@ mod tests {
             "quorumbench sim --protocol raft --seed 42",
             "quorumbench sim --protocol raft --seed 7 --without loss --without crash --length 12",
             "quorumbench sim x.toml --seed 3",
+            "quorumbench sim --protocol raft --seed 5 --reads lease",
         ] {
             let typed = parse(command);
             let seed = typed.seed.expect("a seed");

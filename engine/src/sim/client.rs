@@ -1,18 +1,21 @@
 //! A simulated client: asks a few keys of the map, several batches at a time, and misbehaves as
 //! clients do. It sends again, to somebody else; it sends twice; it goes away and comes back.
 //!
+//! Where reads go beside the log, a batch only reads or only writes, as the measuring client's do.
+//!
 //! It shares the encoding with the client that measures, and nothing else: no schedule, no timing, but
 //! every operation noted, from its invocation to its return.
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut, BytesMut};
-use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Prng};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Prng, ReadMode};
 
-use super::checks::{Checks, Violation};
+use super::checks::{Checks, Read, Violation};
 use crate::batch::{BatchHead, Writer};
 use crate::machine::KvCommand;
 use crate::request::Request;
+use crate::spec::ReadsMode;
 
 /// What clients do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +28,10 @@ pub struct ClientOptions {
     pub payload: usize,
     /// Keys that they share.
     pub keys: u64,
-    /// Of a hundred commands, so many read.
+    /// Of a hundred commands, so many read; beside the log, of a hundred batches.
     pub reads: u64,
+    /// How they do.
+    pub mode: ReadsMode,
     /// The mean time from one look at things to the next; each brings at most one new batch.
     pub interval_ns: u64,
     /// Most batches in flight.
@@ -55,6 +60,8 @@ pub struct Operation {
     pub invoked: Nanos,
     /// When it was told; `None` if it never was.
     pub returned: Option<Nanos>,
+    /// It asked for what may be old: no order of all operations need explain what it was told.
+    pub stale: bool,
 }
 
 /// A key as it stands in a command: a byte that can be printed.
@@ -102,10 +109,14 @@ pub(super) struct Client {
 
 /// Beyond it, patience does not grow.
 const MOST_DOUBLINGS: u32 = 3;
+const STRAYS_ONE_IN: u64 = 4;
+const STALE: Request = Request::Read(ReadMode::Stale);
 
 #[derive(Debug)]
 struct Flight {
     body: Payload,
+    /// How it is asked: to order, or to read.
+    request: Request,
     answered: bool,
     retry_at: Nanos,
     /// How often it was sent again. Each time it waits twice as long, up to a bound, and not exactly, so
@@ -169,10 +180,14 @@ impl Client {
             self.chunk = BytesMut::with_capacity(most.max(16 << 10));
         }
         let head = BatchHead { client: self.id.0, commands: 0, sequence, settled: self.settled };
+        let beside = self.options.mode.beside_the_log();
+        let all_read = beside.is_some() && self.prng.below(100) < self.options.reads;
+        let read = beside.filter(|_| all_read);
         let mut writer = Writer::new(&mut self.chunk, head);
         for _ in 0..count {
             let key = self.prng.below(self.options.keys) as u8;
-            let command = if self.prng.below(100) < self.options.reads {
+            let reads = if beside.is_some() { all_read } else { self.prng.below(100) < self.options.reads };
+            let command = if reads {
                 Command::Get(None)
             } else if self.prng.below(8) == 0 {
                 Command::Delete
@@ -180,20 +195,23 @@ impl Client {
                 self.values += 1;
                 Command::Put(u64::from(self.id.0) << 40 | self.values)
             };
-            self.operations.push(Operation { client: self.id.0, command, key, invoked: now, returned: None });
+            let stale = read == Some(ReadMode::Stale);
+            self.operations.push(Operation { client: self.id.0, command, key, invoked: now, returned: None, stale });
             let padding = self.options.payload.saturating_sub(8);
             writer.command(|chunk| write(command, key, padding, chunk));
         }
         let body = Payload::from(writer.finish());
-        checks.on_invoke(self.id.0, sequence);
+        checks.on_invoke(self.id.0, sequence, read.map(|mode| Read { mode, body: body.clone() }));
+        let request = read.map_or(Request::Submit, Request::Read);
         let retry_at = now + self.options.resend_ns;
-        self.flights.push_back(Flight { body: body.clone(), answered: false, retry_at, retries: 0, first, count });
+        let flight = Flight { body: body.clone(), request, answered: false, retry_at, retries: 0, first, count };
+        self.flights.push_back(flight);
         if self.prng.below(100) < self.options.duplicates {
             self.duplicates += 1;
-            let anyone = NodeId(self.prng.below(self.replicas) as u32);
-            self.submit(anyone, body.clone());
+            let anyone = self.anyone();
+            self.send(anyone, request, body.clone());
         }
-        self.submit(self.target, body);
+        self.ask(request, body);
     }
 
     fn send_again(&mut self, now: Nanos) {
@@ -202,20 +220,34 @@ impl Client {
             flight.retries += 1;
             let wait = self.options.resend_ns << flight.retries.min(MOST_DOUBLINGS);
             flight.retry_at = now + wait / 2 + self.prng.below(wait / 2 + 1);
-            due.push(flight.body.clone());
+            due.push((flight.request, flight.body.clone()));
         }
-        if due.is_empty() {
+        // A stale read says nothing of the leader.
+        let silent = due.iter().any(|&(request, _)| request != STALE);
+        for (request, body) in due {
+            self.ask(request, body);
+        }
+        if !silent {
             return;
-        }
-        for body in due {
-            self.submit(self.target, body);
         }
         // If that is not the leader either, the next attempt goes elsewhere, and sooner or later to everyone.
         self.target = NodeId((self.target.0 + 1) % self.replicas as u32);
     }
 
-    fn submit(&mut self, to: NodeId, body: Payload) {
-        let head = Head { body_len: body.len() as u32, ..Request::Submit.head(self.id) };
+    /// Asks whom it takes for the leader; or, for what may be old, anyone. Where reads go beside the log it
+    /// strays now and then: so clients find a new leader soon, and ask an old one for long.
+    fn ask(&mut self, request: Request, body: Payload) {
+        let strays = self.options.mode != ReadsMode::Log && self.prng.below(STRAYS_ONE_IN) == 0;
+        let to = if request == STALE || strays { self.anyone() } else { self.target };
+        self.send(to, request, body);
+    }
+
+    fn anyone(&mut self) -> NodeId {
+        NodeId(self.prng.below(self.replicas) as u32)
+    }
+
+    fn send(&mut self, to: NodeId, request: Request, body: Payload) {
+        let head = Head { body_len: body.len() as u32, ..request.head(self.id) };
         self.outbox.push((to, Frame { head, body }));
     }
 
@@ -232,6 +264,14 @@ impl Client {
                     checks.on_reply(self.id.0, sequence, &results, now)?;
                     Ok(sum + u64::from(self.settle(now, sequence, &results)))
                 })
+            }
+            Some(Request::Served { sequence, slot }) => {
+                let results = frame.body.pieces().concat();
+                checks.on_served(self.id.0, sequence, &results, slot, now)?;
+                if self.options.mode != ReadsMode::Stale {
+                    self.target = frame.head.from;
+                }
+                Ok(u64::from(self.settle(now, sequence, &results)))
             }
             Some(Request::Redirect { sequence, leader }) => {
                 let Some(leader) = leader else { return Ok(0) };

@@ -66,6 +66,7 @@ faults! {
     Promote = "promote": "a learner votes from now on",
     Remove = "remove": "a member leaves, as often as not the leader",
     Replace = "replace": "others vote, by way of a joint configuration",
+    Deposed = "deposed": "a leader hands over or is paused, and then hears clients but no other node; not if reads go through the log",
 }
 
 impl Fault {

@@ -1,7 +1,8 @@
 //! What the clients of a world saw, as a history, and whether it is linearizable.
 //!
-//! This is the one check that knows nothing of logs and slots. While every command goes through the log,
-//! the others find a wrong reply before it does; what is answered without the log has only this one.
+//! This is the one check that knows nothing of logs and slots. The others find a wrong reply before it
+//! does; but they believe what replicas say of slots, and this one believes clients only. Stale reads are
+//! left out, because no order need explain them.
 
 use bytes::Bytes;
 
@@ -13,9 +14,10 @@ use crate::check::linearizability::{self, Limits, Verdict};
 /// Far more than any healthy seed takes, and still only about a second.
 const LIMITS: Limits = Limits { steps: 30_000_000, memory_bytes: 64 << 20 };
 
-/// Every operation of every client, in the order of invocation. What was never answered may have happened.
+/// Every operation of every client but stale reads, in the order of invocation. What was never answered may
+/// have happened.
 pub(super) fn of<'a>(operations: impl Iterator<Item = &'a Operation>) -> History {
-    let mut history: History = operations.map(noted).collect();
+    let mut history: History = operations.filter(|operation| !operation.stale).map(noted).collect();
     history.sort();
     history
 }
@@ -57,7 +59,8 @@ mod tests {
     use quorumbench_protocols::Nanos;
 
     fn operation(command: Command, invoked: u64, returned: Option<u64>) -> Operation {
-        Operation { client: 3, command, key: 1, invoked: Nanos(invoked), returned: returned.map(Nanos) }
+        let (invoked, returned) = (Nanos(invoked), returned.map(Nanos));
+        Operation { client: 3, command, key: 1, invoked, returned, stale: false }
     }
 
     #[test]
@@ -66,6 +69,7 @@ mod tests {
             operation(Command::Get(None), 5, Some(8)),
             operation(Command::Put(7), 1, Some(9)),
             operation(Command::Delete, 12, None),
+            Operation { stale: true, ..operation(Command::Get(None), 13, Some(14)) },
         ];
         let mut written = Vec::new();
         of(operations.iter()).write(&mut written).expect("a Vec takes everything");

@@ -23,6 +23,10 @@ impl Machine for Watched {
         self.kv.apply(head, commands, results);
     }
 
+    fn read(&self, head: &BatchHead, commands: Commands<'_>, results: &mut BytesMut) {
+        self.kv.read(head, commands, results);
+    }
+
     fn snapshot(&self, out: &mut BytesMut) {
         self.kv.snapshot(out);
     }

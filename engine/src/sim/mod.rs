@@ -58,4 +58,4 @@ pub use link::LinkOptions;
 pub use runner::{Failure, Outcome, Print};
 pub use subject::{Membership, Subject, View};
 pub use swarm::{Cluster, Scenario, Wishes};
-pub use world::{Stats, World};
+pub use world::{PerMode, Stats, World};

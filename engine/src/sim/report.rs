@@ -1,13 +1,14 @@
 //! What is printed: a summary of many seeds, or all that is known of a failing one.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::fault::{Fault, Injected};
 use super::runner::{Failure, Outcome};
 use super::swarm::Scenario;
 use super::trace::LEGEND;
-use super::world::Stats;
+use super::world::{PerMode, Stats};
 use crate::host;
+use crate::spec::ReadsMode;
 use crate::summary::thousands;
 
 /// Sums over seeds.
@@ -27,6 +28,7 @@ impl Totals {
         sum.events += stats.events;
         sum.leaders += stats.leaders;
         sum.commands += stats.commands;
+        sum.reads.iter_mut().zip(stats.reads).for_each(|(sum, reads)| *sum += reads);
         sum.slots += stats.slots;
         sum.changes += stats.changes;
         sum.virtual_ns += stats.virtual_ns;
@@ -46,6 +48,7 @@ impl Totals {
             ("virtual time", format!("{} s", number(stats.virtual_ns / 1_000_000_000))),
             ("leader changes", number(stats.leaders.saturating_sub(self.seeds))),
             ("commands", number(stats.commands)),
+            ("reads", reads(&stats.reads)),
             ("slots", number(stats.slots)),
             ("member changes", number(stats.changes)),
             ("faults", faults(&stats.injected)),
@@ -56,9 +59,17 @@ impl Totals {
     }
 }
 
+fn reads(reads: &PerMode) -> String {
+    counts(ReadsMode::ALL.iter().zip(reads.iter().copied()))
+}
+
 fn faults(injected: &Injected) -> String {
-    let counted = Fault::ALL.iter().filter(|fault| injected[**fault] > 0);
-    let counts: Vec<_> = counted.map(|&fault| format!("{fault} {}", thousands(injected[fault] as f64))).collect();
+    counts(Fault::ALL.iter().map(|fault| (fault, injected[*fault])))
+}
+
+fn counts<T: fmt::Display>(of: impl Iterator<Item = (T, u64)>) -> String {
+    let counted = of.filter(|&(_, count)| count > 0);
+    let counts: Vec<_> = counted.map(|(what, count)| format!("{what} {}", thousands(count as f64))).collect();
     if counts.is_empty() { "none".into() } else { counts.join(", ") }
 }
 
@@ -74,10 +85,11 @@ pub fn failure(outcome: &Outcome, failure: &Failure, replay: &str) -> String {
     line(format_args!("seed      {seed}"));
     line(format_args!("commit    {}", if host::COMMIT.is_empty() { "unknown" } else { host::COMMIT }));
     line(format_args!(
-        "cluster   {} replicas, {} spares, {} clients, window {}, batches of {} commands, values of {} B, election timeout {} ms",
+        "cluster   {} replicas, {} spares, {} clients (reads: {}), window {}, batches of {} commands, values of {} B, election timeout {} ms",
         cluster.replicas,
         spares,
         clients.count,
+        clients.mode,
         cluster.window,
         cluster.commands,
         cluster.payload,

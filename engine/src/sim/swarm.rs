@@ -11,6 +11,7 @@ use super::client::ClientOptions;
 use super::disk::DiskOptions;
 use super::fault::{Fault, PerFault, Strength};
 use super::link::LinkOptions;
+use crate::spec::ReadsMode;
 
 /// A seed's world, drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Wishes {
     pub strong: Vec<Fault>,
     /// How long anything may break, in election timeouts.
     pub length: Option<u64>,
+    /// How clients read.
+    pub reads: Option<ReadsMode>,
     /// The bug to plant, if any. There is none without the feature `mutants`.
     pub mutant: Switch,
 }
@@ -80,6 +83,10 @@ const MOST_AT_ONCE: u64 = 8;
 
 /// Nobody joins beyond this.
 const MOST_NODES: usize = 9;
+/// The stream that the way to read is drawn from, and what it is drawn from.
+const READS: u64 = 9;
+const READS_DRAWN: &[ReadsMode] =
+    &[ReadsMode::Log, ReadsMode::Log, ReadsMode::Index, ReadsMode::Lease, ReadsMode::Stale];
 
 const MS: u64 = 1_000_000;
 
@@ -87,7 +94,18 @@ impl Scenario {
     /// What `seed` draws, within `wishes`.
     pub fn draw(seed: u64, wishes: &Wishes) -> Self {
         let root = Prng::new(seed).fork(1);
-        let strengths = strengths(&root, wishes);
+        let mut strengths = strengths(&root, wishes);
+        let reads = wishes.reads.unwrap_or_else(|| pick(&mut root.fork(READS), READS_DRAWN));
+        if reads == ReadsMode::Lease {
+            // A clock that leaps keeps no bound, and a lease promises nothing then. That a node pauses breaks
+            // none: it does so between turns, and a turn reads its clock after it has taken what arrived, as
+            // the real driver's does. So whoever reads had asked by the moment at which the lease is judged.
+            strengths[Fault::EarlyTimeout] = 0;
+        }
+        if reads == ReadsMode::Log {
+            // What such a leader appends is never committed: the other faults show that as well.
+            strengths[Fault::Deposed] = 0;
+        }
         let mut cluster = wishes.cluster.unwrap_or_else(|| cluster(&mut root.fork(2)));
         if strengths[Fault::TinyWindow] > 0 {
             cluster.window = [2, 1, 1][strengths[Fault::TinyWindow] as usize - 1];
@@ -99,7 +117,7 @@ impl Scenario {
         Self {
             seed,
             spares: spares(&mut root.fork(20), &cluster, &strengths),
-            clients: clients(&mut root.fork(3), &cluster, &strengths),
+            clients: clients(&mut root.fork(3), &cluster, &strengths, reads),
             links: links(&mut root.fork(4), timeout, &strengths),
             disk: disk(&mut root.fork(5), timeout, &strengths),
             snapshot_slots: [u64::MAX, 100, 20, 3][strengths[Fault::Snapshots] as usize],
@@ -114,6 +132,11 @@ impl Scenario {
     /// Everyone that is or may become a member.
     pub fn nodes(&self) -> usize {
         self.cluster.replicas + self.spares
+    }
+
+    /// How far any clock may run from true time, in parts per million: what a node is told it can rely on.
+    pub(super) fn drift_ppm(&self) -> u64 {
+        [0, 100, 5000, 50_000][self.strengths[Fault::Drift] as usize]
     }
 
     /// The mean time between two of a fault that is fired again and again.
@@ -161,7 +184,7 @@ fn spares(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) ->
     if moves { spares.min(MOST_NODES.saturating_sub(cluster.replicas)) } else { 0 }
 }
 
-fn clients(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) -> ClientOptions {
+fn clients(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>, mode: ReadsMode) -> ClientOptions {
     let timeout = cluster.election_timeout_ns;
     let (count, keys) = (pick(prng, &[1, 2, 3, 5]), pick(prng, &[1, 3, 10]));
     let reads = pick(prng, &[10, 50]);
@@ -177,6 +200,7 @@ fn clients(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) -
         payload: cluster.payload,
         keys: keys.max(at_once / MOST_AT_ONCE).min(ClientOptions::MOST_KEYS),
         reads,
+        mode,
         interval_ns,
         in_flight,
         resend_ns: timeout * pick(prng, &[1, 2, 4]) / 2,
@@ -254,6 +278,18 @@ mod tests {
         for &fault in Fault::ALL {
             let on = drawn.iter().filter(|strengths| strengths[fault] > 0).count();
             assert!((10..70).contains(&on), "{fault}: {on}");
+        }
+    }
+
+    #[test]
+    fn clocks_that_leases_rely_on_do_not_leap() {
+        let modes = |seed| Scenario::draw(seed, &Wishes::default()).clients.mode;
+        for &mode in ReadsMode::ALL {
+            assert!((1..100).any(|seed| modes(seed) == mode), "nobody reads by {mode}");
+            let wishes = Wishes { reads: Some(mode), ..Wishes::default() };
+            let drawn = (1..100).map(|seed| Scenario::draw(seed, &wishes));
+            let leaps = drawn.filter(|drawn| drawn.strengths[Fault::EarlyTimeout] > 0).count();
+            assert_eq!(leaps == 0, mode == ReadsMode::Lease, "{mode}: {leaps}");
         }
     }
 }

@@ -10,7 +10,7 @@ use quorumbench_protocols::{Config, Frame, Head, Nanos, NodeId, Payload, PeerSet
 
 use super::ambush::Ambush;
 use super::checks::{Checks, Violation, property};
-use super::client::{Client, Operation};
+use super::client::{Client, Command, Operation};
 use super::clock::Clock;
 use super::disk::Disk;
 use super::fault::{Fault, Injected};
@@ -25,6 +25,7 @@ use super::trace::{Line, Trace, What, state};
 use crate::batch::BatchHead;
 use crate::node::SnapshotPolicy;
 use crate::request::Request;
+use crate::spec::ReadsMode;
 
 /// A cluster, its clients, and everything that goes wrong.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub struct Stats {
     pub leaders: u64,
     /// Commands that were answered.
     pub commands: u64,
+    /// Reads among them, by the way they took.
+    pub reads: PerMode,
     /// Slots that were chosen.
     pub slots: u64,
     /// Changes of membership among them.
@@ -74,6 +77,9 @@ pub struct Stats {
     /// Virtual time.
     pub virtual_ns: u64,
 }
+
+/// A number for each of [`ReadsMode::ALL`], in that order.
+pub type PerMode = [u64; ReadsMode::ALL.len()];
 
 /// What is planned. The second number of a node's event is the life that it was planned for.
 #[derive(Debug)]
@@ -90,6 +96,7 @@ pub(super) enum Event {
     SpeedUp(NodeId, u32),
     Restart(NodeId, u32),
     Crash(NodeId, u32),
+    Deafen(NodeId),
 }
 
 impl<P: Subject> World<P> {
@@ -149,11 +156,15 @@ impl<P: Subject> World<P> {
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         let answered = |client: &Client| client.operations.iter().filter(|op| op.returned.is_some()).count() as u64;
+        let mut reads = PerMode::default();
+        let read = |op: &&Operation| op.returned.is_some() && matches!(op.command, Command::Get(_));
+        reads[self.scenario.clients.mode as usize] = self.operations().filter(read).count() as u64;
         let mut injected = self.stats.injected;
         injected[Fault::ClientDuplicate] = self.clients.iter().map(|client| client.duplicates).sum();
         Stats {
             leaders: self.checks.leaders() as u64,
             commands: self.clients.iter().map(answered).sum(),
+            reads,
             slots: self.checks.chosen() as u64,
             changes: self.atlas.changes,
             virtual_ns: self.now.0,
@@ -220,6 +231,10 @@ impl<P: Subject> World<P> {
             Event::Restart(id, life) => self.on_restart(id, life),
             Event::Crash(id, life) => {
                 self.on_crash(id, life);
+                Ok(())
+            }
+            Event::Deafen(id) => {
+                self.on_deafen(id);
                 Ok(())
             }
         }
@@ -457,11 +472,12 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         election_timeout: Nanos(cluster.election_timeout_ns),
         heartbeat: Nanos(cluster.heartbeat_ns),
         chunk: scenario.snapshot_chunk,
+        clock_drift: scenario.drift_ppm().div_ceil(1000) as u32,
         mutant: scenario.mutant,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };
     let mut prng = root.fork(100 + id as u64);
-    let most = [0, 100, 5000, 50_000][scenario.strengths[Fault::Drift] as usize];
+    let most = scenario.drift_ppm();
     let ppm = prng.below(2 * most + 1).cast_signed() - most.cast_signed();
     let clock = Clock::new(1 + prng.below(1 << 40), ppm);
     let snapshots = SnapshotPolicy { slots: scenario.snapshot_slots, ..SnapshotPolicy::NEVER };
@@ -472,8 +488,11 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
 /// A frame's head for the trace. A batch's sequence stands in its body; it is put where it shows.
 fn traced(frame: &Frame) -> Head {
     let mut head = frame.head;
-    if let Some(Request::Submit) = Request::read(&head) {
-        head.words[0] = BatchHead::read(&frame.body).map_or(0, |batch| batch.sequence);
+    let sequence = || BatchHead::read(&frame.body).map_or(0, |batch| batch.sequence);
+    match Request::read(&head) {
+        Some(Request::Submit) => head.words[0] = sequence(),
+        Some(Request::Read(_)) => head.words[1] = sequence(),
+        _ => {}
     }
     head
 }

@@ -142,7 +142,9 @@ impl Leader {
     pub(super) fn on_transfer(&mut self, replica: &Replica, now: Nanos, target: NodeId) {
         let under_way = self.transfer.is_some_and(|transfer| transfer.target == target);
         if replica.members.voters.without(replica.id).contains(target) && !under_way {
-            self.lease.end();
+            if !replica.mutant.is(Mutant::R13d) {
+                self.lease.end();
+            }
             let flag_stays = replica.mutant.is(Mutant::R18);
             let until = if flag_stays { Nanos::NEVER } else { now.later(replica.timer.shortest()) };
             self.transfer = Some(Transfer { target, until, told: false });
@@ -252,15 +254,29 @@ impl Leader {
     /// round is answered are served (thesis, section 6.4). Before the no-op is committed all wait.
     fn serve(&mut self, replica: &Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) {
         reads.enter(replica.term, out);
-        if !replica.has_committed_in_term() {
+        if !replica.has_committed_in_term() && !replica.mutant.is(Mutant::R13b) {
             return;
         }
         let confirmed = self.confirmed(replica);
-        let leased = reads.wants_lease() && self.lease.holds(now, confirmed);
-        if reads.index(replica.committed, self.round + 1, leased, out) {
+        let leased = reads.wants_lease() && self.leased(replica, now, confirmed);
+        let any_answer = replica.mutant.is(Mutant::R13c);
+        let round = if any_answer { confirmed.saturating_add(1).min(self.round + 1) } else { self.round + 1 };
+        if reads.index(replica.committed, round, leased, out) {
             self.due = self.due | (replica.members.voters | replica.members.outgoing).without(replica.id);
         }
-        reads.confirm(confirmed, out);
+        reads.confirm(if replica.mutant.is(Mutant::R13a) { u64::MAX } else { confirmed }, out);
+    }
+
+    /// Whether the lease holds, now that a majority has answered the round `confirmed`.
+    fn leased(&mut self, replica: &Replica, now: Nanos, confirmed: u64) -> bool {
+        if replica.mutant.is(Mutant::R13e) {
+            let heard_at = |leader: &Self, id: NodeId| {
+                if id == replica.id { now.0 } else { leader.progress[id.0 as usize].heard_at.0 }
+            };
+            let heard_at = Nanos(self.by_majority(replica, heard_at));
+            return self.lease.lasts(now, heard_at);
+        }
+        self.lease.holds(now, confirmed)
     }
 
     /// The latest round of probes that a majority has answered. This node's own answer is not waited for.

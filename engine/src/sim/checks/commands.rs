@@ -1,14 +1,13 @@
 //! What clients asked and were told, against one map that is asked in slot order.
 
-use std::collections::BTreeMap;
+use quorumbench_protocols::{Nanos, Payload, ReadMode, Slot};
 
-use quorumbench_protocols::{Nanos, Payload, Slot};
-
+use super::model::Model;
 use super::{Violation, property};
 use crate::batch::{BatchHead, Commands};
-use crate::machine::KvCommand;
 
-/// "Applied at most once", "nothing acknowledged is lost", "replies do not contradict" and "real-time order".
+/// "Applied at most once", "nothing acknowledged is lost", "replies do not contradict", "real-time order",
+/// "linearizable reads" and "stale reads were once true".
 #[derive(Debug)]
 pub struct Ledger {
     /// Clients' ids from here on.
@@ -39,6 +38,17 @@ struct Batch {
     after: usize,
     /// Where it was chosen first, and what its client must hear.
     chosen: Option<(usize, Box<[u8]>)>,
+    /// It reads beside the log.
+    read: Option<Read>,
+}
+
+/// A batch that is read beside the log.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What it is promised.
+    pub mode: ReadMode,
+    /// The batch.
+    pub body: Payload,
 }
 
 impl Ledger {
@@ -55,11 +65,11 @@ impl Ledger {
         }
     }
 
-    pub(super) fn on_invoke(&mut self, client: u32, sequence: u64) {
+    pub(super) fn on_invoke(&mut self, client: u32, sequence: u64, read: Option<Read>) {
         let after = self.acknowledged;
         let batches = &mut self.clients[(client - self.first_client) as usize].batches;
         assert_eq!(batches.len() as u64, sequence, "a client counts its batches");
-        batches.push(Batch { after, chosen: None });
+        batches.push(Batch { after, chosen: None, read });
     }
 
     /// The next slot was chosen, with this batch.
@@ -82,7 +92,7 @@ impl Ledger {
             );
             return Err(Violation::new(property::REAL_TIME_ORDER, detail));
         }
-        let results = self.model.apply(Commands::new(&head, body));
+        let results = self.model.apply(slot, Commands::new(&head, body));
         self.batch(client, sequence).expect("it was found just now").chosen = Some((slot, results));
         self.order.push((client, sequence));
         self.slots.push(slot);
@@ -125,6 +135,45 @@ impl Ledger {
         }
     }
 
+    /// A client was told what its batch has read, as of `slot`.
+    pub(super) fn on_served(
+        &mut self,
+        client: u32,
+        sequence: u64,
+        told: &[u8],
+        slot: Slot,
+        now: Nanos,
+    ) -> Result<(), Violation> {
+        let what = format!("client n{client} was told at {now} what batch {sequence} has read as of slot {slot}");
+        let slot = slot.0 as usize;
+        let Some((after, Read { mode, body })) =
+            self.batch(client, sequence).and_then(|batch| Some((batch.after, batch.read.clone()?)))
+        else {
+            return Err(Violation::new(property::LINEARIZABLE_READS, format!("{what}; it is no such batch")));
+        };
+        let stale = mode == ReadMode::Stale;
+        let property = if stale { property::STALE_READS } else { property::LINEARIZABLE_READS };
+        if slot > self.chosen {
+            let detail = format!("{what}; no slot after {} is committed", self.chosen);
+            return Err(Violation::new(property, detail));
+        }
+        if slot < after && !stale {
+            let detail = format!("{what}; it was asked after slot {after} was answered");
+            return Err(Violation::new(property, detail));
+        }
+        let head = BatchHead::read(&body).expect("a batch, as it was sent");
+        let results = self.model.read(slot, Commands::new(&head, &body));
+        if *results != *told {
+            let detail = format!("{what}, namely {told:?}; one map in slot order answers {results:?} there");
+            return Err(Violation::new(property, detail));
+        }
+        // What may be old tells nobody what others must know.
+        if !stale {
+            self.acknowledged = self.acknowledged.max(slot);
+        }
+        Ok(())
+    }
+
     pub(super) fn on_restart(&mut self, node: usize) {
         self.nodes[node] = 0;
     }
@@ -139,39 +188,11 @@ impl Ledger {
     }
 }
 
-/// The map as its description has it, written a second time.
-#[derive(Debug, Default)]
-struct Model {
-    map: BTreeMap<Box<[u8]>, Box<[u8]>>,
-}
-
-impl Model {
-    /// The results of a batch: for each command a status (0 found or done, 1 absent, 2 refused), the
-    /// value's length, the value.
-    fn apply(&mut self, mut commands: Commands<'_>) -> Box<[u8]> {
-        let mut results = Vec::new();
-        while let Some(command) = commands.next_command() {
-            let (status, value): (u8, &[u8]) = match KvCommand::read(command) {
-                Some(KvCommand::Get(key)) => self.map.get(key).map_or((1, &[]), |value| (0, value)),
-                Some(KvCommand::Put(key, value)) => {
-                    self.map.insert(key.into(), value.into());
-                    (0, &[])
-                }
-                Some(KvCommand::Delete(key)) => (u8::from(self.map.remove(key).is_none()), &[]),
-                None => (2, &[]),
-            };
-            results.push(status);
-            results.extend_from_slice(&(value.len() as u32).to_le_bytes());
-            results.extend_from_slice(value);
-        }
-        results.into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::batch::Writer;
+    use crate::machine::KvCommand;
     use bytes::BytesMut;
 
     const NOW: Nanos = Nanos(1);
@@ -186,9 +207,69 @@ mod tests {
     /// One replica, clients 1 and 2, each with a batch asked; nothing chosen.
     fn ledger() -> Ledger {
         let mut ledger = Ledger::new(1, 2);
-        ledger.on_invoke(1, 0);
-        ledger.on_invoke(2, 0);
+        ledger.on_invoke(1, 0, None);
+        ledger.on_invoke(2, 0, None);
         ledger
+    }
+
+    /// What is said of a read of `k` that client 2 asks now, and is told `told` as of `slot`.
+    fn served(ledger: &mut Ledger, mode: ReadMode, slot: u64, told: &[u8]) -> Result<(), &'static str> {
+        let sequence = ledger.clients[1].batches.len() as u64;
+        let body = batch(2, sequence, &[KvCommand::Get(b"k")]);
+        ledger.on_invoke(2, sequence, Some(Read { mode, body }));
+        ledger.on_served(2, sequence, told, Slot(slot), NOW).map_err(|violation| violation.property)
+    }
+
+    const OLD: &[u8] = &[0, 1, 0, 0, 0, b'o'];
+    const NEW: &[u8] = &[0, 1, 0, 0, 0, b'n'];
+    const ABSENT: &[u8] = &[1, 0, 0, 0, 0];
+
+    /// Slot 1 has the old value and slot 2 the new one; nobody was told yet.
+    fn written() -> Ledger {
+        let mut ledger = ledger();
+        ledger.on_chosen(&batch(1, 0, &[KvCommand::Put(b"k", b"o")])).expect("it was asked");
+        ledger.on_chosen(&batch(2, 0, &[KvCommand::Put(b"k", b"n")])).expect("it was asked");
+        ledger
+    }
+
+    #[test]
+    fn a_read_older_than_what_was_known_is_seen() {
+        for mode in [ReadMode::Index, ReadMode::Lease] {
+            let mut ledger = written();
+            assert_eq!(served(&mut ledger, mode, 0, ABSENT), Ok(()), "of those writes nobody was told");
+            ledger.on_reply(1, 0, &[0, 0, 0, 0, 0], NOW).expect("it was put");
+            assert_eq!(served(&mut ledger, mode, 0, ABSENT), Err(property::LINEARIZABLE_READS), "a put was known");
+            assert_eq!(served(&mut ledger, mode, 2, NEW), Ok(()));
+            assert_eq!(served(&mut ledger, mode, 1, OLD), Err(property::LINEARIZABLE_READS), "a read was known");
+        }
+    }
+
+    #[test]
+    fn a_read_of_what_was_never_there_is_seen() {
+        for (mode, property) in
+            [(ReadMode::Index, property::LINEARIZABLE_READS), (ReadMode::Stale, property::STALE_READS)]
+        {
+            let mut ledger = written();
+            assert_eq!(served(&mut ledger, mode, 1, NEW), Err(property), "not yet");
+            assert_eq!(served(&mut ledger, mode, 2, OLD), Err(property), "no longer");
+            assert_eq!(served(&mut ledger, mode, 3, NEW), Err(property), "not committed");
+            assert_eq!(served(&mut ledger, mode, 2, &[]), Err(property), "less than was asked");
+        }
+    }
+
+    #[test]
+    fn a_stale_read_may_be_old_and_binds_nobody() {
+        let mut ledger = written();
+        assert_eq!(served(&mut ledger, ReadMode::Stale, 2, NEW), Ok(()));
+        ledger.on_reply(2, 0, &[0, 0, 0, 0, 0], NOW).expect("it was put");
+        assert_eq!(served(&mut ledger, ReadMode::Stale, 1, OLD), Ok(()));
+        assert_eq!(served(&mut ledger, ReadMode::Stale, 0, ABSENT), Ok(()));
+    }
+
+    #[test]
+    fn what_was_to_be_ordered_is_not_served() {
+        let served = written().on_served(1, 0, &[], Slot(1), NOW).map_err(|violation| violation.property);
+        assert_eq!(served, Err(property::LINEARIZABLE_READS));
     }
 
     #[test]
@@ -233,7 +314,7 @@ mod tests {
         let mut ledger = ledger();
         ledger.on_chosen(&Payload::EMPTY).expect("a no-op");
         ledger.acknowledged = 5;
-        ledger.on_invoke(1, 1);
+        ledger.on_invoke(1, 1, None);
         let early = ledger.on_chosen(&batch(1, 1, &[])).map_err(|violation| violation.property);
         assert_eq!(early, Err(property::REAL_TIME_ORDER));
     }

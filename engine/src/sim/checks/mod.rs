@@ -18,15 +18,18 @@
 //! | nothing acknowledged is lost | what a client was told is committed | [`commands`] |
 //! | replies do not contradict | a reply is what the map answers at that place of the log | [`commands`] |
 //! | real-time order | what was answered before another was asked comes before it | [`commands`] |
+//! | linearizable reads | read beside the log, as of a slot: what the map held there, and no slot older than what was known when the read was asked | [`commands`] |
+//! | stale reads were once true | likewise, but for how old it is: never uncommitted, never invented | [`commands`] |
 //! | linearizability | some order of all that clients asked explains all that they saw | [`history`](super::history) |
 //! | linearizability is decided | within bounded steps; a search that gives up is a failure | [`history`](super::history) |
 //! | correct nodes are well-formed | no node refuses another's frame, or its own records | the world |
 //! | no panic | a protocol's own assertions hold | the runner |
 //! | liveness | a healed majority answers everything, with one leader | the world |
 //!
-//! Slot order is the witness of linearizability here: the last three of the clients' properties
-//! together say that what clients saw is what one map, asked in slot order, would have told them. When a
-//! seed is over, its clients' history is searched besides, without a witness: "linearizability".
+//! Slot order is the witness of linearizability here: "replies do not contradict", "real-time order" and
+//! "linearizable reads" together say that what clients saw is what one map, asked in slot order, would have
+//! told them. When a seed is over, its clients' history is searched besides, without a witness, and without
+//! stale reads: "linearizability".
 
 use std::fmt;
 
@@ -39,9 +42,11 @@ pub mod agreement;
 pub mod commands;
 pub mod elections;
 pub mod logs;
+mod model;
 
 use agreement::Agreement;
 use commands::Ledger;
+pub use commands::Read;
 use elections::Elections;
 use logs::Logs;
 
@@ -92,6 +97,10 @@ pub mod property {
     pub const REPLIES_AGREE: &str = "replies do not contradict";
     /// What was answered before another was asked comes before it.
     pub const REAL_TIME_ORDER: &str = "real-time order";
+    /// A read beside the log is at least as new as all that was known when it was asked.
+    pub const LINEARIZABLE_READS: &str = "linearizable reads";
+    /// A read that may be old is what the map held at a committed slot.
+    pub const STALE_READS: &str = "stale reads were once true";
     /// What clients saw is what one map would have told them, asked at one moment for each operation.
     pub const LINEARIZABILITY: &str = "linearizability";
     /// The search for such moments came to an end.
@@ -172,9 +181,9 @@ impl Checks {
         self.after_turn(node, protocol, &mut Vec::new(), &mut Vec::new())
     }
 
-    /// A client asks, for the first time.
-    pub fn on_invoke(&mut self, client: u32, sequence: u64) {
-        self.ledger.on_invoke(client, sequence);
+    /// A client asks, for the first time; beside the log, if it is a `read`.
+    pub fn on_invoke(&mut self, client: u32, sequence: u64, read: Option<Read>) {
+        self.ledger.on_invoke(client, sequence, read);
     }
 
     /// A client is told that a batch was applied, with these results.
@@ -185,6 +194,18 @@ impl Checks {
     /// The term of a slot that was chosen.
     pub fn stamp(&self, slot: Slot) -> Option<u64> {
         self.agreement.chosen().get(slot.0.checked_sub(1)? as usize).map(|chosen| chosen.stamp)
+    }
+
+    /// A client is told what a batch has read, by a state machine that had been delivered `slot`.
+    pub fn on_served(
+        &mut self,
+        client: u32,
+        sequence: u64,
+        results: &[u8],
+        slot: Slot,
+        now: Nanos,
+    ) -> Result<(), Violation> {
+        self.ledger.on_served(client, sequence, results, slot, now)
     }
 
     /// Slots chosen so far.
