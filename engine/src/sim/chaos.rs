@@ -462,9 +462,9 @@ impl<P: Subject> World<P> {
                 everyone().for_each(|other| self.network.cut(other, id));
                 self.note(id, What::Fault(Fault::Partition, id));
             }
-            // Tied to the others by one of them only. Of three nodes that would be a chain, whose end may
+            // Tied to the others by one of them only. Of three voters that would be a chain, whose end may
             // well lead, with the middle of it as its majority.
-            3 if self.replicas.len() > 3 => {
+            3 if self.atlas.fewest_voters() > 3 => {
                 let bridge = NodeId(healthy[self.prng.below(healthy.len() as u64) as usize] as u32);
                 for other in everyone().filter(|&other| other != bridge) {
                     self.network.cut(id, other);

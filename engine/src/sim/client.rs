@@ -119,8 +119,8 @@ struct Flight {
     request: Request,
     answered: bool,
     retry_at: Nanos,
-    /// How often it was sent again. Each time it waits twice as long, up to a bound, and not exactly, so
-    /// that clients which lost the same leader do not come back together.
+    /// How often it was sent again. After each round of all replicas it waits twice as long, up to a bound,
+    /// and not exactly, so that clients which lost the same leader do not come back together.
     retries: u32,
     /// Its operations: the first, and how many.
     first: usize,
@@ -218,7 +218,9 @@ impl Client {
         let mut due = Vec::new();
         for flight in self.flights.iter_mut().filter(|flight| !flight.answered && flight.retry_at <= now) {
             flight.retries += 1;
-            let wait = self.options.resend_ns << flight.retries.min(MOST_DOUBLINGS);
+            // A round of all replicas, of which some are gone, costs no more patience than one of them.
+            let rounds = flight.retries.div_ceil(self.replicas as u32);
+            let wait = self.options.resend_ns << rounds.min(MOST_DOUBLINGS);
             flight.retry_at = now + wait / 2 + self.prng.below(wait / 2 + 1);
             due.push((flight.request, flight.body.clone()));
         }

@@ -50,11 +50,19 @@ impl Atlas {
 
     /// Whether these nodes alone can go on, whichever membership turns out to count.
     pub(super) fn suffices(&self, nodes: PeerSet) -> bool {
+        self.electorates().all(|voters| has_majority(voters, nodes))
+    }
+
+    /// How many vote at least, whichever membership turns out to count.
+    pub(super) fn fewest_voters(&self) -> usize {
+        self.electorates().map(PeerSet::len).min().unwrap_or(0)
+    }
+
+    /// Each half of each membership.
+    fn electorates(&self) -> impl Iterator<Item = PeerSet> {
         let open = self.open.iter().map(|(members, _)| members);
-        std::iter::once(&self.chosen).chain(open).all(|members| {
-            has_majority(members.voters, nodes)
-                && (members.outgoing.is_empty() || has_majority(members.outgoing, nodes))
-        })
+        let members = std::iter::once(&self.chosen).chain(open);
+        members.flat_map(|members| [members.voters, members.outgoing]).filter(|voters| !voters.is_empty())
     }
 }
 
