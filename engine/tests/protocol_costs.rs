@@ -166,7 +166,9 @@ fn mortal(protocol: ProtocolName, replicas: usize) -> Spec {
 /// no answer came any more. What was answered is verified.
 fn silence(spec: &Spec, seed: u64) -> Option<f64> {
     let point = &spec.points()[0];
-    let dies = Fault { at: Duration::from_millis(95), kind: FaultKind::KillLeader };
+    // All over the time between two commands.
+    let at = Duration::from_millis(100) + GAP * seed as u32 / DEATHS as u32;
+    let dies = Fault { at, kind: FaultKind::KillLeader };
     let (outcome, trace) =
         drive::measure_and_trace(point, spec.run(), seed, &[dies], true, &AtomicBool::new(false), &mut |_| ())
             .expect("it runs");
@@ -185,20 +187,19 @@ fn the_time_without_service_is_what_the_election_timeouts_say() {
     for &protocol in ProtocolName::ALL {
         for replicas in REPLICAS {
             let spec = mortal(protocol, replicas);
-            let silences: Vec<_> = (0..DEATHS).map(|seed| silence(&spec, seed)).collect();
-            let row = silence_cells(protocol, replicas, &silences);
+            let row = silence_cells(protocol, replicas, (0..DEATHS).map(|seed| silence(&spec, seed)));
             writeln!(measured, "| {protocol} | {replicas} |{row}").expect("a String takes all");
         }
     }
     documented("silence", &measured);
 }
 
-fn silence_cells(protocol: ProtocolName, replicas: usize, silences: &[Option<f64>]) -> String {
+fn silence_cells(protocol: ProtocolName, replicas: usize, mut silences: impl Iterator<Item = Option<f64>>) -> String {
     let Some(formula) = arithmetic(protocol).silence else {
-        assert!(silences.iter().all(Option::is_none), "{protocol} survives its leader");
+        assert_eq!(silences.next(), Some(None), "{protocol} survives its leader");
         return " for ever | for ever | for ever |".into();
     };
-    let silences: Vec<f64> = silences.iter().map(|each| each.expect("service returns")).collect();
+    let silences: Vec<f64> = silences.map(|each| each.expect("service returns")).collect();
     let (mean, longest) = (mean(&silences), silences.iter().copied().fold(0.0, f64::max));
     let computed = (formula.of)(replicas as f64, 1.0);
     // Four standard errors, and what finding the new leader takes.
