@@ -107,24 +107,40 @@ pub struct NodeStats {
     pub snapshots: u64,
     /// Snapshots that the state machine was replaced by.
     pub restored: u64,
+    /// The protocol's frames to other replicas, heartbeats among them, once per recipient.
+    pub messages: u64,
+    /// Bytes of these, heads included.
+    pub message_bytes: u64,
 }
 
 impl NodeStats {
     /// What was added since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
+        self.zip(earlier, |now, then| now - then)
+    }
+
+    /// The sum of what two nodes did.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+
+    fn zip(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            turns: self.turns - earlier.turns,
-            slots: self.slots - earlier.slots,
-            commands: self.commands - earlier.commands,
-            applied: self.applied - earlier.applied,
-            reads: self.reads - earlier.reads,
-            duplicates: self.duplicates - earlier.duplicates,
-            malformed: self.malformed - earlier.malformed,
-            busy: self.busy - earlier.busy,
-            leader_changes: self.leader_changes - earlier.leader_changes,
-            snapshots: self.snapshots - earlier.snapshots,
-            restored: self.restored - earlier.restored,
+            turns: f(self.turns, other.turns),
+            slots: f(self.slots, other.slots),
+            commands: f(self.commands, other.commands),
+            applied: f(self.applied, other.applied),
+            reads: f(self.reads, other.reads),
+            duplicates: f(self.duplicates, other.duplicates),
+            malformed: f(self.malformed, other.malformed),
+            busy: f(self.busy, other.busy),
+            leader_changes: f(self.leader_changes, other.leader_changes),
+            snapshots: f(self.snapshots, other.snapshots),
+            restored: f(self.restored, other.restored),
+            messages: f(self.messages, other.messages),
+            message_bytes: f(self.message_bytes, other.message_bytes),
         }
     }
 }
@@ -217,6 +233,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
                 break;
             }
         }
+        self.count_messages();
         self.redirect_waiting();
         self.answer();
         self.answer_reads();
@@ -383,6 +400,16 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             let lsn = last.lsn;
             self.outbox.records.clear();
             self.step(now, Input::Durable(lsn));
+        }
+    }
+
+    /// What this turn says to other replicas. Clients' answers do not count.
+    fn count_messages(&mut self) {
+        let own = self.outbox.transmits.iter().filter(|transmit| transmit.head.kind < Head::FIRST_FOREIGN_KIND);
+        for Transmit { to, body, .. } in own {
+            let messages = to.iter().count() as u64;
+            self.stats.messages += messages;
+            self.stats.message_bytes += messages * (Head::BYTES + body.len()) as u64;
         }
     }
 

@@ -293,6 +293,8 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
 fn cost(outcome: &Outcome) -> Cost {
     let commands = outcome.recording.tally.completed.max(1) as f64;
     let both = |of: fn(&Usage) -> u64| (of(&outcome.replicas) + of(&outcome.clients)) as f64 / commands;
+    let slots = outcome.busiest.slots;
+    let per_slot = |sum: u64| (slots > 0).then(|| sum as f64 / slots as f64);
     Cost {
         cpu_ns_per_command: outcome.process_cpu_ns as f64 / commands,
         replica_cpu_ns_per_command: outcome.replicas.cpu_ns as f64 / commands,
@@ -300,7 +302,9 @@ fn cost(outcome: &Outcome) -> Cost {
         syscalls_per_command: both(|usage| usage.counters.syscalls),
         copied_bytes_per_command: both(|usage| usage.counters.copied_bytes),
         wire_bytes_per_command: both(|usage| usage.counters.sent_bytes),
-        commands_per_slot: outcome.busiest.commands as f64 / outcome.busiest.slots.max(1) as f64,
+        commands_per_slot: outcome.busiest.commands as f64 / slots.max(1) as f64,
+        messages_per_slot: per_slot(outcome.together.messages),
+        bytes_per_slot: per_slot(outcome.together.message_bytes),
     }
 }
 

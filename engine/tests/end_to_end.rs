@@ -108,6 +108,9 @@ fn point_is_whole(point: &PointResult) {
     assert!(cost.syscalls_per_command > 0.0, "{cost:?}");
     assert!(point.axis("transport") != "mem" || cost.copied_bytes_per_command == 0.0, "{cost:?}");
     assert!(cost.wire_bytes_per_command > 16.0, "{cost:?}");
+    let talks = point.axis("protocol") != "echo";
+    assert!(cost.messages_per_slot.is_some_and(|messages| (messages > 1.0) == talks), "{cost:?}");
+    assert!(cost.bytes_per_slot.is_some_and(|bytes| (bytes > 64.0) == talks), "{cost:?}");
 }
 
 fn floors_are_where_they_must_be(point: &PointResult) {
@@ -257,8 +260,7 @@ fn leadership_is_handed_over_and_the_result_says_so() {
 fn a_client_that_outlives_the_cluster_gives_up() {
     for transport in ["mem", "tokio-tcp"] {
         let config = raft(transport, "300ms").replace("[cluster]", "[cluster]\nreplicas = 1");
-        let kind = FaultKind::RestartLeader { down_for: Duration::from_secs(600) };
-        let outcome = measure(&config, &[Fault { at: Duration::from_millis(100), kind }]);
+        let outcome = measure(&config, &[Fault { at: Duration::from_millis(100), kind: FaultKind::KillLeader }]);
         let tally = outcome.recording.tally;
         assert!(tally.completed > 0 && tally.unanswered > 0, "{transport}: {tally:?}");
         assert_eq!(outcome.recording.response.len(), tally.intended, "what was given up is counted with its time");

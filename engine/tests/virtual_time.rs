@@ -1,8 +1,9 @@
 //! The virtual world is held to arithmetic: what can be computed by hand must come out.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use quorumbench::drive::{self, EventKind, Outcome};
+use quorumbench::drive::{self, Event, EventKind, Fault, FaultKind, Outcome};
 use quorumbench::spec::Spec;
 
 /// One command at a time, one per batch, on nodes whose work costs nothing.
@@ -17,10 +18,14 @@ run = { warmup = '500ms', duration = '2s' }
 ";
 
 fn measure_with(config: &str, seed: u64, set: &[&str]) -> Outcome {
+    measure_through(config, seed, set, &[])
+}
+
+fn measure_through(config: &str, seed: u64, set: &[&str], faults: &[Fault]) -> Outcome {
     let set: Vec<String> = set.iter().map(ToString::to_string).collect();
     let spec = Spec::parse(config, "virtual.toml", &set).expect("a valid config");
     let point = &spec.points()[0];
-    drive::measure(point, spec.run(), seed, &[], &AtomicBool::new(false), &mut |_| ()).expect("it runs")
+    drive::measure(point, spec.run(), seed, faults, &AtomicBool::new(false), &mut |_| ()).expect("it runs")
 }
 
 fn measure(set: &[&str]) -> Outcome {
@@ -137,4 +142,42 @@ fn lost_frames_delay_and_lose_nothing() {
     assert!(outcome.recording.tally.completed > 500, "{:?}", outcome.recording.tally);
     assert!(outcome.replicas.counters.dropped_frames > 0);
     assert!(outcome.recording.response.max() > 2 * outcome.recording.response.value_at_quantile(0.5));
+}
+
+/// What happens in a cluster of five to which `kinds` are done 100 ms into the window; nothing that was asked is lost.
+fn events(kinds: &[FaultKind]) -> Vec<Event> {
+    let faults: Vec<_> = kinds.iter().map(|&kind| Fault { at: Duration::from_millis(100), kind }).collect();
+    let set = ["replicas=5", "arrival=poisson", "rate=1000", "resend=50ms", "cost.sync=1ms"];
+    let outcome = measure_through(ONE_AT_A_TIME, 1, &set, &faults);
+    assert_eq!(outcome.recording.tally.unanswered, 0, "{kinds:?}");
+    outcome.events.into_iter().filter(|event| event.at_ns >= 0).collect()
+}
+
+#[test]
+fn leaders_die_for_good_one_after_the_other() {
+    let events = events(&[FaultKind::KillLeader; 2]);
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::Killed, EventKind::Leader, EventKind::Killed, EventKind::Leader], "{events:?}");
+    assert_eq!(events[0].at_ns, 100_000_000);
+    assert_eq!(events[1].node, events[2].node, "the second fault waits for a leader");
+    assert!(events[1].at_ns > events[0].at_ns + 300_000_000, "nobody loses patience sooner: {events:?}");
+    assert!(events[0].node != events[1].node && events[2].node != events[3].node, "{events:?}");
+    assert_ne!(events[0].node, events[3].node, "the dead stay dead");
+}
+
+#[test]
+fn a_leader_that_was_down_comes_back_on_time() {
+    let events = events(&[FaultKind::RestartLeader { down_for: Duration::from_millis(50) }]);
+    let [killed, restarted, ..] = events[..] else { panic!("{events:?}") };
+    assert_eq!((killed.kind, restarted.kind, killed.node), (EventKind::Killed, EventKind::Restarted, restarted.node));
+    assert_eq!(restarted.at_ns, killed.at_ns + 50_000_000);
+}
+
+#[test]
+fn leadership_is_handed_over_without_waiting_for_anybodys_patience() {
+    let events = events(&[FaultKind::TransferLeader]);
+    let [asked, leads] = events[..] else { panic!("{events:?}") };
+    assert_eq!((asked.kind, leads.kind), (EventKind::Transfer, EventKind::Leader));
+    assert_eq!(leads.node.0, (asked.node.0 + 1) % 5);
+    assert!(leads.at_ns - asked.at_ns < 50_000_000, "a few round trips and syncs: {events:?}");
 }

@@ -51,6 +51,7 @@ fn healthy() -> Outcome {
         clients: Usage::default(),
         process_cpu_ns: 0,
         busiest: NodeStats::default(),
+        together: NodeStats::default(),
         totals: vec![NodeStats::default()],
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
         cores: 64,

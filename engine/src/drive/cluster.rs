@@ -35,6 +35,7 @@ pub(super) struct Ended {
     pub(super) replicas: Usage,
     pub(super) clients: Usage,
     pub(super) busiest: NodeStats,
+    pub(super) together: NodeStats,
     pub(super) totals: Vec<NodeStats>,
     /// Empty, unless traces were kept.
     pub(super) trace: Trace,
@@ -123,12 +124,14 @@ impl Cluster {
     pub(super) fn join(mut self) -> Result<Ended, DriveError> {
         let mut outcome = Ok(());
         let mut trace = Trace::default();
-        let (mut replicas, mut busiest, mut totals) = (Usage::default(), NodeStats::default(), Vec::new());
+        let (mut replicas, mut busiest, mut together) = (Usage::default(), NodeStats::default(), NodeStats::default());
+        let mut totals = Vec::new();
         for thread in &mut self.replicas {
             outcome = outcome.and(thread.wait());
             if let State::Down(end) = &mut thread.state {
                 replicas = replicas.plus(end.meter.usage());
                 busiest = std::cmp::max_by_key(busiest, end.meter.stats(), |stats| stats.commands);
+                together = together.plus(end.meter.stats());
                 totals.push(end.replica.stats());
                 trace.replicas.extend(end.replica.take_trace());
             }
@@ -149,7 +152,7 @@ impl Cluster {
         }
         outcome?;
         let recording = recording.ok_or(DriveError::Interrupted)?;
-        Ok(Ended { recording, replicas, clients, busiest, totals, trace })
+        Ok(Ended { recording, replicas, clients, busiest, together, totals, trace })
     }
 
     fn leader(&self) -> Option<usize> {
@@ -236,6 +239,7 @@ impl FaultPlan {
             match (step, cluster.leader().unwrap_or_default()) {
                 (Step::Restart(index), _) => cluster.restart(index)?,
                 (Step::Begin(FaultKind::TransferLeader), leader) => cluster.transfer(leader),
+                (Step::Begin(FaultKind::KillLeader), leader) => cluster.kill(leader)?,
                 (Step::Begin(FaultKind::RestartLeader { down_for }), leader) => {
                     cluster.kill(leader)?;
                     self.ahead.push((now + down_for.as_nanos() as u64, Step::Restart(leader)));

@@ -40,6 +40,8 @@ pub struct Fault {
 /// What can be done to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
+    /// The leader's thread ends and its connections are lost, for good.
+    KillLeader,
     /// The leader's thread ends and its connections are lost; after this long it comes back with
     /// what it had in memory, which plays the part of a disk here.
     RestartLeader {
@@ -99,6 +101,8 @@ pub struct Outcome {
     pub process_cpu_ns: u64,
     /// What the replica that delivered most did in the window.
     pub busiest: NodeStats,
+    /// What all replicas did in the window, added up.
+    pub together: NodeStats,
     /// What each replica did from its start to the end of the point.
     pub totals: Vec<NodeStats>,
     /// What happened.
@@ -184,7 +188,7 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Runs `point` once, on a fresh cluster, with all randomness from `seed`.
 ///
-/// A point on the transport `sim` runs in virtual time, on this thread, and knows no faults.
+/// A point on the transport `sim` runs in virtual time, on this thread; so do its faults.
 ///
 /// `interrupted` ends it early, with [`DriveError::Interrupted`]. `progress` is called every few
 /// milliseconds, on the calling thread.
@@ -216,7 +220,7 @@ pub fn measure_and_trace(
     progress: &mut dyn FnMut(Phase),
 ) -> Result<(Outcome, Trace), DriveError> {
     if point.is_virtual() {
-        return virtual_time::measure(point, run, seed, traced, interrupted, progress);
+        return virtual_time::measure(point, run, seed, faults, traced, interrupted, progress);
     }
     let control = Control::new(Clock::start());
     let mut cluster = Cluster::start(point, seed, traced, &control)?;
@@ -232,6 +236,7 @@ pub fn measure_and_trace(
         clients: ended.clients,
         process_cpu_ns,
         busiest: ended.busiest,
+        together: ended.together,
         totals: ended.totals,
         events: control.events(),
         cores: threads::cores().len(),

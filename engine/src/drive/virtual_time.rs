@@ -16,13 +16,15 @@ use quorumbench_transports::Counters;
 use super::cluster;
 use super::disk::{Disk, Written};
 use super::replica::{self, Replica};
-use super::{DriveError, Event, EventKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
+use super::{DriveError, Event, EventKind, Fault, FaultKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
 use crate::check::witness::Trace;
 use crate::client::Client;
 use crate::measure::{Recording, Window};
 use crate::node::{NodeStats, Storage};
 use crate::sim::queue::Queue;
 use crate::spec::{Cost, Network, Point, Run};
+
+mod faults;
 
 /// Measures `point` once in virtual time.
 ///
@@ -32,6 +34,7 @@ pub(super) fn measure(
     point: &Point,
     run: Run,
     seed: u64,
+    faults: &[Fault],
     traced: bool,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
@@ -59,6 +62,7 @@ pub(super) fn measure(
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
     let give_up_at = window.until + drain_limit_ns(point);
     world.start(point, begin, window, give_up_at);
+    world.plan_faults(faults, window);
     pass(&mut world, Phase::WarmingUp, window.from, &|_| false)?;
     let before = world.readings();
     pass(&mut world, Phase::Measuring, window.until, &|_| false)?;
@@ -90,6 +94,8 @@ struct Member {
     busy_until: Nanos,
     /// When its next turn is; [`Nanos::NEVER`] for none.
     turn_at: Nanos,
+    /// It takes no turns, and what reaches it is lost.
+    down: bool,
     leads: bool,
     reading: Reading,
 }
@@ -114,6 +120,8 @@ enum What {
     Arrival(usize, Frame),
     Write(usize, Written),
     Synced(usize),
+    Fault(FaultKind),
+    Restart(usize),
 }
 
 impl World {
@@ -179,6 +187,7 @@ impl World {
         let Some((at, what)) = self.queue.pop() else { return false };
         (self.now, self.steps) = (at, self.steps + 1);
         match what {
+            What::Arrival(to, frame) if self.members[to].down => self.lose(&frame),
             What::Arrival(to, frame) => {
                 let member = &mut self.members[to];
                 member.receive(frame);
@@ -193,6 +202,8 @@ impl World {
                 self.plan_synced(index, ends);
             }
             What::Synced(index) => self.synced(index),
+            What::Fault(kind) => self.fault(kind),
+            What::Restart(index) => self.restart(index),
         }
         true
     }
@@ -218,7 +229,7 @@ impl World {
     /// Sees to it that the member's next turn is at `at` or earlier.
     fn schedule(&mut self, index: usize, at: Nanos) {
         let member = &mut self.members[index];
-        if at < member.turn_at {
+        if at < member.turn_at && !member.down {
             member.turn_at = at;
             self.queue.push(at, What::Turn(index));
         }
@@ -279,7 +290,8 @@ impl World {
     }
 
     fn finish(mut self, window: Window, before: &[Reading], after: &[Reading]) -> (Outcome, Trace) {
-        let (mut replicas, mut clients, mut busiest) = (Usage::default(), Usage::default(), NodeStats::default());
+        let (mut replicas, mut clients) = (Usage::default(), Usage::default());
+        let (mut busiest, mut together) = (NodeStats::default(), NodeStats::default());
         let (mut recording, mut totals, mut trace) = (None::<Recording>, Vec::new(), Trace::default());
         for ((member, before), after) in self.members.iter_mut().zip(before).zip(after) {
             let cpu_ns = after.cpu_ns - before.cpu_ns;
@@ -288,7 +300,9 @@ impl World {
                 Actor::Replica(mut replica) => {
                     trace.replicas.extend(replica.take_trace());
                     replicas = replicas.plus(usage);
-                    busiest = std::cmp::max_by_key(busiest, after.stats.since(before.stats), |stats| stats.commands);
+                    let stats = after.stats.since(before.stats);
+                    busiest = std::cmp::max_by_key(busiest, stats, |stats| stats.commands);
+                    together = together.plus(stats);
                     totals.push(replica.stats());
                 }
                 Actor::Client(mut client) => {
@@ -313,6 +327,7 @@ impl World {
             clients,
             process_cpu_ns: replicas.cpu_ns + clients.cpu_ns,
             busiest,
+            together,
             totals,
             events: self.events.iter().map(event).collect(),
             // Each node has a virtual core of its own.
@@ -326,7 +341,15 @@ impl World {
 
 impl Member {
     fn new(actor: Actor, disk: Option<Disk>) -> Self {
-        Self { actor, disk, busy_until: Nanos::ZERO, turn_at: Nanos::NEVER, leads: false, reading: Reading::default() }
+        Self {
+            actor,
+            disk,
+            busy_until: Nanos::ZERO,
+            turn_at: Nanos::NEVER,
+            down: false,
+            leads: false,
+            reading: Reading::default(),
+        }
     }
 
     fn receive(&mut self, frame: Frame) {

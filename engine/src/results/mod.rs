@@ -105,7 +105,7 @@ impl From<&Histogram<u64>> for Percentiles {
 }
 
 /// What a command cost, over all threads, replicas and clients together. Each figure is divided by
-/// the commands answered in the window.
+/// the commands answered in the window, unless its name says what else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// CPU time of the whole process.
@@ -122,6 +122,13 @@ pub struct Cost {
     pub wire_bytes_per_command: f64,
     /// Commands in a slot, as the replicas delivered them.
     pub commands_per_slot: f64,
+    /// The protocol's frames from replica to replica, once per recipient, heartbeats among them, over the slots that
+    /// the replica which delivered most delivered in the window; null where that is none.
+    #[serde(default)]
+    pub messages_per_slot: Option<f64>,
+    /// Bytes of these frames, heads included, over the same slots.
+    #[serde(default)]
+    pub bytes_per_slot: Option<f64>,
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.
