@@ -51,7 +51,7 @@ const GROUNDS: [Ground; 4] = [
         strong: &[],
         length: Some(300),
         reads: Some(ReadsMode::Lease),
-        seeds: 1200,
+        seeds: 3000,
     },
 ];
 

@@ -59,7 +59,7 @@ mutants! {
     R5a: "durability of a truncated slot is credited to what overwrote it", seen in "etcd-io/raft, append ABA race",
         found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
     R5b: "what was durable before a truncation still counts after it", seen in "rabbitmq/ra #637",
-        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost";
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "liveness";
     R5c: "a sync that completes early vouches for those before it", seen in "openraft #1964",
         found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "election safety";
     R6: "a stale append truncates without a conflict", seen in "akka-raft #66, CCF #5991",
@@ -114,7 +114,7 @@ mutants! {
     Q1: "a vote is given to an older log", seen in "our own",
         found as "leader completeness";
     Q2: "a vote of an older term is counted", seen in "our own",
-        found as "election safety";
+        found as "election safety" | "log matching";
     Q3: "a slot is delivered as soon as it is durable here", seen in "our own",
         found as "state machine safety" | "delivery in slot order, once";
     Q4: "a restarted node takes all that it wrote for committed", seen in "our own",
