@@ -64,6 +64,12 @@ impl Journal {
         self.record(head, body, out)
     }
 
+    /// Whether a record that was found after a crash follows the last one, or begins the journal: the first
+    /// ever, or a snapshot's, which is of kind `snapshot`.
+    pub(crate) fn continues(&self, record: &Record, snapshot: u8) -> bool {
+        record.lsn == self.last + 1 || (self.last == Lsn::ZERO && record.head.kind == snapshot)
+    }
+
     /// A record that was found after a crash: it is durable, and with it the log up to `slot`.
     pub(crate) fn replay(&mut self, lsn: Lsn, slot: Slot) {
         (self.last, self.durable, self.slot) = (lsn, lsn, slot);

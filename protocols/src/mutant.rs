@@ -86,6 +86,18 @@ mutants! {
             | "correct nodes are well-formed";
     R18: "an interrupted leadership transfer leaves its flag set", seen in "hashicorp/raft #696",
         found as "liveness";
+    P1a: "an acceptor forgets a promise on restart", seen in "our own",
+        found as "promises are kept";
+    P1b: "an acceptor forgets an accepted value on restart", seen in "our own",
+        found as "promises are kept";
+    P2: "accepting does not raise the promised ballot", seen in "Brooker 2021, cassandra PR 1327",
+        found as "promises are kept" | "only one value is chosen";
+    P3: "a ballot is used before it is durable, and again after a restart", seen in "phxpaxos #145",
+        found as "one value per ballot" | "only one value is chosen";
+    P4: "a promise for an older ballot is counted for a newer one", seen in "our own",
+        found as "only one value is chosen";
+    P7: "two proposers duel for ever", seen in "Paxos Made Simple, section 2.4",
+        found as "liveness";
     Q1: "a vote is given to an older log", seen in "our own",
         found as "leader completeness";
     Q2: "a vote of an older term is counted", seen in "our own",

@@ -1,6 +1,6 @@
 //! A node's last snapshot, and what may go because of it: records of the journal, and slots of the log.
 
-use crate::io::{Outbox, Snapshot};
+use crate::io::{Delivery, DeliveryKind, Outbox, Snapshot};
 use crate::journal::Journal;
 use crate::wire::{Lsn, Slot};
 
@@ -66,6 +66,19 @@ impl Snapshots {
             out.release = Some(cut.from);
             self.covered = self.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
         }
+    }
+
+    /// Hands out the last one, without the `prefix` of its body that is the protocol's own, once it is durable.
+    /// Whether the state machine is where the log begins.
+    #[cold]
+    pub(crate) fn deliver(&self, journal: &Journal, prefix: usize, delivered: &mut Slot, out: &mut Outbox) -> bool {
+        let Some(Snapshot { slot, body, .. }) = self.last.as_ref().filter(|last| journal.slot() >= last.slot) else {
+            return false;
+        };
+        let body = body.slice(prefix, body.len() - prefix);
+        out.deliveries.push(Delivery { slot: *slot, kind: DeliveryKind::Snapshot, body });
+        *delivered = *slot;
+        true
     }
 
     /// Up to where the log may go: what all have `agreed` on, or can be given as a snapshot, but for a `window` of

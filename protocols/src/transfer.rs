@@ -19,6 +19,16 @@ pub(crate) struct Part {
     pub(crate) total: u64,
 }
 
+impl Part {
+    /// Whether a part with `len` bytes can be one. All numbers are far below what overflows.
+    pub(crate) fn check(&self, len: u64) -> Result<(), &'static str> {
+        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
+        reject(self.slot == Slot::ZERO || self.stamp == 0, "a snapshot of nothing")?;
+        reject(self.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
+        reject(len == 0 || self.offset + len > self.total, "a part past the end")
+    }
+}
+
 /// A snapshot on its way to another node.
 #[derive(Debug)]
 pub(crate) struct Transfer {

@@ -4,7 +4,7 @@
 use super::membership::{Members, Memberships};
 use super::message::{Append, Message, SNAPSHOT};
 use super::replica::Replica;
-use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
+use crate::io::{Outbox, Record, Snapshot};
 use crate::mutant::Mutant;
 use crate::wire::{Head, Payload, Slot};
 
@@ -95,19 +95,6 @@ impl Replica {
         self.snapshots.replay(snapshot);
         self.journal.replay(record.lsn, self.log.last());
         Some(())
-    }
-
-    /// Says whether the state machine is where the log begins.
-    #[cold]
-    pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let Some(snapshot) = self.snapshots.last() else { return false };
-        if self.journal.slot() < snapshot.slot {
-            return false;
-        }
-        let body = snapshot.body.slice(Members::BYTES, snapshot.body.len() - Members::BYTES);
-        out.deliveries.push(Delivery { slot: snapshot.slot, kind: DeliveryKind::Snapshot, body });
-        self.delivered = snapshot.slot;
-        true
     }
 
     /// Lets go of what nobody will ask for again, or can be given as a snapshot.
