@@ -118,6 +118,8 @@ pub struct NodeStats {
     pub busy: u64,
     /// How often the node saw leadership move to another node.
     pub leader_changes: u64,
+    /// Rounds of phase 1 that its protocol began for a slot.
+    pub rounds: u64,
     /// Snapshots taken of the state machine.
     pub snapshots: u64,
     /// Snapshots that the state machine was replaced by.
@@ -138,6 +140,7 @@ impl NodeStats {
             malformed: self.malformed - earlier.malformed,
             busy: self.busy - earlier.busy,
             leader_changes: self.leader_changes - earlier.leader_changes,
+            rounds: self.rounds - earlier.rounds,
             snapshots: self.snapshots - earlier.snapshots,
             restored: self.restored - earlier.restored,
         }
@@ -230,6 +233,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.redirect_waiting();
         self.answer();
         self.answer_reads();
+        self.stats.rounds = self.protocol.rounds();
         self.stats.leader_changes += u64::from(led_by != self.protocol.leader() && self.protocol.leader().is_some());
     }
 
@@ -395,9 +399,15 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.stats.slots += 1;
         self.stats.commands += u64::from(head.commands);
         let results = self.apply(delivery.slot, &head, &delivery.body);
-        if let (true, Some(results)) = (leads, results) {
+        if let (true, Some(results)) = (leads && self.answers_for(&head), results) {
             self.push_answer(NodeId(head.client), head.sequence, results);
         }
+    }
+
+    /// A leader answers for all that it delivers. Without one, whoever was brought a batch answers for it.
+    fn answers_for(&self, head: &BatchHead) -> bool {
+        let admitted = |admitted: &Sessions| admitted.seen(head) != Seen::New;
+        !P::LEADERLESS || self.admitted.as_ref().is_some_and(admitted)
     }
 
     /// A snapshot of sessions and state machine, if the policy or the protocol wants one.

@@ -9,7 +9,7 @@ use quorumbench::check::history::{Op, Operation};
 use quorumbench::sim::checks::property;
 use quorumbench::sim::history::judge;
 use quorumbench::sim::runner::{run, run_many};
-use quorumbench::sim::{Cluster, Fault, Injected, Outcome, Print, Subject, View, Wishes, report, shrink};
+use quorumbench::sim::{Cluster, Fault, Injected, Outcome, Paper, Print, Subject, View, Wishes, report, shrink};
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{HARD_STATE, NO_VOTE};
 use quorumbench_protocols::{Config, Head, Input, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot};
@@ -179,6 +179,8 @@ impl<const FLAW: u8> Protocol for Broken<FLAW> {
 }
 
 impl<const FLAW: u8> Subject for Broken<FLAW> {
+    const PAPER: Paper = Paper::Raft;
+
     fn view(&self) -> View {
         self.raft.view()
     }

@@ -91,7 +91,9 @@ impl<P: Subject> World<P> {
         let replica = |id: usize| replica(&scenario, id, &root);
         let client = |at: usize| {
             let id = NodeId((count + at) as u32);
-            Client::new(id, count, scenario.clients.clone(), root.fork(300 + at as u64))
+            // Without a leader everyone proposes, and they compete.
+            let target = NodeId(if P::LEADERLESS { (at % count) as u32 } else { 0 });
+            Client::new(id, count, scenario.clients.clone(), root.fork(300 + at as u64)).aimed_at(target)
         };
         let mut world = Self {
             now: Nanos::ZERO,
@@ -99,7 +101,7 @@ impl<P: Subject> World<P> {
             network: Network::new(scenario.links.clone(), count + clients, root.fork(1)),
             replicas: (0..count).map(replica).collect(),
             clients: (0..clients).map(client).collect(),
-            checks: Checks::new(count, clients),
+            checks: Checks::new(P::PAPER, count, clients),
             trace: Trace::new(print),
             stats: Stats::default(),
             prng: root.fork(2),
@@ -261,6 +263,7 @@ impl<P: Subject> World<P> {
         let Some(node) = replica.node.as_mut().filter(|_| replica.life == life) else { return Ok(()) };
         let Some(lsn) = replica.disk.synced(write) else { return Ok(()) };
         node.durable(lsn);
+        self.checks.on_durable(id.0 as usize, lsn)?;
         self.turn(id, What::Durable(lsn), What::Durable(lsn))?;
         self.on_promise(id);
         Ok(())
@@ -269,8 +272,8 @@ impl<P: Subject> World<P> {
     /// If everything that a node has written is durable, it may have promised it.
     fn on_promise(&mut self, id: NodeId) {
         let replica = &mut self.replicas[id.0 as usize];
-        if let Some(view) = replica.view().filter(|_| replica.disk.is_idle()) {
-            self.checks.on_promise(id.0 as usize, &view);
+        if let Some(node) = replica.node.as_ref().filter(|_| replica.disk.is_idle()) {
+            self.checks.on_promise(id.0 as usize, &node.protocol().protocol);
             if std::mem::take(&mut replica.turning) {
                 self.on_turning_point(id);
             }
@@ -308,6 +311,7 @@ impl<P: Subject> World<P> {
             replica.held_until = self.now + replica.turn_ns;
         }
         if !node.records().is_empty() {
+            self.checks.on_records::<P>(id.0 as usize, node.records())?;
             let sync = replica.disk.write(self.now, node.records(), &mut self.stats.injected);
             let event = if sync.fails && self.stormy {
                 Event::SyncFailed(id, replica.life)
@@ -391,8 +395,10 @@ impl<P: Subject> World<P> {
             return Ok(());
         }
         match replica.start() {
-            Ok(node) => {
-                self.checks.on_restart(at, &node.protocol().protocol)?;
+            Ok(()) => {
+                let records = replica.disk.read().unwrap_or_default();
+                let node = replica.node.as_ref().expect("it was started just now");
+                self.checks.on_restart(at, &node.protocol().protocol, records)?;
                 self.note(id, What::Restart);
                 self.plan_wake(id);
                 Ok(())
@@ -416,6 +422,7 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         election_timeout: Nanos(cluster.election_timeout_ns),
         heartbeat: Nanos(cluster.heartbeat_ns),
         chunk: scenario.snapshot_chunk,
+        backoff: Nanos(cluster.election_timeout_ns / 50),
         mutant: scenario.mutant,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };

@@ -6,7 +6,7 @@
 //! where another value is chosen it tries the next. It is here to measure what one decision costs, and what
 //! competing proposers cost each other; section 3 of the paper then saves the first phase.
 //!
-//! The roles have the paper's names, and a file each: [`Proposer`], [`Acceptor`], [`Learner`]. A node plays all
+//! The roles have the paper's names, and a file each: proposer, acceptor, learner. A node plays all
 //! three. Because a learner remembers what is decided, an acceptor need remember one slot only; to a
 //! request for an older one the answer is what was chosen, and one for a later one says that this node
 //! is behind. Two rules hold everything together. *Nothing is promised or accepted before it is durable.*

@@ -4,13 +4,14 @@ use quorumbench_protocols::{Delivery, DeliveryKind, Payload, Slot};
 
 use super::logs::{Logs, same};
 use super::{Violation, property};
-use crate::sim::subject::View;
+use crate::sim::subject::{Paper, View};
 
 /// "Committed slots never change", "state machine safety", and "delivery in slot order, once".
 #[derive(Debug)]
 pub struct Agreement {
     chosen: Vec<Chosen>,
     nodes: Vec<Node>,
+    paper: Paper,
 }
 
 /// A slot that a node took for committed.
@@ -32,8 +33,8 @@ struct Node {
 }
 
 impl Agreement {
-    pub(super) fn new(nodes: usize) -> Self {
-        Self { chosen: Vec::new(), nodes: vec![Node::default(); nodes] }
+    pub(super) fn new(paper: Paper, nodes: usize) -> Self {
+        Self { chosen: Vec::new(), nodes: vec![Node::default(); nodes], paper }
     }
 
     /// A node's commit moved.
@@ -50,6 +51,7 @@ impl Agreement {
             };
             match self.chosen.get(slot as usize - 1) {
                 Some(chosen) if chosen.stamp == stamp => {}
+                Some(chosen) if self.by_value(chosen, logs.body(slot, stamp)) => {}
                 Some(chosen) => {
                     let detail = format!(
                         "n{node} takes slot {slot} of term {stamp} for committed; it was chosen in term {}",
@@ -64,6 +66,11 @@ impl Agreement {
             }
         }
         Ok(())
+    }
+
+    /// Whether a slot is the chosen one for its value, whatever its stamp. In Raft it never is.
+    fn by_value(&self, chosen: &Chosen, body: Option<&Payload>) -> bool {
+        self.paper == Paper::Paxos && body.is_some_and(|body| same(body, &chosen.body))
     }
 
     /// A node handed a slot to its state machine.
@@ -112,7 +119,7 @@ mod tests {
     use crate::sim::checks::logs::tests::grow;
 
     fn agreement() -> (Agreement, Logs) {
-        let (mut agreement, mut logs) = (Agreement::new(3), Logs::new(3));
+        let (mut agreement, mut logs) = (Agreement::new(Paper::Raft, 3), Logs::new(3));
         grow(&mut logs, 0, &[1, 1, 2]);
         assert_eq!(agreement.on_commit(0, &commits(2), &logs), Ok(()));
         (agreement, logs)
