@@ -31,13 +31,21 @@ pub(super) struct Learner {
     pub(super) sending: PeerSet,
     /// More is chosen than this node knows, and who said so.
     ahead: Option<(Slot, NodeId)>,
-    /// It asked for everything up to here, and asks again at that time.
-    asked: (Slot, Nanos),
+    asked: Asked,
     /// Whom it told last where it stands.
     told: NodeId,
     heartbeat: u64,
     pub(super) window: usize,
     pub(super) chunk: usize,
+}
+
+/// What it asked for last: everything up to a slot.
+#[derive(Debug)]
+struct Asked {
+    whom: NodeId,
+    upto: Slot,
+    /// If it does not come.
+    again_at: Nanos,
 }
 
 /// Another learner.
@@ -66,7 +74,7 @@ impl Learner {
             lacking: PeerSet::EMPTY,
             sending: PeerSet::EMPTY,
             ahead: None,
-            asked: (Slot::ZERO, Nanos::ZERO),
+            asked: Asked { whom: config.id, upto: Slot::ZERO, again_at: Nanos::ZERO },
             told: config.id,
             heartbeat: config.heartbeat.0.max(1),
             window: config.window,
@@ -112,22 +120,22 @@ impl Learner {
         self.log.append(Entry { stamp: ballot.word(), kind: DeliveryKind::Batch, body: body.clone() });
     }
 
-    /// Something is chosen in all slots up to `slot`, says `from`. Whoever knows more is asked; if nothing comes
-    /// of that, the next one.
-    pub(super) fn hear(&mut self, now: Nanos, from: NodeId, slot: Slot) {
-        let stalled = now >= self.asked.1;
-        if slot > self.log.last() && self.ahead.is_none_or(|(known, _)| slot > known || stalled) {
+    /// Something is chosen in all slots up to `slot`, says `from`. It is the one to ask next, unless it was asked
+    /// last and says nothing new: it may speak, and not hear.
+    pub(super) fn hear(&mut self, from: NodeId, slot: Slot) {
+        let news = |(known, _)| slot > known || from != self.asked.whom;
+        if slot > self.log.last() && self.ahead.is_none_or(news) {
             self.ahead = Some((slot, from));
         }
     }
 
-    pub(super) fn on_standing(&mut self, now: Nanos, from: NodeId, chosen: &Chosen) {
+    pub(super) fn on_standing(&mut self, from: NodeId, chosen: &Chosen) {
         let other = &mut self.others[from.0 as usize];
         other.durable = other.durable.max(chosen.durable);
         if other.transfer.take_if(|transfer| transfer.snapshot.slot <= chosen.slot).is_some() {
             self.sending = self.sending.without(from);
         }
-        self.hear(now, from, chosen.slot);
+        self.hear(from, chosen.slot);
     }
 
     /// Teaches a window of slots, by value: whoever is asked again was understood so far.
@@ -176,9 +184,9 @@ impl Learner {
             self.ahead = None;
             return;
         };
-        let (upto, again_at) = self.asked;
-        if last >= upto || now >= again_at {
-            self.asked = (slot.min(last + self.window as u64), now.later(self.heartbeat));
+        if last >= self.asked.upto || now >= self.asked.again_at {
+            let upto = slot.min(last + self.window as u64);
+            self.asked = Asked { whom, upto, again_at: now.later(self.heartbeat) };
             site.send(Recipients::One(whom), Message::Ask(last + 1), Payload::EMPTY, out);
         }
     }

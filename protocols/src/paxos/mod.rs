@@ -129,13 +129,13 @@ impl Paxos {
         }
         match message {
             Message::Prepare(proposal) => {
-                if self.is_at(now, from, proposal.slot, out) {
+                if self.is_at(from, proposal.slot, out) {
                     self.acceptor.on_prepare(&self.site, proposal, &mut self.journal, out);
                     self.give_way(now);
                 }
             }
             Message::Accept(proposal) => {
-                if self.is_at(now, from, proposal.slot, out) {
+                if self.is_at(from, proposal.slot, out) {
                     self.acceptor.on_accept(&self.site, proposal, &frame.body, &mut self.journal, out);
                     self.give_way(now);
                     self.timer.rearm(now);
@@ -148,7 +148,7 @@ impl Paxos {
                     self.proposer.on_overtaken(now, ballot, promised);
                 }
             }
-            Message::Chosen(chosen) => self.on_chosen(now, from, &chosen, out),
+            Message::Chosen(chosen) => self.on_chosen(from, &chosen, out),
             Message::Ask(slot) => self.learner.on_ask(&self.site, from, slot, out),
             Message::Learn(Proposal { slot, ballot }) => {
                 if slot == self.slot() {
@@ -168,11 +168,11 @@ impl Paxos {
     }
 
     /// Whether `slot` is the one that this node takes part in. Otherwise it, or who asks, has missed something.
-    fn is_at(&mut self, now: Nanos, from: NodeId, slot: Slot, out: &mut Outbox) -> bool {
+    fn is_at(&mut self, from: NodeId, slot: Slot, out: &mut Outbox) -> bool {
         if slot < self.slot() {
             self.site.send(Recipients::One(from), self.learner.standing(&self.journal), Payload::EMPTY, out);
         } else if slot > self.slot() {
-            self.learner.hear(now, from, slot - 1);
+            self.learner.hear(from, slot - 1);
         }
         slot == self.slot()
     }
@@ -210,14 +210,14 @@ impl Paxos {
         }
     }
 
-    fn on_chosen(&mut self, now: Nanos, from: NodeId, chosen: &Chosen, out: &mut Outbox) {
+    fn on_chosen(&mut self, from: NodeId, chosen: &Chosen, out: &mut Outbox) {
         let accepted = self.acceptor.accepted().filter(|accepted| accepted.ballot == chosen.ballot);
         if chosen.slot == self.slot()
             && let Some(body) = accepted.map(|accepted| accepted.body.clone())
         {
             self.learn(chosen.ballot, &body, out);
         }
-        self.learner.on_standing(now, from, chosen);
+        self.learner.on_standing(from, chosen);
         if chosen.slot < self.learner.log.last() {
             self.site.send(Recipients::One(from), self.learner.standing(&self.journal), Payload::EMPTY, out);
         }
