@@ -292,6 +292,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
 
 fn cost(outcome: &Outcome) -> Cost {
     let commands = outcome.recording.tally.completed.max(1) as f64;
+    let per_slot = |count: u64| count as f64 / outcome.busiest.slots.max(1) as f64;
     let both = |of: fn(&Usage) -> u64| (of(&outcome.replicas) + of(&outcome.clients)) as f64 / commands;
     Cost {
         cpu_ns_per_command: outcome.process_cpu_ns as f64 / commands,
@@ -300,6 +301,9 @@ fn cost(outcome: &Outcome) -> Cost {
         syscalls_per_command: both(|usage| usage.counters.syscalls),
         copied_bytes_per_command: both(|usage| usage.counters.copied_bytes),
         wire_bytes_per_command: both(|usage| usage.counters.sent_bytes),
+        messages_per_slot: per_slot(outcome.replicas.counters.sent_frames),
+        bytes_per_slot: per_slot(outcome.replicas.counters.sent_bytes),
+        rounds_per_slot: per_slot(outcome.replicas.rounds),
         commands_per_slot: outcome.busiest.commands as f64 / outcome.busiest.slots.max(1) as f64,
     }
 }

@@ -101,3 +101,29 @@ fn lost_frames_delay_and_lose_nothing() {
     assert!(outcome.replicas.counters.dropped_frames > 0);
     assert!(outcome.recording.response.max() > 2 * outcome.recording.response.value_at_quantile(0.5));
 }
+
+/// Five replicas, one of which proposes. Both phases and the news are five messages to or from each of the others;
+/// one more is the answer to the client.
+#[test]
+fn a_decision_of_paxos_takes_two_round_trips_and_one_round() {
+    let outcome = measure(&["protocol=paxos", "replicas=5"]);
+    is_about(p50_ms(&outcome), 2.0 * 6.0);
+    let slots = outcome.busiest.slots as f64;
+    is_about(outcome.replicas.rounds as f64 / slots, 1.0);
+    // The heartbeats, of each replica to one other, take their share.
+    let heartbeats = 5.0 * 2.0 / 0.05;
+    is_about(outcome.replicas.counters.sent_frames as f64, slots * 21.0 + heartbeats);
+}
+
+#[test]
+fn proposers_that_compete_need_more_rounds() {
+    let rounds = |proposers: &str| {
+        let outcome =
+            measure(&["protocol=paxos", "replicas=5", "clients=5", "outstanding=5", proposers, "backoff=12ms"]);
+        assert_eq!(outcome.recording.tally.unanswered, 0);
+        outcome.replicas.rounds as f64 / outcome.busiest.slots as f64
+    };
+    is_about(rounds("proposers=1"), 1.0);
+    let (two, five) = (rounds("proposers=2"), rounds("proposers=5"));
+    assert!(two > 1.05 && five > 1.05, "{two} and {five} rounds");
+}

@@ -176,7 +176,8 @@ impl Meter {
     pub(super) fn usage(&self) -> Usage {
         let (before, after) = self.readings();
         let cpu_ns = after.cpu_ns - before.cpu_ns;
-        Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) }
+        let rounds = after.stats.rounds - before.stats.rounds;
+        Usage { cpu_ns, busiest_cpu_ns: cpu_ns, rounds, counters: after.counters.since(before.counters) }
     }
 
     pub(super) fn stats(&self) -> NodeStats {
@@ -198,6 +199,7 @@ impl Usage {
         Self {
             cpu_ns: self.cpu_ns + other.cpu_ns,
             busiest_cpu_ns: self.busiest_cpu_ns.max(other.busiest_cpu_ns),
+            rounds: self.rounds + other.rounds,
             counters: self.counters.plus(other.counters),
         }
     }

@@ -117,6 +117,8 @@ pub struct Usage {
     pub cpu_ns: u64,
     /// The most CPU time that one of them used.
     pub busiest_cpu_ns: u64,
+    /// Rounds of phase 1 that their protocols began for a slot.
+    pub rounds: u64,
     /// What their transports did.
     pub counters: Counters,
 }

@@ -104,8 +104,8 @@ impl From<&Histogram<u64>> for Percentiles {
     }
 }
 
-/// What a command cost, over all threads, replicas and clients together. Each figure is divided by
-/// the commands answered in the window.
+/// What a command cost, over all threads, replicas and clients together. A figure is divided by the commands
+/// answered in the window, or by the slots that the replica which delivered most delivered in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// CPU time of the whole process.
@@ -120,6 +120,16 @@ pub struct Cost {
     pub copied_bytes_per_command: f64,
     /// Bytes handed to the network, heads included.
     pub wire_bytes_per_command: f64,
+    /// Messages that the replicas sent for a slot, to each other and to clients, once per recipient. What is sent
+    /// without a slot, such as heartbeats, counts as well.
+    #[serde(default)]
+    pub messages_per_slot: f64,
+    /// Bytes of these, heads included.
+    #[serde(default)]
+    pub bytes_per_slot: f64,
+    /// Rounds of phase 1 that were begun for a slot: zero for a protocol that does not go through it slot by slot.
+    #[serde(default)]
+    pub rounds_per_slot: f64,
     /// Commands in a slot, as the replicas delivered them.
     pub commands_per_slot: f64,
 }

@@ -70,6 +70,11 @@ impl ProtocolName {
     pub const fn is_floor(self) -> bool {
         matches!(self, Self::Echo | Self::Star)
     }
+
+    /// True where every replica takes commands, for want of a leader.
+    pub const fn is_leaderless(self) -> bool {
+        matches!(self, Self::Paxos)
+    }
 }
 
 names! {

@@ -68,6 +68,8 @@ impl Point {
                 base_port: 0,
                 election_timeout: Duration::ZERO,
                 heartbeat: Duration::ZERO,
+                proposers: 0,
+                backoff: Duration::ZERO,
             },
             batch: Batch { commands: 0, bytes: 0, linger: Duration::ZERO, window: 0 },
             load: Load {
@@ -122,6 +124,10 @@ pub struct Cluster {
     pub election_timeout: Duration,
     /// How often an idle leader says that it is there.
     pub heartbeat: Duration,
+    /// Without a leader: how many replicas clients bring commands to.
+    pub proposers: usize,
+    /// Without a leader: the longest time that a proposer stands back when it is first overtaken.
+    pub backoff: Duration,
 }
 
 /// `[batch]`: how commands become slots.
