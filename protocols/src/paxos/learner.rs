@@ -21,6 +21,8 @@ pub(super) struct Learner {
     pub(super) delivered: Slot,
     pub(super) snapshots: Snapshots,
     pub(super) arriving: Arriving,
+    /// Heartbeats since there was more of it.
+    pub(super) stalled: u32,
     /// The sender of a snapshot is owed an answer: this much of it is here.
     pub(super) received_due: Option<(NodeId, Slot, u64)>,
     /// What is known of the other learners, by node id.
@@ -67,6 +69,7 @@ impl Learner {
             delivered: Slot::ZERO,
             snapshots: Snapshots::default(),
             arriving: Arriving::default(),
+            stalled: 0,
             received_due: None,
             others: (0..PeerSet::CAPACITY - config.voters.bits().leading_zeros() as usize)
                 .map(|_| Other::default())

@@ -6,10 +6,11 @@ use super::learner::Learner;
 use super::message::{Chunk, Message, Proposal, SNAPSHOT};
 use crate::io::{Outbox, Snapshot};
 use crate::journal::Journal;
-use crate::transfer::Transfer;
+use crate::transfer::{Arriving, Transfer};
 use crate::wire::{Head, Lsn, NodeId, Payload, Recipients, Slot};
 
-/// Heartbeats after which a node that says nothing of a snapshot is sent no more of it.
+/// Heartbeats after which a node that says nothing of a snapshot is sent no more of it, and one that is sent no more
+/// forgets what it has.
 const MOST_SILENT: u32 = 16;
 
 impl Learner {
@@ -54,6 +55,9 @@ impl Learner {
             return false;
         }
         let (have, whole) = self.arriving.add(&chunk.part(), body);
+        if have > chunk.offset {
+            self.stalled = 0;
+        }
         self.received_due = Some((from, chunk.slot, have));
         let Some(snapshot) = whole else { return false };
         let (slot, stamp) = (snapshot.slot, snapshot.stamp);
@@ -81,8 +85,13 @@ impl Learner {
         !self.lacking.is_empty() && self.snapshots.takes(self.delivered)
     }
 
-    /// A heartbeat passed for those that are being sent a snapshot.
+    /// A heartbeat passed for a snapshot that is arriving, and those that are on their way. One whose sender is
+    /// gone must not keep out an older one, which somebody else can send.
     pub(super) fn on_silence(&mut self) {
+        self.stalled += 1;
+        if self.stalled > MOST_SILENT {
+            (self.arriving, self.stalled) = (Arriving::default(), 0);
+        }
         for id in self.sending.iter() {
             let other = &mut self.others[id.0 as usize];
             other.silent += 1;
