@@ -24,7 +24,7 @@ macro_rules! bundled {
 }
 
 bundled! {
-    "quickstart" "peak" "batch-sweep" "window-sweep" "payload-sweep" "cluster-size" "reads" "transports" "smoke" "virtual-disk" "wan-three-regions" "wan-five-regions"
+    "quickstart" "peak" "batch-sweep" "window-sweep" "payload-sweep" "cluster-size" "reads" "transports" "smoke" "virtual-disk" "wan-three-regions" "wan-five-regions" "paxos-duel"
 }
 
 /// What `list` prints.
@@ -80,8 +80,18 @@ mod tests {
     #[test]
     fn the_list_names_everything() {
         let list = list();
-        for name in ["raft", "echo", "star", "uring", "mem", "tokio-tcp", "null", "kv", "bench-configs/quickstart.toml"]
-        {
+        for name in [
+            "raft",
+            "paxos",
+            "echo",
+            "star",
+            "uring",
+            "mem",
+            "tokio-tcp",
+            "null",
+            "kv",
+            "bench-configs/quickstart.toml",
+        ] {
             assert!(list.lines().any(|line| line.trim_start().starts_with(name)), "{name}");
         }
     }

@@ -32,6 +32,8 @@ pub struct Client {
     commands: CommandStream,
     /// Whom it takes for the leader.
     target: NodeId,
+    /// Where its load begins, wherever its search led.
+    home: Option<NodeId>,
     /// Whom it asked last for a stale read.
     asked_last: NodeId,
     stage: Stage,
@@ -118,6 +120,7 @@ impl Client {
             transmits: Vec::new(),
             commands,
             target: NodeId(0),
+            home: None,
             asked_last: options.id,
             stage: Stage::Searching { answered: false },
             pool: Pool::new(chunk_bytes, CHUNKS),
@@ -132,6 +135,12 @@ impl Client {
             reserve,
             options,
         }
+    }
+
+    /// The same client, of a cluster without a leader: its load goes to this replica for as long as that answers.
+    #[must_use]
+    pub fn at_home_at(self, home: NodeId) -> Self {
+        Self { target: home, home: Some(home), ..self }
     }
 
     /// Keeps a trace of every batch from now on. Call it before the first turn.
@@ -205,6 +214,7 @@ impl Client {
     /// Puts load on the cluster from now on. What is intended inside `window` is recorded; what is
     /// not answered at `give_up_at` is given up.
     pub fn start(&mut self, pace: Pace, window: Window, give_up_at: Nanos) {
+        self.target = self.home.unwrap_or(self.target);
         self.stage = Stage::Loading { pace, recorder: Box::new(Recorder::new(window)), window, give_up_at };
     }
 

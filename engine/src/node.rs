@@ -103,6 +103,8 @@ pub struct NodeStats {
     pub busy: u64,
     /// How often the node saw leadership move to another node.
     pub leader_changes: u64,
+    /// Rounds of phase 1 that its protocol began for a slot.
+    pub rounds: u64,
     /// Snapshots taken of the state machine.
     pub snapshots: u64,
     /// Snapshots that the state machine was replaced by.
@@ -137,6 +139,7 @@ impl NodeStats {
             malformed: f(self.malformed, other.malformed),
             busy: f(self.busy, other.busy),
             leader_changes: f(self.leader_changes, other.leader_changes),
+            rounds: f(self.rounds, other.rounds),
             snapshots: f(self.snapshots, other.snapshots),
             restored: f(self.restored, other.restored),
             messages: f(self.messages, other.messages),
@@ -237,6 +240,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.redirect_waiting();
         self.answer();
         self.answer_reads();
+        self.stats.rounds = self.protocol.rounds();
         self.stats.leader_changes += u64::from(led_by != self.protocol.leader() && self.protocol.leader().is_some());
     }
 
@@ -434,9 +438,15 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.stats.slots += 1;
         self.stats.commands += u64::from(head.commands);
         let results = self.apply(delivery.slot, &head, &delivery.body);
-        if let (true, Some(results)) = (leads, results) {
+        if let (true, Some(results)) = (leads && self.answers_for(&head), results) {
             self.push_answer(NodeId(head.client), head.sequence, results);
         }
+    }
+
+    /// A leader answers for all that it delivers. Without one, whoever was brought a batch answers for it.
+    fn answers_for(&self, head: &BatchHead) -> bool {
+        let admitted = |admitted: &Sessions| admitted.seen(head) != Seen::New;
+        !P::LEADERLESS || self.admitted.as_ref().is_some_and(admitted)
     }
 
     /// Applies a batch, at most once. `None` if its client waits for no answer.

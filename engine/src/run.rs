@@ -305,6 +305,7 @@ fn cost(outcome: &Outcome) -> Cost {
         commands_per_slot: outcome.busiest.commands as f64 / slots.max(1) as f64,
         messages_per_slot: per_slot(outcome.together.messages),
         bytes_per_slot: per_slot(outcome.together.message_bytes),
+        rounds_per_slot: per_slot(outcome.together.rounds),
     }
 }
 

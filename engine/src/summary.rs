@@ -56,6 +56,11 @@ impl Row<'_> {
         self.median(|run| Some(run.completed_per_s)).unwrap_or_default()
     }
 
+    /// Rounds of phase 1 a slot.
+    fn rounds(&self) -> f64 {
+        self.median(|run| run.cost.rounds_per_slot).unwrap_or_default()
+    }
+
     fn p50_ns(&self) -> f64 {
         self.median(|run| Some(run.response_ns.p50 as f64)).unwrap_or_default()
     }
@@ -96,17 +101,28 @@ pub fn table(rows: &[Row<'_>], spec: &Spec) -> String {
         let at = header.iter().position(|name| name == "commands/s").expect("it was just put there");
         header[at] = "commands/s (closed loop)".into();
     }
+    let slots = rows.iter().any(|row| row.rounds() > 0.0);
+    if slots {
+        let at = header.len() - 1;
+        header.splice(at..at, ["rounds/slot", "messages/slot"].map(str::to_owned));
+    }
+    let columns = header.len();
     table.set_header(header);
     let mut group = None;
     for row in rows {
         let coordinates: Vec<String> = varied.iter().map(|&axis| row.axis(axis)).collect();
         if group.as_ref().is_some_and(|group| *group != coordinates) && varied.len() < spec.varied().len() {
-            table.add_row(vec![""; varied.len() + 1 + figures.len()]);
+            table.add_row(vec![""; columns]);
         }
         let floor = if row.is_floor() { " (floor)" } else { "" };
         let mut cells: Vec<Cell> = coordinates.iter().map(Cell::new).collect();
         cells.push(Cell::new(format!("{}{floor}", row.axis("protocol"))));
         cells.extend(figures_of(row).into_iter().map(|text| Cell::new(text).set_alignment(CellAlignment::Right)));
+        if slots {
+            let messages = row.median(|run| run.cost.messages_per_slot).unwrap_or_default();
+            let figures = [row.rounds(), messages].map(|figure| format!("{figure:.2}"));
+            cells.extend(figures.into_iter().map(|text| Cell::new(text).set_alignment(CellAlignment::Right)));
+        }
         cells.push(Cell::new(notes(row)));
         table.add_row(cells);
         group = Some(coordinates);

@@ -1,15 +1,12 @@
 //! Bugs that real systems shipped, planted one at a time: the simulator finds each, by the right name.
 //!
 //! Needs the feature: `cargo test -p quorumbench --features mutants --test mutants -- --nocapture`.
-#![expect(clippy::disallowed_types, reason = "a protocol to break")]
-
 use std::sync::Mutex;
 
-use quorumbench::sim::runner::{run, run_many};
-use quorumbench::sim::{Cluster, Fault, Outcome, Wishes, report};
-use quorumbench::spec::ReadsMode;
+use quorumbench::sim::runner::run_many;
+use quorumbench::sim::{Cluster, Fault, Outcome, Wishes, protocols, report};
+use quorumbench::spec::{ProtocolName, ReadsMode};
 use quorumbench_protocols::mutant::{Mutant, Switch};
-use quorumbench_protocols::raft::Raft;
 
 /// Where bugs are looked for: what of the draw is fixed, and how many seeds are searched: all of them are
 /// clean without a bug.
@@ -80,18 +77,24 @@ impl Ground {
 }
 
 /// Known to survive: what the simulator still has to learn. One that is found must leave this list.
-const SURVIVORS: &[Mutant] = &[Mutant::R3c];
+const SURVIVORS: &[Mutant] = &[Mutant::R3c, Mutant::P3];
 
 /// The first seed that fails with this bug planted, and on which ground.
 fn found(mutant: Mutant) -> Option<(&'static str, Outcome)> {
-    let search =
-        |ground: &Ground| Some((ground.name, first_to_fail(&ground.wishes(Switch::on(mutant)), ground.seeds)?));
+    let protocol = ProtocolName::named(mutant.protocol()).expect("a protocol");
+    let search = |ground: &Ground| {
+        Some((ground.name, first_to_fail(protocol, &ground.wishes(Switch::on(mutant)), ground.seeds)?))
+    };
     GROUNDS.iter().find_map(search)
 }
 
-fn first_to_fail(wishes: &Wishes, seeds: u64) -> Option<Outcome> {
+fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes) -> Outcome {
+    protocols::run(protocol, seed, wishes, None).expect("no floor")
+}
+
+fn first_to_fail(protocol: ProtocolName, wishes: &Wishes, seeds: u64) -> Option<Outcome> {
     let failed = Mutex::new(None);
-    run_many(1, seeds, 2, |seed| run::<Raft>(seed, wishes, None), &mut |outcome| {
+    run_many(1, seeds, 2, |seed| run(protocol, seed, wishes), &mut |outcome| {
         if outcome.failure.is_some() {
             *failed.lock().expect("nobody panics in here") = Some(outcome);
         }
@@ -132,12 +135,14 @@ fn every_planted_bug_is_found_by_the_right_name() {
 
 #[test]
 fn without_a_bug_the_same_seeds_are_clean() {
-    for ground in &GROUNDS {
-        let wishes = ground.wishes(Switch::default());
-        run_many(1, ground.seeds, 2, |seed| run::<Raft>(seed, &wishes, None), &mut |outcome| {
-            if let Some(failure) = &outcome.failure {
-                panic!("{}", report::failure(&outcome, failure, ""));
-            }
-        });
+    for &protocol in ProtocolName::ALL.iter().filter(|protocol| !protocol.is_floor()) {
+        for ground in &GROUNDS {
+            let wishes = ground.wishes(Switch::default());
+            run_many(1, ground.seeds, 2, |seed| run(protocol, seed, &wishes), &mut |outcome| {
+                if let Some(failure) = &outcome.failure {
+                    panic!("{protocol}: {}", report::failure(&outcome, failure, ""));
+                }
+            });
+        }
     }
 }

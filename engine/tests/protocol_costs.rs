@@ -38,6 +38,13 @@ fn arithmetic(protocol: ProtocolName) -> Arithmetic {
             round_trips: formula!(|_n, _w| 1.0),
             silence: Some(formula!(|n, _w| 1.0 + 1.0 / n)),
         },
+        // Prepare and promise, accept and accepted, and the news: for each slot anew, whoever proposes.
+        ProtocolName::Paxos => Arithmetic {
+            messages: formula!(|n, _w| 5.0 * (n - 1.0)),
+            bodies: formula!(|n, _w| n - 1.0),
+            round_trips: formula!(|_n, _w| 2.0),
+            silence: Some(formula!(|_n, _w| 0.0)),
+        },
         ProtocolName::Echo => Arithmetic {
             messages: formula!(|_n, _w| 0.0),
             bodies: formula!(|_n, _w| 0.0),

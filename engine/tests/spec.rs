@@ -208,6 +208,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
     let expected = [
         ("batch-sweep", 15, 52_500),
         ("cluster-size", 9, 31_500),
+        ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
         ("peak", 6, 63_000),
         ("quickstart", 9, 31_500),

@@ -181,3 +181,28 @@ fn leadership_is_handed_over_without_waiting_for_anybodys_patience() {
     assert_eq!(leads.node.0, (asked.node.0 + 1) % 5);
     assert!(leads.at_ns - asked.at_ns < 50_000_000, "a few round trips and syncs: {events:?}");
 }
+
+/// Five replicas, one of which proposes. Both phases and the news are five messages to or from each of the others.
+#[test]
+fn a_decision_of_paxos_takes_two_round_trips_and_one_round() {
+    let outcome = measure(&["protocol=paxos", "replicas=5"]);
+    is_about(p50_ms(&outcome), 2.0 * 6.0);
+    let slots = outcome.busiest.slots as f64;
+    is_about(outcome.together.rounds as f64 / slots, 1.0);
+    // The heartbeats, of each replica to one other, take their share.
+    let heartbeats = 5.0 * 2.0 / 0.05;
+    is_about(outcome.together.messages as f64, slots * 20.0 + heartbeats);
+}
+
+#[test]
+fn proposers_that_compete_need_more_rounds() {
+    let rounds = |proposers: &str| {
+        let outcome =
+            measure(&["protocol=paxos", "replicas=5", "clients=5", "outstanding=5", proposers, "backoff=12ms"]);
+        assert_eq!(outcome.recording.tally.unanswered, 0);
+        outcome.together.rounds as f64 / outcome.busiest.slots as f64
+    };
+    is_about(rounds("proposers=1"), 1.0);
+    let (two, five) = (rounds("proposers=2"), rounds("proposers=5"));
+    assert!(two > 1.05 && five > 1.05, "{two} and {five} rounds");
+}

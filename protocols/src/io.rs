@@ -14,6 +14,10 @@ use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, 
 /// when to call again ([`deadline`](Self::deadline)), how much more the node can take
 /// ([`room`](Self::room)) and where clients should go ([`leader`](Self::leader)).
 pub trait Protocol: Sized {
+    /// Whether every node takes clients' batches at any time, for want of a leader. Each then answers for what it
+    /// was brought itself.
+    const LEADERLESS: bool = false;
+
     /// A node with an empty log. `seed` is all the randomness that it will ever have.
     fn new(config: &Config, seed: u64) -> Self;
 
@@ -50,6 +54,11 @@ pub trait Protocol: Sized {
     /// Where clients should submit, as far as this node knows.
     fn leader(&self) -> Option<NodeId>;
 
+    /// How many times this node has begun a round of phase 1 for a slot, if its protocol does that slot by slot.
+    fn rounds(&self) -> u64 {
+        0
+    }
+
     /// Whether a peer needs what this node has let go, and no snapshot of it is recent enough: the
     /// driver should step an [`Input::Snapshot`] of what was delivered, whatever its policy.
     fn wants_snapshot(&self) -> bool {
@@ -79,6 +88,9 @@ pub struct Config {
     pub election_timeout: Nanos,
     /// How often an idle leader says that it is there. Well below `election_timeout`.
     pub heartbeat: Nanos,
+    /// How long a proposer that was overtaken by another one stands back, at most, the first time; each further
+    /// time it may be twice as long. Zero for not at all: two of them may then go on for ever.
+    pub backoff: Nanos,
     /// Bytes of a snapshot that travel in one frame.
     pub chunk: usize,
     /// How far a node's clock may run from true time, in parts per thousand: leases are shorter by
@@ -102,6 +114,7 @@ impl Config {
             window: 32,
             election_timeout: Nanos(300_000_000),
             heartbeat: Nanos(50_000_000),
+            backoff: Nanos(1_000_000),
             chunk: 64 << 10,
             clock_drift: 10,
             mutant: Switch::default(),

@@ -23,7 +23,7 @@ pub(crate) struct Journal {
     unsynced: VecDeque<(Lsn, Slot)>,
     /// Every slot of the log up to this one is durable.
     slot: Slot,
-    mutant: Switch,
+    pub(crate) mutant: Switch,
 }
 
 impl Journal {
@@ -62,6 +62,12 @@ impl Journal {
     /// Records what stands for no new slot: its durability is asked for by number.
     pub(crate) fn record_other(&mut self, head: Head, body: Payload, out: &mut Outbox) -> Lsn {
         self.record(head, body, out)
+    }
+
+    /// Whether a record that was found after a crash follows the last one, or begins the journal: the first
+    /// ever, or a snapshot's, which is of kind `snapshot`.
+    pub(crate) fn continues(&self, record: &Record, snapshot: u8) -> bool {
+        record.lsn == self.last + 1 || (self.last == Lsn::ZERO && record.head.kind == snapshot)
     }
 
     /// A record that was found after a crash: it is durable, and with it the log up to `slot`.

@@ -15,8 +15,9 @@
 //!
 //! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
-//! (elections), `transfer` (snapshots on their way) and `reads` (beside the log). [`raft`] is a protocol; [`floors`] are not: they
-//! are what a protocol's numbers are read against.
+//! (elections), `snapshots` (what may go because of one), `transfer` (one on its way) and `reads` (beside
+//! the log). [`raft`] and [`paxos`] are protocols; [`floors`] are not: they are what a protocol's numbers are
+//! read against.
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes, up to three commands and
 //! timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that can
@@ -71,6 +72,7 @@ pub mod prng;
 pub mod quorum;
 pub mod raft;
 mod reads;
+mod snapshots;
 mod timer;
 mod transfer;
 pub mod window;

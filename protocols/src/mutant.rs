@@ -5,7 +5,7 @@
 
 /// Declares the enum, its list, and what is known of each, once.
 macro_rules! mutants {
-    ($($variant:ident: $bug:literal, seen in $seen:literal, found as $($property:literal)|+;)+) => {
+    ($($variant:ident: $bug:literal, seen in $seen:literal, found as $($property:literal)|+ $(, in $protocol:literal)?;)+) => {
         /// A bug to plant.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant {
@@ -25,6 +25,11 @@ macro_rules! mutants {
             /// What is wrong, in one line.
             pub const fn bug(self) -> &'static str {
                 match self { $(Self::$variant => $bug,)+ }
+            }
+
+            /// The protocol that it is planted in.
+            pub const fn protocol(self) -> &'static str {
+                match self { $(Self::$variant => [$($protocol,)? "raft"][0],)+ }
             }
 
             /// The system that had it.
@@ -123,6 +128,18 @@ mutants! {
         found as "liveness";
     Q6: "the journal before a snapshot is let go before the snapshot is durable", seen in "our own",
         found as "election safety" | "leader completeness" | "committed slots never change";
+    P1a: "an acceptor forgets a promise on restart", seen in "our own",
+        found as "promises are kept", in "paxos";
+    P1b: "an acceptor forgets an accepted value on restart", seen in "our own",
+        found as "promises are kept", in "paxos";
+    P2: "accepting does not raise the promised ballot", seen in "Brooker 2021, cassandra PR 1327",
+        found as "promises are kept" | "only one value is chosen", in "paxos";
+    P3: "a ballot is used before it is durable, and again after a restart", seen in "phxpaxos #145",
+        found as "one value per ballot" | "only one value is chosen", in "paxos";
+    P4: "a promise for an older ballot is counted for a newer one", seen in "our own",
+        found as "only one value is chosen", in "paxos";
+    P7: "two proposers duel for ever", seen in "Paxos Made Simple, section 2.4",
+        found as "liveness", in "paxos";
 }
 
 /// Which bug is planted here, if any.

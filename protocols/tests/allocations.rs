@@ -9,6 +9,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use quorumbench_protocols::floors::Star;
+use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::{Config, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol};
 
@@ -101,17 +102,27 @@ impl<P: Protocol> Wired<P> {
     }
 }
 
-fn costs_nothing<P: Protocol>(mut wired: Wired<P>) {
+fn costs_nothing<P: Protocol>(wired: Wired<P>) {
+    costs_nothing_by(wired, 32, 1000, Wired::commit);
+}
+
+/// So many `rounds` of up to `most` slots, brought to an end by `commit`.
+fn costs_nothing_by<P: Protocol>(
+    mut wired: Wired<P>,
+    most: usize,
+    rounds: usize,
+    commit: fn(&mut Wired<P>, &Payload, usize),
+) {
     // A client's chunk is shared from the start; a `Bytes` made of a vector becomes so when it is
     // first cloned, with an allocation that is not the protocol's.
     let body: Payload = Bytes::from(vec![7; 1024]).into();
     let _shared = body.clone();
     for round in 0..200 {
-        wired.commit(&body, 1 + round % 32);
+        commit(&mut wired, &body, 1 + round % most);
     }
     let (before, delivered) = (ALLOCATIONS.get(), wired.delivered);
-    for round in 0..1000 {
-        wired.commit(&body, 1 + round % 32);
+    for round in 0..rounds {
+        commit(&mut wired, &body, 1 + round % most);
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
     let slots = (wired.delivered - delivered) / wired.nodes.len() as u64;
@@ -129,6 +140,24 @@ fn a_slot_of_raft_allocates_nothing() {
         wired.settle();
         assert!(wired.nodes[0].0.room() > 0, "node 0 leads");
         costs_nothing(wired);
+    }
+}
+
+/// One slot, and a heartbeat of everyone's: what all know durably is let go when they say so.
+fn decide(wired: &mut Wired<Paxos>, body: &Payload, slots: usize) {
+    wired.commit(body, slots);
+    wired.now = wired.nodes.iter().map(|(node, _)| node.deadline()).max().unwrap_or(wired.now);
+    for id in 0..wired.nodes.len() {
+        wired.step(id, Input::Timeout);
+        wired.flush(id);
+    }
+    wired.settle();
+}
+
+#[test]
+fn a_slot_of_paxos_allocates_nothing() {
+    for replicas in [1, 3, 5] {
+        costs_nothing_by(Wired::<Paxos>::new(replicas), 1, 10_001, decide);
     }
 }
 

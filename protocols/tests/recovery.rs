@@ -1,35 +1,36 @@
 //! A node is rebuilt from its records, from any prefix of them, and is what it was.
 
 use bytes::Bytes;
+use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::HARD_STATE;
 use quorumbench_protocols::{Config, Input, Nanos, NodeId, Outbox, Protocol, Record, Slot};
 
-/// A cluster of one that elects itself and orders three batches, and every record that it wrote.
-fn history() -> (Config, Raft, Vec<Record>) {
+/// A cluster of one that orders three batches, after it has elected itself if it must, and every record that it wrote.
+fn history<P: Protocol>() -> (Config, P, Vec<Record>) {
     let config = Config::new(NodeId(0), 1);
-    let mut raft = Raft::new(&config, 1);
+    let mut node = P::new(&config, 1);
     let (mut out, mut records, mut now) = (Outbox::default(), Vec::new(), Nanos::ZERO);
     for turn in 0..20_u8 {
-        now = now.max(raft.deadline());
-        raft.step(now, Input::Timeout, &mut out).expect("no frame");
-        if raft.room() > 0 && turn >= 17 {
-            raft.step(now, Input::Submit(&Bytes::from(vec![turn]).into()), &mut out).expect("no frame");
+        now = now.max(node.deadline());
+        node.step(now, Input::Timeout, &mut out).expect("no frame");
+        if node.room() > 0 && turn >= 17 {
+            node.step(now, Input::Submit(&Bytes::from(vec![turn]).into()), &mut out).expect("no frame");
         }
-        raft.flush(now, &mut out);
-        if let Some(last) = out.records.last() {
-            raft.step(now, Input::Durable(last.lsn), &mut out).expect("no frame");
+        node.flush(now, &mut out);
+        while let Some(last) = out.records.last().map(|record| record.lsn) {
+            records.append(&mut out.records);
+            node.step(now, Input::Durable(last), &mut out).expect("no frame");
+            node.flush(now, &mut out);
         }
-        raft.flush(now, &mut out);
-        records.append(&mut out.records);
         out.clear();
     }
-    (config, raft, records)
+    (config, node, records)
 }
 
 #[test]
 fn a_node_comes_back_as_it_was() {
-    let (config, before, records) = history();
+    let (config, before, records) = history::<Raft>();
     let after = Raft::recover(&config, 2, &records).expect("its own records");
     assert_eq!((after.term(), after.voted_for()), (before.term(), before.voted_for()));
     assert_eq!(after.durable(), before.durable());
@@ -45,7 +46,7 @@ fn a_node_comes_back_as_it_was() {
 
 #[test]
 fn any_prefix_of_the_records_is_a_node() {
-    let (config, _, records) = history();
+    let (config, _, records) = history::<Raft>();
     for kept in 0..=records.len() {
         let raft = Raft::recover(&config, 2, &records[..kept]).expect("a prefix");
         let slots = records[..kept].iter().filter(|record| record.head.kind != HARD_STATE).count();
@@ -55,9 +56,32 @@ fn any_prefix_of_the_records_is_a_node() {
 
 #[test]
 fn records_that_were_never_written_so_are_refused() {
-    let (config, _, records) = history();
+    let (config, _, records) = history::<Raft>();
     assert!(Raft::recover(&config, 2, &records[1..]).is_err(), "a gap");
     let mut foreign = records;
     foreign[0].head.kind = 99;
     assert!(Raft::recover(&config, 2, &foreign).is_err(), "not Raft's");
+}
+
+#[test]
+fn any_prefix_of_the_records_is_an_acceptor_and_a_learner() {
+    let (config, before, records) = history::<Paxos>();
+    assert_eq!(
+        (before.log().last(), records.len()),
+        (Slot(3), 9),
+        "a promise, an acceptance and what is chosen, thrice"
+    );
+    for kept in 0..=records.len() {
+        let paxos = Paxos::recover(&config, 2, &records[..kept]).expect("a prefix");
+        assert_eq!(paxos.log().last(), Slot(kept as u64 / 3));
+        assert_eq!(paxos.durable(), paxos.log().last());
+        assert_eq!((paxos.promised().round, paxos.accepted().is_some()), (u64::from(kept % 3 > 0), kept % 3 > 1));
+    }
+    assert!(Paxos::recover(&config, 2, &records[1..]).is_err(), "a gap");
+    let mut twice = records.clone();
+    twice[3].head.words[0] = 1;
+    assert!(Paxos::recover(&config, 2, &twice).is_err(), "a promise for a slot that is decided");
+    let mut foreign = records;
+    foreign[0].head.kind = 99;
+    assert!(Paxos::recover(&config, 2, &foreign).is_err(), "not Paxos's");
 }

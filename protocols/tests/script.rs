@@ -3,11 +3,17 @@
 mod support;
 
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 
 #[test]
 fn raft() {
     support::script::run_all::<Raft>("raft");
+}
+
+#[test]
+fn paxos() {
+    support::script::run_all::<Paxos>("paxos");
 }
 
 #[test]

@@ -299,7 +299,12 @@ pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
         MachineName::Null => Mix::Opaque { payload: load.payload },
         MachineName::Kv => Mix::Kv { payload: load.payload, reads: load.reads, keys: load.keys },
     };
-    Client::new(options, CommandStream::new(mix, seed))
+    let client = Client::new(options, CommandStream::new(mix, seed));
+    if !point.cluster.protocol.is_leaderless() {
+        return client;
+    }
+    let home = (id.0 as usize - point.cluster.replicas) % point.cluster.proposers;
+    client.at_home_at(NodeId(home as u32))
 }
 
 /// Client `index`'s share of the load. Rates are divided evenly; commands outstanding too, the first

@@ -295,7 +295,8 @@ impl World {
         let (mut recording, mut totals, mut trace) = (None::<Recording>, Vec::new(), Trace::default());
         for ((member, before), after) in self.members.iter_mut().zip(before).zip(after) {
             let cpu_ns = after.cpu_ns - before.cpu_ns;
-            let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) };
+            let counters = after.counters.since(before.counters);
+            let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters };
             match std::mem::replace(&mut member.actor, Actor::Gone) {
                 Actor::Replica(mut replica) => {
                     trace.replicas.extend(replica.take_trace());

@@ -129,6 +129,10 @@ pub struct Cost {
     /// Bytes of these frames, heads included, over the same slots.
     #[serde(default)]
     pub bytes_per_slot: Option<f64>,
+    /// Rounds of phase 1 that were begun, over the same slots: zero for a protocol that does not go through it slot by
+    /// slot.
+    #[serde(default)]
+    pub rounds_per_slot: Option<f64>,
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.

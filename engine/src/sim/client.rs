@@ -147,6 +147,11 @@ impl Client {
         }
     }
 
+    /// The same client, which asks this replica first.
+    pub(super) fn aimed_at(self, target: NodeId) -> Self {
+        Self { target, ..self }
+    }
+
     /// Looks at things: begins a batch, sends again what is not answered. When it looks next.
     pub(super) fn turn(&mut self, now: Nanos, checks: &mut Checks) -> Nanos {
         if now < self.away_until {

@@ -16,8 +16,8 @@ const BOUND: u64 = 200;
 const EXTENSIONS: u64 = 10;
 
 impl<P: Subject> World<P> {
-    /// Waits until all that clients asked is answered, one of the healthy leads and has left any joint
-    /// configuration, and all members among them have delivered the same.
+    /// Waits until all that clients asked is answered, one of the healthy leads, if there are leaders, and has
+    /// left any joint configuration, and all members among them have delivered the same.
     pub(super) fn await_progress(&mut self) -> Result<(), Violation> {
         let timeout = self.scenario.cluster.election_timeout_ns;
         let (mut gap, mut patience) = (self.gap(), BOUND);
@@ -51,12 +51,12 @@ impl<P: Subject> World<P> {
         }
         let healthy = self.healthy.iter().copied();
         let leaders: Vec<_> = healthy.filter(|&at| Replica::leads(&self.replicas[at])).collect();
-        let [leader] = leaders[..] else {
+        if leaders.len() != 1 && !P::LEADERLESS {
             return Some(format!("{} of them lead", leaders.len()));
-        };
-        let members = self.replicas[leader].members();
+        }
+        let members = leaders.first().and_then(|&leader| self.replicas[leader].members());
         if members.is_some_and(|members| !members.outgoing.is_empty()) {
-            return Some(format!("n{leader} has not left a joint configuration"));
+            return Some(format!("n{} has not left a joint configuration", leaders[0]));
         }
         // Who is no member is owed nothing, and owes nothing.
         let counts = |at: usize| members.is_none_or(|members| members.all().contains(NodeId(at as u32)));

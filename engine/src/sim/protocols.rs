@@ -1,13 +1,15 @@
 //! The one place of the simulator that knows protocols by name.
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
+use quorumbench_protocols::paxos::message::{self as paxos, Proposal};
+use quorumbench_protocols::paxos::{Ballot, Paxos};
 use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
-use quorumbench_protocols::{DeliveryKind, Frame, Head, Payload, Slot};
+use quorumbench_protocols::{DeliveryKind, Frame, Head, Payload, Record, Slot};
 
 use super::runner::{self, Outcome, Print};
-use super::subject::{Membership, Subject, View};
+use super::subject::{Membership, Paper, Promised, Subject, View, Vote};
 use super::swarm::Wishes;
 use crate::spec::ProtocolName;
 
@@ -15,11 +17,14 @@ use crate::spec::ProtocolName;
 pub fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes, print: Option<Print>) -> Option<Outcome> {
     match protocol {
         ProtocolName::Raft => Some(runner::run::<Raft>(seed, wishes, print)),
+        ProtocolName::Paxos => Some(runner::run::<Paxos>(seed, wishes, print)),
         ProtocolName::Echo | ProtocolName::Star => None,
     }
 }
 
 impl Subject for Raft {
+    const PAPER: Paper = Paper::Raft;
+
     fn view(&self) -> View {
         let (role, leads) = match self.role() {
             Role::Follower => ('F', false),
@@ -56,5 +61,50 @@ impl Subject for Raft {
         // The body is not at hand, and no message says anything of it.
         let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
         Message::read(&frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+}
+
+impl Subject for Paxos {
+    const PAPER: Paper = Paper::Paxos;
+
+    fn view(&self) -> View {
+        let log = self.log();
+        View {
+            term: self.promised().round,
+            role: if self.proposes().is_some() { 'P' } else { 'A' },
+            leads: false,
+            voted_for: (self.promised() > Ballot::ZERO).then(|| self.promised().node),
+            committed: log.last(),
+            trimmed: log.trimmed(),
+            last: log.last(),
+        }
+    }
+
+    fn stamp(&self, slot: Slot) -> Option<u64> {
+        self.log().stamp(slot)
+    }
+
+    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
+        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
+    }
+
+    fn promised(&self) -> Promised {
+        Promised { slot: self.slot(), ballot: Self::promised(self).word() }
+    }
+
+    fn accepted(&self, slot: Slot) -> Option<(u64, &Payload)> {
+        let accepted = Self::accepted(self).filter(|_| slot == self.slot())?;
+        Some((accepted.ballot.word(), &accepted.body))
+    }
+
+    fn vote(record: &Record) -> Option<Vote<'_>> {
+        let frame = Frame { head: record.head, body: record.body.clone() };
+        let Ok(paxos::Message::Accept(Proposal { slot, ballot })) = paxos::Message::read(&frame) else { return None };
+        Some(Vote { slot, ballot: ballot.word(), body: &record.body })
+    }
+
+    fn describe(head: &Head) -> String {
+        let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
+        paxos::Message::read(&frame).map_or_else(|error| error.to_string(), |message| message.to_string())
     }
 }

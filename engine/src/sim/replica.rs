@@ -98,13 +98,14 @@ impl<P: Subject> Replica<P> {
     }
 
     /// It comes back, with what its disk has kept.
-    pub(super) fn start(&mut self) -> Result<&mut Machinery<P>, Lost> {
+    pub(super) fn start(&mut self) -> Result<(), Lost> {
         let records = self.disk.read().map_err(|Rotten| Lost::Rotten)?;
         let seed = self.prng.fork(self.life.into()).next_u64();
         let protocol = Tap::recover(&self.config, seed, records).map_err(Lost::Malformed)?;
         let node = Node::with_storage(self.config.id, protocol, Storage::Deferred);
         let node = node.with_snapshots(self.snapshots).with_mutant(self.config.mutant);
-        Ok(self.node.insert(node))
+        self.node = Some(node);
+        Ok(())
     }
 
     pub(super) fn view(&self) -> Option<View> {

@@ -10,6 +10,9 @@ use quorumbench_protocols::{
 /// These are getters. A checker believes nothing but what they say of *state* (a log, a commit, a
 /// role); whether that state is allowed is judged by code that the protocol has no part in.
 pub trait Subject: Protocol + Send + 'static {
+    /// Whose own properties it must have, besides those of any ordered protocol.
+    const PAPER: Paper;
+
     /// Where it stands.
     fn view(&self) -> View;
 
@@ -24,8 +27,63 @@ pub trait Subject: Protocol + Send + 'static {
         None
     }
 
+    /// What its acceptor has promised, if it has one.
+    fn promised(&self) -> Promised {
+        Promised::default()
+    }
+
+    /// The ballot under which its acceptor has accepted something in `slot`, and what, if it has and the slot is
+    /// not settled.
+    fn accepted(&self, slot: Slot) -> Option<(u64, &Payload)> {
+        let _ = slot;
+        None
+    }
+
+    /// The acceptance that a record of this protocol stands for, if it does for one.
+    fn vote(record: &Record) -> Option<Vote<'_>> {
+        let _ = record;
+        None
+    }
+
     /// A frame of this protocol, in a few words.
     fn describe(head: &Head) -> String;
+}
+
+/// Whose properties are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paper {
+    /// Ongaro & Ousterhout: election safety, leader completeness, leader append-only, log matching.
+    Raft,
+    /// Lamport, and what builds on it: what acceptors promise and accept, and what is chosen by that. Nodes may
+    /// know a slot's value under different ballots.
+    Paxos,
+}
+
+/// An acceptor's promise: nothing is accepted below `ballot`. Later slots' are above any of an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Promised {
+    /// In this slot only; in all of them, if it is zero.
+    pub slot: Slot,
+    /// A ballot as one number, in the order of ballots.
+    pub ballot: u64,
+}
+
+impl Promised {
+    /// Whether it is about this slot.
+    pub(super) fn covers(self, slot: Slot) -> bool {
+        self.slot == Slot::ZERO || self.slot == slot
+    }
+}
+
+/// An acceptance.
+#[derive(Clone, Copy, Debug)]
+pub struct Vote<'a> {
+    /// Where.
+    pub slot: Slot,
+    /// Under which ballot, as one number, in the order of ballots.
+    pub ballot: u64,
+    /// Of what: a client's batch, or nothing in a no-op.
+    pub body: &'a Payload,
 }
 
 /// Where a node stands.
@@ -82,6 +140,8 @@ impl<P> Tap<P> {
 }
 
 impl<P: Protocol> Protocol for Tap<P> {
+    const LEADERLESS: bool = P::LEADERLESS;
+
     fn new(config: &Config, seed: u64) -> Self {
         Self::on(P::new(config, seed))
     }
@@ -110,6 +170,10 @@ impl<P: Protocol> Protocol for Tap<P> {
 
     fn room(&self) -> usize {
         self.protocol.room()
+    }
+
+    fn rounds(&self) -> u64 {
+        self.protocol.rounds()
     }
 
     fn wants_snapshot(&self) -> bool {

@@ -107,7 +107,9 @@ impl<P: Subject> World<P> {
         let replica = |id: usize| replica(&scenario, id, &root);
         let client = |at: usize| {
             let id = NodeId((count + at) as u32);
-            Client::new(id, count, scenario.clients.clone(), root.fork(300 + at as u64))
+            // Without a leader everyone proposes, and they compete.
+            let target = NodeId(if P::LEADERLESS { (at % count) as u32 } else { 0 });
+            Client::new(id, count, scenario.clients.clone(), root.fork(300 + at as u64)).aimed_at(target)
         };
         let mut world = Self {
             now: Nanos::ZERO,
@@ -115,7 +117,7 @@ impl<P: Subject> World<P> {
             network: Network::new(scenario.links.clone(), count + clients, root.fork(1)),
             replicas: (0..count).map(replica).collect(),
             clients: (0..clients).map(client).collect(),
-            checks: Checks::new(count, clients),
+            checks: Checks::new(P::PAPER, count, clients),
             trace: Trace::new(print),
             stats: Stats::default(),
             prng: root.fork(2),
@@ -288,6 +290,7 @@ impl<P: Subject> World<P> {
         let Some(node) = replica.node.as_mut().filter(|_| replica.life == life) else { return Ok(()) };
         let Some(lsn) = replica.disk.synced(write) else { return Ok(()) };
         node.durable(lsn);
+        self.checks.on_durable(id.0 as usize, lsn)?;
         self.turn(id, What::Durable(lsn), What::Durable(lsn))?;
         let replica = &mut self.replicas[id.0 as usize];
         let turns_still = replica.turning && !replica.disk.is_idle();
@@ -300,8 +303,8 @@ impl<P: Subject> World<P> {
     /// If everything that a node has written is durable, it may have promised it.
     fn on_promise(&mut self, id: NodeId) {
         let replica = &self.replicas[id.0 as usize];
-        if let Some(view) = replica.view().filter(|_| replica.disk.is_idle()) {
-            self.checks.on_promise(id.0 as usize, &view);
+        if let Some(node) = replica.node.as_ref().filter(|_| replica.disk.is_idle()) {
+            self.checks.on_promise(id.0 as usize, &node.protocol().protocol);
         }
     }
 
@@ -347,7 +350,7 @@ impl<P: Subject> World<P> {
         if replica.truncated() && !replica.disk.is_idle() {
             self.on_overwrite(id);
         }
-        self.store(id);
+        self.store(id)?;
         let mut outgoing = std::mem::take(&mut self.outgoing);
         for transmit in outgoing.drain(..) {
             for to in transmit.to.iter() {
@@ -363,10 +366,11 @@ impl<P: Subject> World<P> {
     }
 
     /// Writes what the turn of `id` wants durable, and lets go of what it needs no more.
-    fn store(&mut self, id: NodeId) {
+    fn store(&mut self, id: NodeId) -> Result<(), Violation> {
         let replica = &mut self.replicas[id.0 as usize];
-        let Some(node) = &mut replica.node else { return };
+        let Some(node) = &mut replica.node else { return Ok(()) };
         if !node.records().is_empty() {
+            self.checks.on_records::<P>(id.0 as usize, node.records())?;
             let sync = replica.disk.write(self.now, node.records(), &mut self.stats.injected);
             let event = if sync.fails && self.stormy {
                 Event::SyncFailed(id, replica.life)
@@ -378,6 +382,7 @@ impl<P: Subject> World<P> {
         if let Some(begin) = node.take_release() {
             replica.disk.release(begin);
         }
+        Ok(())
     }
 
     /// Looks at what the turn of `id` changed.
@@ -447,8 +452,10 @@ impl<P: Subject> World<P> {
             return Ok(());
         }
         match replica.start() {
-            Ok(node) => {
-                self.checks.on_restart(at, &node.protocol().protocol)?;
+            Ok(()) => {
+                let records = replica.disk.read().unwrap_or_default();
+                let node = replica.node.as_ref().expect("it was started just now");
+                self.checks.on_restart(at, &node.protocol().protocol, records)?;
                 self.note(id, What::Restart);
                 self.plan_wake(id);
                 Ok(())
@@ -473,6 +480,7 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         heartbeat: Nanos(cluster.heartbeat_ns),
         chunk: scenario.snapshot_chunk,
         clock_drift: scenario.drift_ppm().div_ceil(1000) as u32,
+        backoff: Nanos(cluster.election_timeout_ns / 50),
         mutant: scenario.mutant,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };

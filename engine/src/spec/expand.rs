@@ -1,7 +1,7 @@
 //! The cross product of all lists, and what no combination may be.
 
 use super::keys::{self, Applies, Draft, Key, TABLE};
-use super::names::{MachineName, ReadsMode};
+use super::names::{MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
@@ -65,6 +65,8 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| heartbeat_in_time(point))
         .or_else(|| ports_exist(point))
         .or_else(|| reads_have_a_log(point))
+        .or_else(|| reads_have_a_leader(point))
+        .or_else(|| proposers_exist(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -132,8 +134,49 @@ fn reads_have_a_log(point: &Point) -> Option<Conflict> {
     })
 }
 
-/// What no experiment may be, as no single point shows it: reads that no point makes.
-pub(super) fn idle_reads(settings: &[Vec<Value>]) -> Option<Conflict> {
+/// Without a leader there is nobody who could know what was written last, but by a slot of its own.
+fn reads_have_a_leader(point: &Point) -> Option<Conflict> {
+    let (mode, protocol) = (point.reads.mode, point.cluster.protocol);
+    let asks_leader = matches!(mode, ReadsMode::Index | ReadsMode::Lease);
+    (asks_leader && protocol.is_leaderless()).then(|| Conflict {
+        keys: [&keys::MODE, &keys::PROTOCOL],
+        message: format!("{} \"{mode}\" with {} \"{protocol}\", which has no leader", keys::MODE, keys::PROTOCOL),
+        help: format!("it can be \"{}\" or \"{}\"", ReadsMode::Log, ReadsMode::Stale),
+    })
+}
+
+fn proposers_exist(point: &Point) -> Option<Conflict> {
+    let (proposers, replicas, clients) = (point.cluster.proposers, point.cluster.replicas, point.load.clients);
+    let (key, most) = if proposers > replicas { (&keys::REPLICAS, replicas) } else { (&keys::CLIENTS, clients) };
+    (proposers > most).then(|| Conflict {
+        keys: [&keys::PROPOSERS, key],
+        message: format!("{} {proposers} is more than {key} {most}", keys::PROPOSERS),
+        help: format!("it can be at most {}", replicas.min(clients)),
+    })
+}
+
+/// What no experiment may be, as no single point shows it: what is asked for and found in no point.
+pub(super) fn idle(settings: &[Vec<Value>]) -> Option<Conflict> {
+    idle_reads(settings).or_else(|| idle_proposers(settings))
+}
+
+/// Proposers that compete, of protocols with a leader.
+fn idle_proposers(settings: &[Vec<Value>]) -> Option<Conflict> {
+    let of = |key: &Key| &settings[keys::position(key)];
+    debug_assert_eq!(keys::PROPOSERS.applies, Applies::Leaderless);
+    let protocols = of(&keys::PROTOCOL);
+    let leaderless =
+        |protocol: &&ProtocolName| protocols.contains(&Value::Choice(protocol.name())) && protocol.is_leaderless();
+    let compete = of(&keys::PROPOSERS).iter().any(|proposers| proposers.count() > 1);
+    (compete && ProtocolName::ALL.iter().find(leaderless).is_none()).then(|| Conflict {
+        keys: [&keys::PROPOSERS, &keys::PROTOCOL],
+        message: format!("{} above 1 with {} {}, which has a leader", keys::PROPOSERS, keys::PROTOCOL, protocols[0]),
+        help: format!("set {} to \"{}\"", keys::PROTOCOL, ProtocolName::Paxos),
+    })
+}
+
+/// Reads that no point makes.
+fn idle_reads(settings: &[Vec<Value>]) -> Option<Conflict> {
     let of = |key: &Key| &settings[keys::position(key)];
     debug_assert_eq!(keys::READS.applies, Applies::Kv);
     let machines = of(&keys::MACHINE);

@@ -69,6 +69,8 @@ pub enum Applies {
     OpenLoop,
     /// With a closed loop.
     ClosedLoop,
+    /// With a protocol that has no leader.
+    Leaderless,
     /// With the key-value machine.
     Kv,
     /// With a transport on sockets.
@@ -88,6 +90,7 @@ impl Applies {
             Self::Always => true,
             Self::OpenLoop => point.load.arrival.is_open(),
             Self::ClosedLoop => !point.load.arrival.is_open(),
+            Self::Leaderless => point.cluster.protocol.is_leaderless(),
             Self::Kv => point.cluster.machine == MachineName::Kv,
             Self::Sockets => point.cluster.transport.has_sockets(),
             Self::Uring => point.cluster.transport == TransportName::Uring,
@@ -203,6 +206,12 @@ table! {
         SNAPSHOT_BASIS = key("snapshot_basis", Kind::Choice(SnapshotBasis::CHOICES), "kept",
             "slots and bytes of what",
             |to, value| to.point.cluster.snapshot_basis = value.choice(SnapshotBasis::named)).axis();
+        PROPOSERS = key("proposers", count(1, 63), "1",
+            "replicas that clients bring commands to, one client after the other; they compete",
+            |to, value| to.point.cluster.proposers = value.count()).axis().when(Applies::Leaderless);
+        BACKOFF = key("backoff", duration(Duration::ZERO, MINUTE), "1ms",
+            "the longest time that a proposer stands back when it is first overtaken; 0us to never do, and perhaps never end",
+            |to, value| to.point.cluster.backoff = value.duration()).axis().when(Applies::Leaderless);
     }
     "batch" {
         COMMANDS = key("commands", count(1, 65536), "64",

@@ -59,6 +59,7 @@ names! {
     /// What orders the batches.
     ProtocolName {
         Raft = "raft": "consensus: Raft, a leader replicates each batch to a majority",
+        Paxos = "paxos": "consensus: basic Paxos, every slot decided from scratch, any replica proposes",
         Echo = "echo": "floor: one server answers each batch, no replication",
         Star = "star": "floor: a fixed leader and one round trip to a majority, no faults survived",
     }
@@ -68,6 +69,11 @@ impl ProtocolName {
     /// True for what is no protocol, but what protocols are read against.
     pub const fn is_floor(self) -> bool {
         matches!(self, Self::Echo | Self::Star)
+    }
+
+    /// True where every replica takes commands, for want of a leader.
+    pub const fn is_leaderless(self) -> bool {
+        matches!(self, Self::Paxos)
     }
 }
 

@@ -71,6 +71,8 @@ impl Point {
                 snapshot_slots: 0,
                 snapshot_bytes: 0,
                 snapshot_basis: SnapshotBasis::ALL[0],
+                proposers: 0,
+                backoff: Duration::ZERO,
             },
             batch: Batch { commands: 0, bytes: 0, linger: Duration::ZERO, window: 0 },
             load: Load {
@@ -137,6 +139,10 @@ pub struct Cluster {
     pub snapshot_bytes: u64,
     /// Slots and bytes of what.
     pub snapshot_basis: SnapshotBasis,
+    /// Without a leader: how many replicas clients bring commands to.
+    pub proposers: usize,
+    /// Without a leader: the longest time that a proposer stands back when it is first overtaken.
+    pub backoff: Duration,
 }
 
 /// `[batch]`: how commands become slots.

@@ -197,10 +197,8 @@ impl Chunk {
         let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
         let len = u64::from(frame.head.body_len);
         let members = || frame.body.slice(0, frame.body.len().min(Members::BYTES));
-        reject(self.slot == Slot::ZERO || self.stamp == 0, "a snapshot of nothing")?;
         reject(self.stamp > self.term, "a slot of a later term than its leader's")?;
-        reject(self.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
-        reject(len == 0 || self.offset + len > self.total, "a part past the end")?;
+        self.part().check(len)?;
         reject(self.offset == 0 && Members::read(&members()).is_none(), "no membership")
     }
 }

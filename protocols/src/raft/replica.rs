@@ -2,11 +2,11 @@
 
 use super::membership::{Members, Memberships};
 use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE, SNAPSHOT};
-use super::snapshot::Snapshots;
-use crate::io::{Config, Delivery, DeliveryKind, Outbox, Record};
+use crate::io::{Config, DeliveryKind, Outbox, Record};
 use crate::journal::Journal;
 use crate::log::{Entry, SlotLog};
 use crate::mutant::{Mutant, Switch};
+use crate::snapshots::Snapshots;
 use crate::timer::ElectionTimer;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
@@ -77,8 +77,7 @@ impl Replica {
     /// the slot that stands there already, written down again behind a snapshot.
     pub(super) fn replay(&mut self, record: &Record) -> Result<(), Malformed> {
         let malformed = |what| Malformed { kind: record.head.kind, what };
-        let begins = self.journal.last() == Lsn::ZERO && record.head.kind == SNAPSHOT;
-        if record.lsn != self.journal.last() + 1 && !begins {
+        if !self.journal.continues(record, SNAPSHOT) {
             return Err(malformed("a gap in the journal"));
         }
         if record.head.kind == SNAPSHOT {
@@ -233,15 +232,11 @@ impl Replica {
     }
 
     fn deliver(&mut self, out: &mut Outbox) {
-        if self.delivered < self.log.trimmed() && !self.deliver_snapshot(out) {
+        let (snapshots, delivered) = (&self.snapshots, &mut self.delivered);
+        if *delivered < self.log.trimmed() && !snapshots.deliver(&self.journal, Members::BYTES, delivered, out) {
             return;
         }
         let upto = if self.mutant.is(Mutant::Q3) { self.journal.slot() } else { self.committed };
-        while self.delivered < upto {
-            let slot = self.delivered + 1;
-            let Some(entry) = self.log.get(slot) else { return };
-            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
-            self.delivered = slot;
-        }
+        self.log.deliver(&mut self.delivered, upto, out);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::paxos::{self, Ballot, Paxos};
 use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
@@ -49,6 +50,33 @@ impl Subject for Raft {
             let entry = log.get(Slot(slot)).expect("between trimmed and last");
             let body = if entry.kind == DeliveryKind::Noop { "-".into() } else { read(&entry.body) };
             write!(text, " | {slot}@{} {body}", entry.stamp).expect("a String takes all");
+        }
+        text
+    }
+}
+
+impl Subject for Paxos {
+    fn describe(frame: &Frame) -> String {
+        paxos::message::Message::read(frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+
+    fn standing(&self) -> String {
+        "without a role".into()
+    }
+
+    fn summary(&self) -> String {
+        let log = self.log();
+        let mut text = format!("log {}", log.trimmed());
+        for slot in log.trimmed().0 + 1..=log.last().0 {
+            let entry = log.get(Slot(slot)).expect("between trimmed and last");
+            let ballot = Ballot::read(entry.stamp).expect("a stamp is a ballot");
+            write!(text, " | {slot}@{ballot} {}", read(&entry.body)).expect("a String takes all");
+        }
+        if self.promised() > Ballot::ZERO {
+            write!(text, ", in slot {} promised {}", self.slot(), self.promised()).expect("a String takes all");
+        }
+        if let Some(accepted) = self.accepted() {
+            write!(text, ", accepted {} {}", accepted.ballot, read(&accepted.body)).expect("a String takes all");
         }
         text
     }

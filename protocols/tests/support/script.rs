@@ -5,7 +5,7 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks` | starts anew |
+//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks no-backoff` | starts anew |
 //! | `timeout n0` | n0's deadline passes: for a leader a heartbeat, else an election timeout |
 //! | `wait 300ms` | time passes, and nobody notices |
 //! | `until n2` | time passes for all and everything arrives, until n2's deadline passes |
@@ -26,6 +26,7 @@
 //! | `state` | where every node stands |
 //! | `delivered` | what every node delivered |
 //! | `room n0` | how many batches n0 takes |
+//! | `rounds` | how many rounds of phase 1 every node has begun |
 //! | `quietly ...` | a command whose trace does not matter |
 
 use std::fmt::Write as _;
@@ -125,6 +126,9 @@ fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
     let mut cluster = Cluster::with_spares(replicas, option("spares=").unwrap_or(0), |config| {
         config.window = option("window=").unwrap_or(config.window);
         config.chunk = option("chunk=").unwrap_or(config.chunk);
+        if words.contains(&"no-backoff") {
+            config.backoff = Nanos::ZERO;
+        }
     });
     cluster.slow_disks = words.contains(&"slow-disks");
     cluster
@@ -187,6 +191,7 @@ fn obey<P: Subject>(cluster: &mut Cluster<P>, command: &str, words: &[&str]) {
             let names = cluster.delivered(id).into_iter().map(|body| if body.is_empty() { "-".into() } else { body });
             names.collect::<Vec<_>>().join(" ")
         }),
+        "rounds" => show(cluster, |cluster, id| cluster.node(id).rounds().to_string()),
         "room" => {
             let room = cluster.node(node(words[0])).room();
             writeln!(cluster.trace, "{} has room for {room}", words[0]).expect("a String takes all");

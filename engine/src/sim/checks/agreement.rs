@@ -4,13 +4,14 @@ use quorumbench_protocols::{Delivery, DeliveryKind, Payload, Slot};
 
 use super::logs::{Logs, same};
 use super::{Violation, property};
-use crate::sim::subject::View;
+use crate::sim::subject::{Paper, View};
 
 /// "Committed slots never change", "state machine safety", and "delivery in slot order, once".
 #[derive(Debug)]
 pub struct Agreement {
     chosen: Vec<Chosen>,
     nodes: Vec<Node>,
+    paper: Paper,
 }
 
 /// A slot that a node took for committed.
@@ -42,8 +43,8 @@ struct Node {
 }
 
 impl Agreement {
-    pub(super) fn new(nodes: usize) -> Self {
-        Self { chosen: Vec::new(), nodes: vec![Node::default(); nodes] }
+    pub(super) fn new(paper: Paper, nodes: usize) -> Self {
+        Self { chosen: Vec::new(), nodes: vec![Node::default(); nodes], paper }
     }
 
     /// A node's commit moved.
@@ -60,6 +61,7 @@ impl Agreement {
             };
             match self.chosen.get(slot as usize - 1) {
                 Some(chosen) if chosen.stamp == stamp => {}
+                Some(chosen) if self.by_value(chosen, logs.entry(slot, stamp)) => {}
                 Some(chosen) => {
                     let detail = format!(
                         "n{node} takes slot {slot} of term {stamp} for committed; it was chosen in term {}",
@@ -74,6 +76,11 @@ impl Agreement {
             }
         }
         Ok(())
+    }
+
+    /// Whether a slot is the chosen one for its value, whatever its stamp. In Raft it never is.
+    fn by_value(&self, chosen: &Chosen, entry: Option<(DeliveryKind, &Payload)>) -> bool {
+        self.paper == Paper::Paxos && entry.is_some_and(|(kind, body)| kind == chosen.kind && same(body, &chosen.body))
     }
 
     /// A node handed a slot to its state machine.
@@ -122,7 +129,7 @@ mod tests {
     use crate::sim::checks::logs::tests::grow;
 
     fn agreement() -> (Agreement, Logs) {
-        let (mut agreement, mut logs) = (Agreement::new(3), Logs::new(3));
+        let (mut agreement, mut logs) = (Agreement::new(Paper::Raft, 3), Logs::new(3));
         grow(&mut logs, 0, &[1, 1, 2]);
         assert_eq!(agreement.on_commit(0, &commits(2), &logs), Ok(()));
         (agreement, logs)

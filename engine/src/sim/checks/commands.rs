@@ -72,6 +72,12 @@ impl Ledger {
         batches.push(Batch { after, chosen: None, read });
     }
 
+    /// Whether some client asked for this, or nobody needed to: it is nothing.
+    pub(super) fn was_asked(&mut self, body: &Payload) -> bool {
+        let asked = |head: BatchHead| self.batch(head.client, head.sequence).is_some();
+        body.is_empty() || BatchHead::read(body).is_some_and(asked)
+    }
+
     /// The next slot was chosen, with this batch.
     pub(super) fn on_chosen(&mut self, body: &Payload) -> Result<(), Violation> {
         self.chosen += 1;

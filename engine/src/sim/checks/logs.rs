@@ -6,7 +6,7 @@ use quorumbench_protocols::{DeliveryKind, Payload, Slot};
 
 use super::agreement::Chosen;
 use super::{Violation, property};
-use crate::sim::subject::View;
+use crate::sim::subject::{Paper, View};
 
 /// Raft's leader append-only and log matching (paper, figure 3).
 ///
@@ -19,6 +19,7 @@ pub struct Logs {
     first: Vec<Entry>,
     /// What else was: by slot and term.
     others: BTreeMap<(u64, u64), Entry>,
+    paper: Paper,
 }
 
 /// What one node's log was seen to hold.
@@ -52,8 +53,14 @@ const PAUSE: u32 = 64;
 const STRETCH: u64 = 16;
 
 impl Logs {
+    #[cfg(test)]
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes: vec![Mirror::default(); nodes], first: Vec::new(), others: BTreeMap::new() }
+        Self::of(Paper::Raft, nodes)
+    }
+
+    /// In Paxos a slot's stamp is a ballot, under which there is one value, but nothing is said of the slot before.
+    pub(super) fn of(paper: Paper, nodes: usize) -> Self {
+        Self { nodes: vec![Mirror::default(); nodes], first: Vec::new(), others: BTreeMap::new(), paper }
     }
 
     /// Compares a node's log, which `read` reads, with what was seen of it before.
@@ -139,13 +146,14 @@ impl Logs {
         };
         let what = if seen.kind != entry.kind || !same(&seen.body, &entry.body) {
             "another batch"
-        } else if seen.prev != entry.prev {
+        } else if seen.prev != entry.prev && self.paper == Paper::Raft {
             "another log before it"
         } else {
             return Ok(());
         };
         let detail = format!("n{node} has {what} at slot {slot} of term {}", entry.stamp);
-        Err(Violation::new(property::LOG_MATCHING, detail))
+        let property = if self.paper == Paper::Raft { property::LOG_MATCHING } else { property::ONE_VALUE_PER_BALLOT };
+        Err(Violation::new(property, detail))
     }
 
     /// A stretch of the log is still what it was, here and in every other log.

@@ -1,5 +1,8 @@
 //! What must hold, checked after every event, by published names.
 //!
+//! The first nine are properties of one paper, and checked of protocols that go by it
+//! ([`Paper`](super::subject::Paper)); the others are checked of all.
+//!
 //! The checkers share no code with the protocols. They keep their own copy of every node's log, of
 //! what was chosen, and of what the state machine must answer, and look after each event only at
 //! what changed on the node that just took its turn.
@@ -11,6 +14,11 @@
 //! | leader append-only | a leader never overwrites or cuts its log (figure 3) | [`logs`] |
 //! | learners only learn | nobody leads who is a learner by its own log (thesis, section 4.2.1) | here |
 //! | log matching | same slot, same term: same batch and same log before it (figure 3) | [`logs`] |
+//! | only a proposed value is chosen | what is accepted is a client's batch or a no-op (*Paxos Made Simple*, section 2.1) | [`acceptors`] |
+//! | only one value is chosen | per slot; what is accepted under a higher ballot is that value (sections 2.1 and 2.2, P2b) | [`acceptors`] |
+//! | only what is chosen is learned | a quorum had durably accepted it, under one ballot (section 2.1) | [`acceptors`] |
+//! | promises are kept | nothing is accepted below a promise, and neither is forgotten in a crash (sections 2.2 and 2.4) | [`acceptors`] |
+//! | one value per ballot | per slot; no ballot is used twice (section 2.2) | [`acceptors`] |
 //! | committed slots never change | on no node, across restarts | [`agreement`] |
 //! | state machine safety | no two nodes apply different things at a slot (figure 3) | [`agreement`] |
 //! | delivery in slot order, once | without gaps | [`agreement`] |
@@ -33,17 +41,19 @@
 
 use std::fmt;
 
-use quorumbench_protocols::{Delivery, DeliveryKind, Nanos, NodeId, Slot};
+use quorumbench_protocols::{Delivery, DeliveryKind, Lsn, Nanos, NodeId, Record, Slot};
 
 use super::machine::RESTORED;
-use super::subject::{Membership, Subject, View};
+use super::subject::{Membership, Paper, Subject, View};
 
+pub mod acceptors;
 pub mod agreement;
 pub mod commands;
 pub mod elections;
 pub mod logs;
 mod model;
 
+use acceptors::Acceptors;
 use agreement::Agreement;
 use commands::Ledger;
 pub use commands::Read;
@@ -83,6 +93,16 @@ pub mod property {
     pub const LEADER_APPEND_ONLY: &str = "leader append-only";
     /// Same slot and term, same log up to there.
     pub const LOG_MATCHING: &str = "log matching";
+    /// A client's batch or a no-op.
+    pub const CHOSEN_IS_PROPOSED: &str = "only a proposed value is chosen";
+    /// One per slot.
+    pub const CHOSEN_ONCE: &str = "only one value is chosen";
+    /// Nobody takes for chosen what is not.
+    pub const LEARNED_IS_CHOSEN: &str = "only what is chosen is learned";
+    /// Acceptors stand by what they said.
+    pub const PROMISES_KEPT: &str = "promises are kept";
+    /// A proposer uses no ballot twice.
+    pub const ONE_VALUE_PER_BALLOT: &str = "one value per ballot";
     /// What a node took for committed stays.
     pub const COMMITTED_NEVER_CHANGES: &str = "committed slots never change";
     /// No two nodes apply different things at a slot.
@@ -116,19 +136,23 @@ pub mod property {
 /// All checkers, and what they know.
 #[derive(Debug)]
 pub struct Checks {
+    paper: Paper,
     elections: Elections,
     logs: Logs,
+    acceptors: Acceptors,
     agreement: Agreement,
     ledger: Ledger,
 }
 
 impl Checks {
-    /// Checkers of a world of so many replicas, with clients' ids from there on.
-    pub fn new(replicas: usize, clients: usize) -> Self {
+    /// Checkers of a world of so many replicas that go by `paper`, with clients' ids from there on.
+    pub fn new(paper: Paper, replicas: usize, clients: usize) -> Self {
         Self {
+            paper,
             elections: Elections::new(replicas),
-            logs: Logs::new(replicas),
-            agreement: Agreement::new(replicas),
+            logs: Logs::of(paper, replicas),
+            acceptors: Acceptors::new(replicas),
+            agreement: Agreement::new(paper, replicas),
             ledger: Ledger::new(replicas, clients),
         }
     }
@@ -147,12 +171,19 @@ impl Checks {
         if view.committed != self.agreement.committed(node) {
             self.agreement.on_commit(node, &view, &self.logs)?;
         }
-        self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?;
+        match self.paper {
+            Paper::Raft => self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?,
+            Paper::Paxos => self.acceptors.observe(node, protocol.promised())?,
+        }
         learners_only_learn(node, &view, protocol.members())?;
         deliveries.iter().try_for_each(|delivery| self.agreement.on_delivery(node, delivery))?;
         if self.ledger.chosen() < self.agreement.chosen().len() {
-            let new = &self.agreement.chosen()[self.ledger.chosen()..];
-            new.iter().try_for_each(|chosen| self.ledger.on_chosen(chosen.batch()))?;
+            for chosen in &self.agreement.chosen()[self.ledger.chosen()..] {
+                if self.paper == Paper::Paxos {
+                    self.acceptors.on_learned(Slot(self.ledger.chosen() as u64 + 1), &chosen.body)?;
+                }
+                self.ledger.on_chosen(chosen.batch())?;
+            }
         }
         let mut snapshots = deliveries.iter().filter(|delivery| delivery.kind == DeliveryKind::Snapshot);
         for (client, sequence) in applied.drain(..) {
@@ -167,13 +198,33 @@ impl Checks {
         Ok(())
     }
 
-    /// Everything that a node has written is durable, so others may rely on it from now on.
-    pub fn on_promise(&mut self, node: usize, view: &View) {
-        self.elections.on_promise(node, view);
+    /// A node writes these records.
+    pub fn on_records<P: Subject>(&mut self, node: usize, records: &[Record]) -> Result<(), Violation> {
+        for (lsn, vote) in records.iter().filter_map(|record| Some((record.lsn, P::vote(record)?))) {
+            if !self.ledger.was_asked(vote.body) {
+                let detail = format!("n{node} accepts in slot {} what no client asked for", vote.slot);
+                return Err(Violation::new(property::CHOSEN_IS_PROPOSED, detail));
+            }
+            self.acceptors.on_vote(node, lsn, &vote)?;
+        }
+        Ok(())
     }
 
-    /// A node has forgotten what it held in memory, and starts again with its journal.
-    pub fn on_restart(&mut self, node: usize, protocol: &impl Subject) -> Result<(), Violation> {
+    /// What a node has written is durable up to `lsn`.
+    pub fn on_durable(&mut self, node: usize, lsn: Lsn) -> Result<(), Violation> {
+        self.acceptors.on_durable(node, lsn)
+    }
+
+    /// Everything that a node has written is durable, so others may rely on it from now on.
+    pub fn on_promise(&mut self, node: usize, protocol: &impl Subject) {
+        self.elections.on_promise(node, &protocol.view());
+        self.acceptors.on_promise(node, protocol.promised());
+    }
+
+    /// A node has forgotten what it held in memory, and starts again with these records of its journal.
+    pub fn on_restart<P: Subject>(&mut self, node: usize, protocol: &P, records: &[Record]) -> Result<(), Violation> {
+        let (votes, accepted) = (records.iter().filter_map(P::vote), |slot| protocol.accepted(slot));
+        self.acceptors.on_restart(node, votes, protocol.promised(), protocol.view().committed, accepted)?;
         self.elections.on_restart(node);
         self.logs.on_restart(node);
         self.agreement.on_restart(node);
