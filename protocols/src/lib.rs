@@ -67,6 +67,7 @@ pub mod prng;
 pub mod quorum;
 pub mod raft;
 mod reads;
+mod snapshots;
 mod timer;
 mod transfer;
 pub mod window;

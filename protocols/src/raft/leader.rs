@@ -133,7 +133,7 @@ impl Leader {
 
     /// Whether a follower waits for a snapshot that this node does not have.
     pub(super) fn wants_snapshot(&self, replica: &Replica) -> bool {
-        !self.lacking.is_empty() && replica.takes_snapshot(replica.delivered)
+        !self.lacking.is_empty() && replica.snapshots.takes(replica.delivered)
     }
 
     /// Hands leadership over (thesis, section 3.10). Asking for the same again changes nothing.

@@ -2,11 +2,11 @@
 
 use super::membership::{Members, Memberships};
 use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE, SNAPSHOT};
-use super::snapshot::Snapshots;
 use crate::io::{Config, Delivery, DeliveryKind, Outbox, Record};
 use crate::journal::Journal;
 use crate::log::{Entry, SlotLog};
 use crate::mutant::{Mutant, Switch};
+use crate::snapshots::Snapshots;
 use crate::timer::ElectionTimer;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 

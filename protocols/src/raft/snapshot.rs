@@ -1,33 +1,13 @@
 //! Snapshots and compaction (thesis, chapter 5): what stands in for the log's beginning, in the
-//! journal and on its way to a follower that is too far behind.
+//! journal and on its way to a follower that is too far behind. Its body begins with the membership as of
+//! its slot.
 
 use super::membership::{Members, Memberships};
 use super::message::{Append, Message, SNAPSHOT};
 use super::replica::Replica;
 use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
 use crate::mutant::Mutant;
-use crate::wire::{Head, Lsn, Payload, Slot};
-
-/// The last snapshot, and what may go because of it. Its body begins with the membership as of its
-/// slot.
-#[derive(Debug, Default)]
-pub(super) struct Snapshots {
-    pub(super) last: Option<Snapshot>,
-    /// It is being made durable.
-    cut: Option<Cut>,
-    /// The log up to here is in a durable snapshot, but for a window of slots that a slow follower
-    /// may ask for.
-    covered: Slot,
-    /// A follower is being sent the snapshot of this slot, and will want what comes after it.
-    pub(super) wanted: Option<Slot>,
-}
-
-/// Once everything up to `until` is durable, nothing before `from` is needed.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
-    from: Lsn,
-    until: Lsn,
-}
+use crate::wire::{Head, Payload, Slot};
 
 impl Replica {
     /// The driver's state machine as of `slot`.
@@ -35,7 +15,7 @@ impl Replica {
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
         let fits = u32::try_from(body.len() + Members::BYTES).is_ok();
         let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
-        if !fits || !self.takes_snapshot(slot) {
+        if !fits || !self.snapshots.takes(slot) {
             return;
         }
         let members = self.memberships.at(slot).bytes();
@@ -45,12 +25,7 @@ impl Replica {
         let from = self.journal.record_other(head, body, out);
         self.snapshots.last = Some(snapshot);
         self.record_again(slot, out);
-        self.snapshots.cut = Some(Cut { from, until: self.journal.last() });
-    }
-
-    /// Whether a snapshot of `slot` would bring something new, and none is being written.
-    pub(super) fn takes_snapshot(&self, slot: Slot) -> bool {
-        self.snapshots.cut.is_none() && self.snapshots.last.as_ref().is_none_or(|last| last.slot < slot)
+        self.snapshots.writes(from, self.journal.last());
     }
 
     /// The slots after the snapshot are written down again behind it, so that everything before it
@@ -81,7 +56,7 @@ impl Replica {
         self.journal.truncate_after(self.committed);
         let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
         self.journal.record_slot(snapshot.slot, head, body, out);
-        self.snapshots.cut = Some(Cut { from: self.journal.last(), until: self.journal.last() });
+        self.snapshots.writes(self.journal.last(), self.journal.last());
         self.become_snapshot(snapshot, members);
     }
 
@@ -117,11 +92,10 @@ impl Replica {
             self.log.trim_to(slot);
             self.memberships.trim_to(slot);
             self.committed = self.committed.max(slot);
-            self.snapshots.last = Some(snapshot);
         } else {
-            self.become_snapshot(snapshot, members);
+            self.become_snapshot(snapshot.clone(), members);
         }
-        self.snapshots.covered = slot;
+        self.snapshots.recover(snapshot);
         self.journal.replay(record.lsn, self.log.last());
         Some(())
     }
@@ -139,25 +113,12 @@ impl Replica {
         true
     }
 
-    /// Lets go of what nobody will ask for again, or can be given as a snapshot.
-    ///
-    /// The first is by agreement, and costs nothing: what every member holds durably and committed,
-    /// none will ever ask for, and no leader will overwrite. It touches the memory only. The journal
-    /// keeps all records until a snapshot releases them, so a node that crashes reads back what the
-    /// others have let go, and needs nobody's help; and `trim` itself is not recorded, because a
-    /// recovered node that keeps too much is merely large. It is not enough alone: a node that is
-    /// down keeps every other's log, and one that joins was no part of the agreement. For these
-    /// there are snapshots, which the driver is asked for if its policy brought none
-    /// ([`Protocol::wants_snapshot`](crate::Protocol::wants_snapshot)). Neither is for a node that
-    /// comes back blank under its old id: it may have voted, and must come as a new one.
+    /// Lets go of what nobody will ask for again, or can be given as a snapshot. How far all members hold the log
+    /// is not recorded, because a recovered node that keeps too much is merely large.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        if let Some(cut) = self.snapshots.cut.take_if(|cut| self.journal.holds(cut.until)) {
-            out.release = Some(cut.from);
-            self.snapshots.covered = self.snapshots.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
-        }
+        out.release = self.snapshots.release(&self.journal).or(out.release);
         let agreed = self.trim().min(self.delivered).min(self.journal.slot());
-        let covered = Slot(self.snapshots.covered.saturating_since(Slot(self.window as u64)));
-        let upto = agreed.max(self.snapshots.wanted.map_or(covered, |wanted| wanted.min(covered)));
+        let upto = self.snapshots.floor(agreed, self.window);
         if upto > self.log.trimmed() {
             self.log.trim_to(upto);
             self.memberships.trim_to(upto);
