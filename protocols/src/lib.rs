@@ -15,8 +15,8 @@
 //!
 //! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
-//! (elections), `transfer` (snapshots on their way) and `reads` (beside the log). [`raft`] is a protocol; [`floors`] are not: they
-//! are what a protocol's numbers are read against.
+//! (elections), `snapshots` and `transfer` (snapshots, and how they travel) and `reads` (beside the log). [`raft`] and
+//! [`multipaxos`] are protocols; [`floors`] are not: they are what a protocol's numbers are read against.
 //!
 //! # Driving one by hand
 //!
@@ -60,6 +60,7 @@ pub mod floors;
 pub mod io;
 mod journal;
 pub mod log;
+pub mod multipaxos;
 #[cfg_attr(not(feature = "mutants"), doc(hidden))]
 pub mod mutant;
 pub mod paxos;

@@ -86,6 +86,22 @@ mutants! {
             | "correct nodes are well-formed";
     R18: "an interrupted leadership transfer leaves its flag set", seen in "hashicorp/raft #696",
         found as "liveness";
+    P1a: "an acceptor forgets its promise on restart", seen in "Chandra et al., Paxos Made Live, 2007",
+        found as "election safety" | "committed slots never change" | "state machine safety";
+    P1b: "an acceptor forgets what it accepted on restart", seen in "Chandra et al., Paxos Made Live, 2007",
+        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
+    P3: "a ballot is used again after its proposer restarts", seen in "phxpaxos #145",
+        found as "election safety" | "committed slots never change" | "state machine safety";
+    P4: "a promise for an older ballot is counted for a newer one", seen in "our own",
+        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
+    P5a: "a new leader does not take the highest ballot's value of a slot", seen in "our own",
+        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
+    P5b: "a new leader leaves holes", seen in "our own",
+        found as "liveness";
+    P6: "an acceptance of an older ballot is counted for a newer one", seen in "swiftpaxos #2",
+        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
+    P8: "quorums that do not meet are accepted in silence", seen in "Howard et al., Flexible Paxos, 2016",
+        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
     Q1: "a vote is given to an older log", seen in "our own",
         found as "leader completeness";
     Q2: "a vote of an older term is counted", seen in "our own",

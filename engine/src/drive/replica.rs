@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::{Config, Frame, Nanos, NodeId, Protocol, Transmit};
 
@@ -73,6 +74,7 @@ pub(super) fn build(point: &Point, id: NodeId, seed: u64) -> Box<dyn Replica> {
     };
     match cluster.protocol {
         ProtocolName::Raft => with_machine::<Raft>(cluster.machine, &config, seed),
+        ProtocolName::MultiPaxos => with_machine::<MultiPaxos>(cluster.machine, &config, seed),
         ProtocolName::Echo => with_machine::<Echo>(cluster.machine, &config, seed),
         ProtocolName::Star => with_machine::<Star>(cluster.machine, &config, seed),
     }

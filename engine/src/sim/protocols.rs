@@ -1,6 +1,7 @@
 //! The one place of the simulator that knows protocols by name.
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
+use quorumbench_protocols::multipaxos::{self, MultiPaxos};
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{Frame, Head, Payload, Slot};
@@ -14,6 +15,7 @@ use crate::spec::ProtocolName;
 pub fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes, print: Option<Print>) -> Option<Outcome> {
     match protocol {
         ProtocolName::Raft => Some(runner::run::<Raft>(seed, wishes, print)),
+        ProtocolName::MultiPaxos => Some(runner::run::<MultiPaxos>(seed, wishes, print)),
         ProtocolName::Echo | ProtocolName::Star => None,
     }
 }
@@ -50,5 +52,43 @@ impl Subject for Raft {
         // The body is not at hand, and no message says anything of it.
         let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
         Message::read(&frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+}
+
+impl Subject for MultiPaxos {
+    const LEADS_WITH_ALL: bool = false;
+
+    fn view(&self) -> View {
+        let (role, leads) = match self.role() {
+            multipaxos::Role::Follower => ('F', false),
+            multipaxos::Role::Candidate => ('C', false),
+            multipaxos::Role::Leader => ('L', true),
+        };
+        let log = self.log();
+        View {
+            term: self.promised().word(),
+            role,
+            leads,
+            voted_for: None,
+            committed: log.last(),
+            trimmed: log.trimmed(),
+            last: log.last(),
+        }
+    }
+
+    /// One for all: nodes accept one value under different ballots, and its log has nothing that is not decided. So
+    /// "log matching" says that all nodes decide the same.
+    fn stamp(&self, slot: Slot) -> Option<u64> {
+        self.log().stamp(slot).map(|_| 1)
+    }
+
+    fn body(&self, slot: Slot) -> Option<&Payload> {
+        self.log().get(slot).map(|entry| &entry.body)
+    }
+
+    fn describe(head: &Head) -> String {
+        let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
+        let read = multipaxos::message::Message::read(&frame);
+        read.map_or_else(|error| error.to_string(), |message| message.to_string())
     }
 }

@@ -9,6 +9,10 @@ use quorumbench_protocols::{
 /// These are getters. A checker believes nothing but what they say of *state* (a log, a commit, a
 /// role); whether that state is allowed is judged by code that the protocol has no part in.
 pub trait Subject: Protocol + Send + 'static {
+    /// Whether a leader holds everything that was committed before it (Raft paper, figure 3, leader completeness).
+    /// Others find out while they lead.
+    const LEADS_WITH_ALL: bool = true;
+
     /// Where it stands.
     fn view(&self) -> View;
 

@@ -122,10 +122,10 @@ impl Checks {
     }
 
     /// A node took its turn; it handed out `deliveries` and applied the batches in `applied`. Both are emptied.
-    pub fn after_turn(
+    pub fn after_turn<P: Subject>(
         &mut self,
         node: usize,
-        protocol: &impl Subject,
+        protocol: &P,
         deliveries: &mut Vec<Delivery>,
         applied: &mut Vec<(u32, u64)>,
     ) -> Result<(), Violation> {
@@ -135,7 +135,8 @@ impl Checks {
         if view.committed != self.agreement.committed(node) {
             self.agreement.on_commit(node, &view, &self.logs)?;
         }
-        self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?;
+        let before = if P::LEADS_WITH_ALL { self.agreement.chosen() } else { &[] };
+        self.elections.observe(node, &view, before, &self.logs)?;
         deliveries.iter().try_for_each(|delivery| self.agreement.on_delivery(node, delivery))?;
         if self.ledger.chosen() < self.agreement.chosen().len() {
             let new = &self.agreement.chosen()[self.ledger.chosen()..];
