@@ -6,7 +6,7 @@ use super::replica::Replica;
 use crate::io::Outbox;
 use crate::log::Entry;
 use crate::paxos::Ballot;
-use crate::transfer::Assembly;
+use crate::transfer::Arriving;
 use crate::wire::{Frame, NodeId, Payload, Recipients, Slot};
 
 #[derive(Debug, Default)]
@@ -20,7 +20,8 @@ pub(super) struct Learner {
     /// What it had at the last heartbeat. With nothing more at the next one, it asks again.
     had: Slot,
     /// A snapshot that is arriving, and from whom.
-    assembly: Option<(NodeId, Assembly)>,
+    arriving: Arriving,
+    teacher: Option<NodeId>,
     /// Its sender is owed an answer: this much of this snapshot is here.
     received_due: Option<(NodeId, Slot, u64)>,
 }
@@ -97,20 +98,17 @@ impl Replica {
             self.learner.received_due = Some((from, chunk.slot, chunk.total));
             return;
         }
-        let (part, learner) = (chunk.part(), &mut self.learner);
-        let other = |&(sender, ref assembly): &(NodeId, Assembly)| {
-            (sender != from || !assembly.is_of(&part)) && assembly.slot() <= chunk.slot
-        };
-        if learner.assembly.as_ref().is_none_or(other) {
-            learner.assembly = (chunk.offset == 0).then(|| (from, Assembly::new(&part)));
+        // Two nodes' snapshots of one slot are the same state, but need not be the same bytes.
+        let learner = &mut self.learner;
+        if learner.teacher != Some(from) && chunk.offset == 0 {
+            (learner.teacher, learner.arriving) = (Some(from), Arriving::default());
         }
-        learner.received_due = Some((from, chunk.slot, 0));
-        let same = |&&mut (sender, ref assembly): &&mut (NodeId, Assembly)| sender == from && assembly.is_of(&part);
-        let Some((_, assembly)) = learner.assembly.as_mut().filter(same) else { return };
-        assembly.add(&part, &frame.body);
-        learner.received_due = Some((from, chunk.slot, assembly.have()));
-        if let Some(snapshot) = assembly.finish() {
-            learner.assembly = None;
+        if learner.teacher != Some(from) {
+            return;
+        }
+        let (have, whole) = learner.arriving.add(&chunk.part(), &frame.body);
+        learner.received_due = Some((from, chunk.slot, have));
+        if let Some(snapshot) = whole {
             self.install(snapshot, out);
         }
     }

@@ -149,7 +149,7 @@ impl MultiPaxos {
 
     /// The last snapshot that it took or was given.
     pub fn snapshot(&self) -> Option<&Snapshot> {
-        self.replica.snapshots.last.as_ref()
+        self.replica.snapshots.last()
     }
 
     fn on_frame(&mut self, now: Nanos, frame: &Frame, out: &mut Outbox) -> Result<(), Malformed> {
@@ -234,6 +234,7 @@ impl MultiPaxos {
             self.replica.seen = self.replica.seen.max(ballot);
             self.state = State::Follower(Follower::new(Some(ballot.node), now));
         } else if !known {
+            self.replica.promise_due = None;
             self.state = State::Follower(Follower::new(Some(ballot.node), now));
         }
         self.replica.timer.rearm(now);

@@ -75,7 +75,7 @@ impl Replica {
             self.log.reset(slot, word);
             self.acceptor.forget_to(slot);
         }
-        self.snapshots.recover(snapshot);
+        self.snapshots.replay(snapshot);
         Some(())
     }
 
@@ -111,7 +111,6 @@ impl Replica {
             self.journal.record_other(head, snapshot.body.clone(), out);
         }
         let from = self.journal.last();
-        self.snapshots.last = Some(snapshot);
         for slot in (slot.0 + 1..=self.log.last().0).map(Slot) {
             let Some(entry) = self.log.get(slot) else { continue };
             self.journal.record_other(self.learned_head(slot, entry), entry.body.clone(), out);
@@ -119,13 +118,13 @@ impl Replica {
         for (slot, accepted) in self.acceptor.iter() {
             self.journal.record_other(self.record_head(slot, accepted), accepted.body.clone(), out);
         }
-        self.snapshots.writes(from, self.journal.last());
+        self.snapshots.take(snapshot, from, self.journal.last());
     }
 
     /// Says whether the state machine is where the log begins.
     #[cold]
     pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let Some(snapshot) = &self.snapshots.last else { return false };
+        let Some(snapshot) = self.snapshots.last() else { return false };
         if self.journal.slot() < snapshot.slot {
             return false;
         }
@@ -138,9 +137,9 @@ impl Replica {
     /// Lets go of what nobody will ask for again, or can be given as a snapshot. How far all nodes hold the log is not
     /// recorded, because a recovered node that keeps too much is merely large.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        out.release = self.snapshots.release(&self.journal).or(out.release);
+        self.snapshots.release(&self.journal, out);
         let agreed = self.trim.min(self.delivered).min(self.journal.slot());
-        let upto = self.snapshots.floor(agreed, self.window);
+        let upto = self.snapshots.may_go(agreed, self.window);
         if upto > self.log.trimmed() {
             self.log.trim_to(upto);
         }

@@ -4,7 +4,7 @@ use super::acceptor::Acceptor;
 use super::learner::Learner;
 use super::message::Message;
 use super::teacher::Teacher;
-use crate::io::{Config, Delivery, Outbox};
+use crate::io::{Config, Outbox};
 use crate::journal::Journal;
 use crate::log::{Entry, SlotLog};
 use crate::mutant::Switch;
@@ -139,12 +139,7 @@ impl Replica {
         if self.delivered < self.log.trimmed() && !self.deliver_snapshot(out) {
             return;
         }
-        while self.delivered < self.log.last() {
-            let slot = self.delivered + 1;
-            let Some(entry) = self.log.get(slot) else { return };
-            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
-            self.delivered = slot;
-        }
+        self.log.deliver(&mut self.delivered, self.log.last(), out);
     }
 }
 

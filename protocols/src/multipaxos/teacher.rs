@@ -79,12 +79,11 @@ impl Replica {
 
     /// Sends snapshots a few parts at a time. What follows them is kept for as long as they are asked for.
     pub(super) fn teach(&mut self, now: Nanos, out: &mut Outbox) {
-        self.snapshots.wanted = None;
+        self.snapshots.want_none();
         if self.teacher.lacking.is_empty() && self.teacher.lessons.is_empty() {
             return;
         }
-        let recent = self.snapshots.last.as_ref().filter(|snapshot| snapshot.slot >= self.log.trimmed());
-        if let Some(snapshot) = recent {
+        if let Some(snapshot) = self.snapshots.reaches(self.log.trimmed()) {
             let lesson = |to| Lesson { to, transfer: Transfer::new(snapshot.clone()), heard_at: now };
             self.teacher.lessons.extend(std::mem::take(&mut self.teacher.lacking).iter().map(lesson));
         }
@@ -94,7 +93,7 @@ impl Replica {
         for Lesson { to, transfer, .. } in &mut lessons {
             let (slot, stamp) = (transfer.snapshot.slot, stamp(transfer.snapshot.stamp));
             let total = transfer.snapshot.body.len() as u64;
-            self.snapshots.wanted = Some(self.snapshots.wanted.map_or(slot, |wanted| wanted.min(slot)));
+            self.snapshots.want(slot);
             while let Some((offset, body)) = transfer.next(self.chunk) {
                 let chunk = Chunk { slot, stamp, offset, total };
                 out.transmit(Recipients::One(*to), self.head(Message::Chunk(chunk)), body);

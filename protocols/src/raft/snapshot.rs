@@ -1,6 +1,5 @@
 //! Snapshots and compaction (thesis, chapter 5): what stands in for the log's beginning, in the
-//! journal and on its way to a follower that is too far behind. Its body begins with the membership as of
-//! its slot.
+//! journal and on its way to a follower that is too far behind.
 
 use super::membership::{Members, Memberships};
 use super::message::{Append, Message, SNAPSHOT};
@@ -10,7 +9,7 @@ use crate::mutant::Mutant;
 use crate::wire::{Head, Payload, Slot};
 
 impl Replica {
-    /// The driver's state machine as of `slot`.
+    /// The driver's state machine as of `slot`. A snapshot's body begins with the membership as of its slot.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
         let fits = u32::try_from(body.len() + Members::BYTES).is_ok();
@@ -23,9 +22,8 @@ impl Replica {
         let snapshot = Snapshot { slot, stamp, body };
         let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
         let from = self.journal.record_other(head, body, out);
-        self.snapshots.last = Some(snapshot);
         self.record_again(slot, out);
-        self.snapshots.writes(from, self.journal.last());
+        self.snapshots.take(snapshot, from, self.journal.last());
     }
 
     /// The slots after the snapshot are written down again behind it, so that everything before it
@@ -56,11 +54,11 @@ impl Replica {
         self.journal.truncate_after(self.committed);
         let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
         self.journal.record_slot(snapshot.slot, head, body, out);
-        self.snapshots.writes(self.journal.last(), self.journal.last());
-        self.become_snapshot(snapshot, members);
+        self.become_snapshot(&snapshot, members);
+        self.snapshots.take(snapshot, self.journal.last(), self.journal.last());
     }
 
-    fn become_snapshot(&mut self, snapshot: Snapshot, members: Members) {
+    fn become_snapshot(&mut self, snapshot: &Snapshot, members: Members) {
         if self.mutant.is(Mutant::R11b) && self.log.last() >= snapshot.slot {
             self.log.trim_to(snapshot.slot);
         } else {
@@ -69,7 +67,6 @@ impl Replica {
         self.memberships = Memberships::new(snapshot.slot, members);
         self.adopt_members();
         self.committed = self.committed.max(snapshot.slot);
-        self.snapshots.last = Some(snapshot);
     }
 
     fn snapshot_head(&self, snapshot: &Snapshot) -> Head {
@@ -93,9 +90,9 @@ impl Replica {
             self.memberships.trim_to(slot);
             self.committed = self.committed.max(slot);
         } else {
-            self.become_snapshot(snapshot.clone(), members);
+            self.become_snapshot(&snapshot, members);
         }
-        self.snapshots.recover(snapshot);
+        self.snapshots.replay(snapshot);
         self.journal.replay(record.lsn, self.log.last());
         Some(())
     }
@@ -103,7 +100,7 @@ impl Replica {
     /// Says whether the state machine is where the log begins.
     #[cold]
     pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let Some(snapshot) = &self.snapshots.last else { return false };
+        let Some(snapshot) = self.snapshots.last() else { return false };
         if self.journal.slot() < snapshot.slot {
             return false;
         }
@@ -113,12 +110,21 @@ impl Replica {
         true
     }
 
-    /// Lets go of what nobody will ask for again, or can be given as a snapshot. How far all members hold the log
-    /// is not recorded, because a recovered node that keeps too much is merely large.
+    /// Lets go of what nobody will ask for again, or can be given as a snapshot.
+    ///
+    /// The first is by agreement, and costs nothing: what every member holds durably and committed,
+    /// none will ever ask for, and no leader will overwrite. It touches the memory only. The journal
+    /// keeps all records until a snapshot releases them, so a node that crashes reads back what the
+    /// others have let go, and needs nobody's help; and `trim` itself is not recorded, because a
+    /// recovered node that keeps too much is merely large. It is not enough alone: a node that is
+    /// down keeps every other's log, and one that joins was no part of the agreement. For these
+    /// there are snapshots, which the driver is asked for if its policy brought none
+    /// ([`Protocol::wants_snapshot`](crate::Protocol::wants_snapshot)). Neither is for a node that
+    /// comes back blank under its old id: it may have voted, and must come as a new one.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        out.release = self.snapshots.release(&self.journal).or(out.release);
+        self.snapshots.release(&self.journal, out);
         let agreed = self.trim().min(self.delivered).min(self.journal.slot());
-        let upto = self.snapshots.floor(agreed, self.window);
+        let upto = self.snapshots.may_go(agreed, self.window);
         if upto > self.log.trimmed() {
             self.log.trim_to(upto);
             self.memberships.trim_to(upto);
