@@ -42,7 +42,8 @@ impl Replica {
         if proposed && !self.mutant.is(Mutant::P1a) {
             self.promised = self.promised.max(ballot);
         }
-        self.decide_to(decided);
+        // Not the slot itself yet: it may have been decided otherwise than what was accepted in it before.
+        self.decide_to(decided.min(slot - 1));
         if slot.saturating_since(self.log.last()) > self.most_adopted() {
             return Err(malformed("a slot out of order"));
         }
