@@ -87,8 +87,7 @@ impl Subject for MultiPaxos {
     }
 
     fn describe(head: &Head) -> String {
-        let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
-        let read = multipaxos::message::Message::read(&frame);
-        read.map_or_else(|error| error.to_string(), |message| message.to_string())
+        let message = multipaxos::message::Message::of_words(head);
+        message.map_or_else(|| format!("kind {}", head.kind), |message| message.to_string())
     }
 }

@@ -103,10 +103,8 @@ impl Replica {
         if learner.teacher != Some(from) && chunk.offset == 0 {
             (learner.teacher, learner.arriving) = (Some(from), Arriving::default());
         }
-        if learner.teacher != Some(from) {
-            return;
-        }
-        let (have, whole) = learner.arriving.add(&chunk.part(), &frame.body);
+        let ours = learner.teacher == Some(from);
+        let (have, whole) = if ours { learner.arriving.add(&chunk.part(), &frame.body) } else { (0, None) };
         learner.received_due = Some((from, chunk.slot, have));
         if let Some(snapshot) = whole {
             self.install(snapshot, out);

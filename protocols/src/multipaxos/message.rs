@@ -206,7 +206,8 @@ impl Message {
         Ok(message)
     }
 
-    fn of_words(head: &Head) -> Option<Self> {
+    /// What a head says, checked or not; for traces. `None` for no message of Multi-Paxos.
+    pub fn of_words(head: &Head) -> Option<Self> {
         let words = head.words;
         let (flag, slot) = (head.flags & FLAG != 0, |at: usize| Slot(words[at]));
         let ballot = |at: usize| Ballot::read(words[at]);
@@ -271,7 +272,8 @@ impl Message {
             Self::Report(report) => {
                 used(report.accepted)?;
                 reject(report.slot == Slot::ZERO, "slot zero is decided")?;
-                reject(report.accepted >= report.ballot, "accepted under a ballot that was not promised yet")
+                // Under the same one, if the prepare came late: the sender leads by then.
+                reject(report.accepted > report.ballot, "accepted under a ballot above the one promised")
             }
             Self::Promise(Promise { ballot, .. }) | Self::Preempted { ballot, .. } => used(ballot),
             Self::Learn { from } => reject(from == Slot::ZERO, "slot zero is decided"),
