@@ -3,11 +3,17 @@
 mod support;
 
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::raft::Raft;
 
 #[test]
 fn raft() {
     support::script::run_all::<Raft>("raft");
+}
+
+#[test]
+fn multipaxos() {
+    support::script::run_all::<MultiPaxos>("multipaxos");
 }
 
 #[test]

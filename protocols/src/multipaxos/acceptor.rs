@@ -77,6 +77,7 @@ impl Replica {
     pub(super) fn promise(&mut self, ballot: Ballot, out: &mut Outbox) {
         self.promised = ballot;
         self.promise_due = None;
+        self.ask_anew();
         if !self.mutant.is(Mutant::P6) {
             self.acceptor.due.clear();
         }

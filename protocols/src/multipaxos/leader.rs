@@ -34,8 +34,10 @@ pub(super) struct Leader {
     /// Counts those questions. An answer names its own, which is what a linearizable read waits for.
     round: u64,
     lease: Lease,
-    /// What is durable elsewhere has moved.
+    /// What is durable elsewhere has moved since the slowest was looked for.
     moved: bool,
+    /// What was durable here by then.
+    counted: Slot,
     heartbeat_at: Nanos,
     /// Dies with the leadership: there is no flag that could be left behind.
     transfer: Option<Transfer>,
@@ -92,6 +94,7 @@ impl Leader {
             round: 0,
             lease: Lease::new(replica.timer.shortest(), replica.clock_drift),
             moved: true,
+            counted: Slot::ZERO,
             heartbeat_at: now.later(replica.heartbeat),
             transfer: None,
             sorted: Vec::with_capacity(ids),
@@ -210,10 +213,11 @@ impl Leader {
                 break;
             }
         }
-        if self.moved {
-            self.moved = false;
+        let own = replica.journal.slot();
+        if self.moved || own != self.counted {
+            (self.moved, self.counted) = (false, own);
             let slowest = replica.peers.iter().map(|id| self.peers[id.0 as usize].durable).min();
-            replica.may_trim(slowest.unwrap_or(replica.journal.slot()).min(replica.journal.slot()));
+            replica.may_trim(slowest.map_or(own, |slowest| slowest.min(own)));
         }
         if !reads.is_empty() {
             self.serve(replica, reads, now, out);

@@ -69,6 +69,11 @@ impl Replica {
         }
     }
 
+    /// The ballot is another one, and whoever was asked may be gone.
+    pub(super) fn ask_anew(&mut self) {
+        self.learner.asked = Slot::ZERO;
+    }
+
     /// Asks `of` for what it lacks, a window of slots at a time.
     pub(super) fn ask(&mut self, of: NodeId, out: &mut Outbox) {
         let last = self.log.last();
@@ -83,6 +88,10 @@ impl Replica {
         self.hear_of(learned.decided);
         if learned.slot != self.log.last() + 1 {
             return;
+        }
+        if learned.slot == learned.decided {
+            // That was all there is. What is decided from now on may be asked for at once.
+            self.learner.asked = learned.slot;
         }
         let entry = Entry { stamp: learned.stamp.word(), kind: learned.kind, body: body.clone() };
         self.acceptor.pop();

@@ -5,7 +5,7 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks` | starts anew |
+//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks` | starts anew; with `phase1=4 phase2=2`, quorums of Paxos |
 //! | `timeout n0` | n0's deadline passes: for a leader a heartbeat, else an election timeout |
 //! | `wait 300ms` | time passes, and nobody notices |
 //! | `until n2` | time passes for all and everything arrives, until n2's deadline passes |
@@ -32,6 +32,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use quorumbench_protocols::quorum::Quorums;
 use quorumbench_protocols::{Change, Nanos, NodeId, ReadMode};
 
 use super::cluster::{Cluster, Event, Subject};
@@ -125,6 +126,9 @@ fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
     let mut cluster = Cluster::with_spares(replicas, option("spares=").unwrap_or(0), |config| {
         config.window = option("window=").unwrap_or(config.window);
         config.chunk = option("chunk=").unwrap_or(config.chunk);
+        if let (Some(phase1), Some(phase2)) = (option("phase1="), option("phase2=")) {
+            config.quorums = Quorums::flexible(replicas, phase1, phase2).expect("quorums that meet");
+        }
     });
     cluster.slow_disks = words.contains(&"slow-disks");
     cluster
