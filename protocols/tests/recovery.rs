@@ -1,35 +1,36 @@
 //! A node is rebuilt from its records, from any prefix of them, and is what it was.
 
 use bytes::Bytes;
+use quorumbench_protocols::multipaxos::{MultiPaxos, message::PROMISED};
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::HARD_STATE;
 use quorumbench_protocols::{Config, Input, Nanos, NodeId, Outbox, Protocol, Record, Slot};
 
 /// A cluster of one that elects itself and orders three batches, and every record that it wrote.
-fn history() -> (Config, Raft, Vec<Record>) {
+fn history<P: Protocol>() -> (Config, P, Vec<Record>) {
     let config = Config::new(NodeId(0), 1);
-    let mut raft = Raft::new(&config, 1);
+    let mut node = P::new(&config, 1);
     let (mut out, mut records, mut now) = (Outbox::default(), Vec::new(), Nanos::ZERO);
     for turn in 0..20_u8 {
-        now = now.max(raft.deadline());
-        raft.step(now, Input::Timeout, &mut out).expect("no frame");
-        if raft.room() > 0 && turn >= 17 {
-            raft.step(now, Input::Submit(&Bytes::from(vec![turn]).into()), &mut out).expect("no frame");
+        now = now.max(node.deadline());
+        node.step(now, Input::Timeout, &mut out).expect("no frame");
+        if node.room() > 0 && turn >= 17 {
+            node.step(now, Input::Submit(&Bytes::from(vec![turn]).into()), &mut out).expect("no frame");
         }
-        raft.flush(now, &mut out);
+        node.flush(now, &mut out);
         if let Some(last) = out.records.last() {
-            raft.step(now, Input::Durable(last.lsn), &mut out).expect("no frame");
+            node.step(now, Input::Durable(last.lsn), &mut out).expect("no frame");
         }
-        raft.flush(now, &mut out);
+        node.flush(now, &mut out);
         records.append(&mut out.records);
         out.clear();
     }
-    (config, raft, records)
+    (config, node, records)
 }
 
 #[test]
 fn a_node_comes_back_as_it_was() {
-    let (config, before, records) = history();
+    let (config, before, records) = history::<Raft>();
     let after = Raft::recover(&config, 2, &records).expect("its own records");
     assert_eq!((after.term(), after.voted_for()), (before.term(), before.voted_for()));
     assert_eq!(after.durable(), before.durable());
@@ -45,7 +46,7 @@ fn a_node_comes_back_as_it_was() {
 
 #[test]
 fn any_prefix_of_the_records_is_a_node() {
-    let (config, _, records) = history();
+    let (config, _, records) = history::<Raft>();
     for kept in 0..=records.len() {
         let raft = Raft::recover(&config, 2, &records[..kept]).expect("a prefix");
         let slots = records[..kept].iter().filter(|record| record.head.kind != HARD_STATE).count();
@@ -55,9 +56,39 @@ fn any_prefix_of_the_records_is_a_node() {
 
 #[test]
 fn records_that_were_never_written_so_are_refused() {
-    let (config, _, records) = history();
+    let (config, _, records) = history::<Raft>();
     assert!(Raft::recover(&config, 2, &records[1..]).is_err(), "a gap");
     let mut foreign = records;
     foreign[0].head.kind = 99;
     assert!(Raft::recover(&config, 2, &foreign).is_err(), "not Raft's");
+}
+
+#[test]
+fn a_node_of_multipaxos_comes_back_as_it_was() {
+    let (config, before, records) = history::<MultiPaxos>();
+    let after = MultiPaxos::recover(&config, 2, &records).expect("its own records");
+    assert_eq!(after.promised(), before.promised());
+    assert_eq!(before.log().last(), Slot(3), "three batches");
+    // A record says what was decided when it was written, and the last one was not.
+    assert_eq!((after.log().last(), after.accepted().count()), (Slot(2), 1));
+    let bodies = |node: &MultiPaxos| {
+        let decided = (1..=node.log().last().0).filter_map(|slot| Some(node.log().get(Slot(slot))?.body.clone()));
+        decided.chain(node.accepted().map(|(_, accepted)| accepted.body.clone())).collect::<Vec<_>>()
+    };
+    assert!(bodies(&after).ends_with(&bodies(&before)), "what was let go is back, and the rest is as it was");
+}
+
+#[test]
+fn any_prefix_of_the_records_is_a_node_of_multipaxos() {
+    let (config, _, records) = history::<MultiPaxos>();
+    for kept in 0..=records.len() {
+        let node = MultiPaxos::recover(&config, 2, &records[..kept]).expect("a prefix");
+        let slots = records[..kept].iter().filter(|record| record.head.kind != PROMISED).count();
+        assert_eq!(node.log().last().0 as usize + node.accepted().count(), slots);
+        assert_eq!(node.promised().round, u64::from(kept > 0));
+    }
+    assert!(MultiPaxos::recover(&config, 2, &records[1..]).is_err(), "a gap");
+    let mut foreign = records;
+    foreign[0].head.kind = 99;
+    assert!(MultiPaxos::recover(&config, 2, &foreign).is_err(), "not Multi-Paxos's");
 }

@@ -195,9 +195,7 @@ impl Leader {
     /// A leader that no quorum of phase 2 answers decides nothing: clients should look elsewhere, and nodes that hear it,
     /// but not each other, must not be held back by it.
     pub(super) fn hears_quorum(&self, replica: &Replica, now: Nanos) -> bool {
-        let heard = |id: &NodeId| {
-            now.saturating_since(self.peers[id.0 as usize].heard_at) <= replica.timer.shortest()
-        };
+        let heard = |id: &NodeId| now.saturating_since(self.peers[id.0 as usize].heard_at) <= replica.timer.shortest();
         1 + replica.peers.iter().filter(heard).count() >= replica.quorums.phase2()
     }
 

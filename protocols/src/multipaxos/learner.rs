@@ -44,8 +44,7 @@ impl Replica {
     /// in a slot. What was accepted under an older ballot may be another value, and is asked for.
     pub(super) fn learn_accepted(&mut self) {
         let (ballot, upto) = self.learner.watermark;
-        while self.log.last() < upto
-            && self.acceptor.get(self.log.last() + 1).is_some_and(|held| held.ballot == ballot)
+        while self.log.last() < upto && self.acceptor.get(self.log.last() + 1).is_some_and(|held| held.ballot == ballot)
         {
             self.decide();
         }

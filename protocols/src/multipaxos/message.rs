@@ -213,9 +213,7 @@ impl Message {
         let ballot = |at: usize| Ballot::read(words[at]);
         let kind = if flag { DeliveryKind::Noop } else { DeliveryKind::Batch };
         Some(match head.kind {
-            ACCEPT => {
-                Self::Accept(Accept { ballot: ballot(0)?, slot: slot(1), decided: slot(2), trim: slot(3), kind })
-            }
+            ACCEPT => Self::Accept(Accept { ballot: ballot(0)?, slot: slot(1), decided: slot(2), trim: slot(3), kind }),
             ACCEPTED => Self::Accepted(Votes {
                 ballot: ballot(0)?,
                 first: slot(1),
@@ -224,9 +222,7 @@ impl Message {
                 decided: slot(4),
                 durable: slot(5),
             }),
-            DECIDED => {
-                Self::Decided(Decided { ballot: ballot(0)?, decided: slot(1), trim: slot(2), round: words[3] })
-            }
+            DECIDED => Self::Decided(Decided { ballot: ballot(0)?, decided: slot(1), trim: slot(2), round: words[3] }),
             PREPARE => Self::Prepare(Prepare { ballot: ballot(0)?, from: slot(1), transfer: flag }),
             REPORT => Self::Report(Report { ballot: ballot(0)?, slot: slot(1), accepted: ballot(2)?, kind }),
             PROMISE => Self::Promise(Promise { ballot: ballot(0)?, decided: slot(1), count: words[2] }),
@@ -347,7 +343,14 @@ mod tests {
             Message::Report(Report { ballot, slot, accepted, kind }),
             Message::Promise(Promise { ballot, decided: slot, count: 3 }),
             Message::Accept(Accept { ballot, slot, decided: Slot(4), trim: Slot(3), kind }),
-            Message::Accepted(Votes { ballot, first: slot, last: Slot(6), round: 8, decided: Slot(4), durable: Slot(3) }),
+            Message::Accepted(Votes {
+                ballot,
+                first: slot,
+                last: Slot(6),
+                round: 8,
+                decided: Slot(4),
+                durable: Slot(3),
+            }),
             Message::Decided(Decided { ballot, decided: slot, trim: Slot(4), round: 9 }),
             Message::Preempted { ballot, led: true },
             Message::Learn { from: slot },

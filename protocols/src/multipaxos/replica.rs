@@ -146,7 +146,10 @@ impl Replica {
 #[cfg(feature = "mutants")]
 fn quorums(config: &Config) -> Quorums {
     if config.mutant.is(crate::mutant::Mutant::P8) {
-        return Quorums::unchecked(config.quorums.phase1().min(config.voters.len() / 2).max(1), config.quorums.phase2());
+        return Quorums::unchecked(
+            config.quorums.phase1().min(config.voters.len() / 2).max(1),
+            config.quorums.phase2(),
+        );
     }
     config.quorums
 }
