@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use quorumbench::sim::runner::{run, run_many};
 use quorumbench::sim::{Cluster, Outcome, Wishes, report};
 use quorumbench_protocols::mutant::{Mutant, Switch};
+use quorumbench_protocols::quorum::Quorums;
 use quorumbench_protocols::raft::Raft;
 
 /// Seeds within which each must be found.
@@ -25,6 +26,7 @@ const NARROW: Cluster = Cluster {
     payload: 8,
     election_timeout_ns: 50_000_000,
     heartbeat_ns: 10_000_000,
+    quorums: Quorums::majorities(3),
 };
 /// Election timeouts for which anything may break there.
 const LONG: u64 = 300;

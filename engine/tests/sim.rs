@@ -10,6 +10,7 @@ use quorumbench::sim::checks::property;
 use quorumbench::sim::history::judge;
 use quorumbench::sim::runner::{run, run_many};
 use quorumbench::sim::{Cluster, Fault, Injected, Outcome, Print, Subject, View, Wishes, report, shrink};
+use quorumbench_protocols::quorum::Quorums;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{HARD_STATE, NO_VOTE};
 use quorumbench_protocols::{Config, Head, Input, Malformed, Nanos, NodeId, Outbox, Payload, Protocol, Record, Slot};
@@ -68,6 +69,7 @@ fn what_the_caller_fixes_is_not_drawn() {
         payload: 100,
         election_timeout_ns: 20_000_000,
         heartbeat_ns: 5_000_000,
+        quorums: Quorums::majorities(5),
     };
     let wishes = Wishes { cluster: Some(cluster), without: Fault::ALL.to_vec(), length: Some(10), ..Wishes::default() };
     let outcome = run::<Raft>(9, &wishes, None);

@@ -70,6 +70,7 @@ pub(super) fn build(point: &Point, id: NodeId, seed: u64) -> Box<dyn Replica> {
         window: point.batch.window,
         election_timeout: Nanos(cluster.election_timeout.as_nanos() as u64),
         heartbeat: Nanos(cluster.heartbeat.as_nanos() as u64),
+        quorums: point.quorum.of(cluster.replicas).expect("quorums that do not meet make no point"),
         ..Config::new(id, cluster.replicas)
     };
     match cluster.protocol {

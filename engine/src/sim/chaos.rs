@@ -372,11 +372,17 @@ impl<P: Subject> World<P> {
         for at in (1..order.len()).rev() {
             order.swap(at, self.prng.below(at as u64 + 1) as usize);
         }
-        let least = count / 2 + 1;
+        let least = self.least_healthy();
         let many = least + self.prng.below((order.len() - least) as u64 + 1) as usize;
         let rest = order.split_off(many);
         order.sort_unstable();
         (order, rest)
+    }
+
+    /// So many can go on without the others.
+    fn least_healthy(&self) -> usize {
+        let quorums = self.scenario.cluster.quorums;
+        (self.replicas.len() / 2 + 1).max(quorums.phase1()).max(quorums.phase2())
     }
 
     fn break_for_good(&mut self, id: NodeId) {

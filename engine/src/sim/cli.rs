@@ -226,6 +226,7 @@ fn cluster(point: &Point) -> Cluster {
         payload: point.load.payload,
         election_timeout_ns: point.cluster.election_timeout.as_nanos() as u64,
         heartbeat_ns: point.cluster.heartbeat.as_nanos() as u64,
+        quorums: point.quorum.of(point.cluster.replicas).expect("quorums that do not meet make no point"),
     }
 }
 

@@ -57,6 +57,7 @@ impl Subject for Raft {
 
 impl Subject for MultiPaxos {
     const LEADS_WITH_ALL: bool = false;
+    const HAS_QUORUMS: bool = true;
 
     fn view(&self) -> View {
         let (role, leads) = match self.role() {

@@ -13,6 +13,9 @@ pub trait Subject: Protocol + Send + 'static {
     /// Others find out while they lead.
     const LEADS_WITH_ALL: bool = true;
 
+    /// Whether its quorums need not be majorities.
+    const HAS_QUORUMS: bool = false;
+
     /// Where it stands.
     fn view(&self) -> View;
 

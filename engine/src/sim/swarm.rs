@@ -6,6 +6,7 @@
 
 use quorumbench_protocols::Prng;
 use quorumbench_protocols::mutant::Switch;
+use quorumbench_protocols::quorum::Quorums;
 
 use super::client::ClientOptions;
 use super::disk::DiskOptions;
@@ -52,6 +53,8 @@ pub struct Cluster {
     pub election_timeout_ns: u64,
     /// How often an idle leader says that it is there.
     pub heartbeat_ns: u64,
+    /// How many each phase of Paxos takes. Other protocols go by majorities.
+    pub quorums: Quorums,
 }
 
 /// What a caller fixes of the draw.
@@ -103,6 +106,15 @@ impl Scenario {
         }
     }
 
+    /// Draws quorums that need not be majorities, for a protocol that has such, in one world of three.
+    pub(super) fn draw_quorums(&mut self) {
+        let (mut prng, replicas) = (Prng::new(self.seed).fork(8), self.cluster.replicas);
+        if prng.below(3) == 0 {
+            let phase2 = 1 + prng.below(replicas as u64) as usize;
+            self.cluster.quorums = Quorums::flexible(replicas, replicas + 1 - phase2, phase2).expect("they meet");
+        }
+    }
+
     /// The mean time between two of a fault that is fired again and again.
     pub(super) fn interval(&self, fault: Fault) -> Option<u64> {
         let strength = self.strengths[fault] as usize;
@@ -126,8 +138,10 @@ fn strengths(root: &Prng, without: &[Fault]) -> PerFault<Strength> {
 
 fn cluster(prng: &mut Prng) -> Cluster {
     let election_timeout_ns = pick(prng, &[10 * MS, 50 * MS, 150 * MS, 300 * MS]);
+    let replicas = pick(prng, &[1, 3, 3, 3, 5, 5, 5, 7]);
     Cluster {
-        replicas: pick(prng, &[1, 3, 3, 3, 5, 5, 5, 7]),
+        quorums: Quorums::majorities(replicas),
+        replicas,
         window: pick(prng, &[4, 8, 32, 32]),
         commands: pick(prng, &[1, 4, 16]),
         payload: pick(prng, &[8, 8, 64, 1000]),

@@ -416,6 +416,7 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         election_timeout: Nanos(cluster.election_timeout_ns),
         heartbeat: Nanos(cluster.heartbeat_ns),
         chunk: scenario.snapshot_chunk,
+        quorums: cluster.quorums,
         mutant: scenario.mutant,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };

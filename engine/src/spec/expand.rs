@@ -1,7 +1,7 @@
 //! The cross product of all lists, and what no combination may be.
 
 use super::keys::{self, Applies, Draft, Key, TABLE};
-use super::names::{MachineName, ReadsMode};
+use super::names::{MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
@@ -65,6 +65,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| heartbeat_in_time(point))
         .or_else(|| ports_exist(point))
         .or_else(|| reads_have_a_log(point))
+        .or_else(|| quorums_meet(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -129,6 +130,39 @@ fn reads_have_a_log(point: &Point) -> Option<Conflict> {
             keys::PROTOCOL
         ),
         help: format!("leave {} at \"{}\", or the floors out", keys::MODE, ReadsMode::Log),
+    })
+}
+
+/// Two leaders could decide different things behind each other's back.
+fn quorums_meet(point: &Point) -> Option<Conflict> {
+    let (quorum, replicas) = (point.quorum, point.cluster.replicas);
+    let text = |phase: Option<usize>| phase.map_or_else(|| "majority".into(), |phase| phase.to_string());
+    quorum.of(replicas).is_none().then(|| Conflict {
+        keys: [&keys::PHASE1, &keys::PHASE2],
+        message: format!(
+            "{} {} and {} {} of {} {replicas}: there must be that many, and any two of them must share a replica",
+            keys::PHASE1,
+            text(quorum.phase1),
+            keys::PHASE2,
+            text(quorum.phase2),
+            keys::REPLICAS,
+        ),
+        help: format!("each is at most {replicas}, and together they are at least {}", replicas + 1),
+    })
+}
+
+/// What no experiment may be, as no single point shows it: quorums of a protocol that has no such thing.
+pub(super) fn idle_quorums(settings: &[Vec<Value>]) -> Option<Conflict> {
+    let of = |key: &Key| &settings[keys::position(key)];
+    let set =
+        [&keys::PHASE1, &keys::PHASE2].into_iter().find(|key| of(key).iter().any(|size| *size != Value::Majority))?;
+    let named = |value: &Value| ProtocolName::named(&value.to_string());
+    let other = of(&keys::PROTOCOL).iter().filter_map(named).find(|protocol| !protocol.has_quorums())?;
+    let with: Vec<_> = ProtocolName::ALL.iter().filter(|each| each.has_quorums()).map(|each| each.name()).collect();
+    Some(Conflict {
+        keys: [set, &keys::PROTOCOL],
+        message: format!("{set} with {} \"{other}\", which goes by majorities or by none", keys::PROTOCOL),
+        help: format!("leave it out, or set {} to \"{}\" alone", keys::PROTOCOL, with.join("\" or \"")),
     })
 }
 

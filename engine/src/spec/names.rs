@@ -70,6 +70,11 @@ impl ProtocolName {
     pub const fn is_floor(self) -> bool {
         matches!(self, Self::Echo | Self::Star)
     }
+
+    /// True for a protocol of two phases, whose quorums need not be majorities.
+    pub const fn has_quorums(self) -> bool {
+        matches!(self, Self::MultiPaxos)
+    }
 }
 
 names! {
