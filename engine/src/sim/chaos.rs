@@ -277,11 +277,11 @@ impl<P: Subject> World<P> {
         }
     }
 
-    /// Damages a durable record, of so few nodes that the others are a majority for certain.
+    /// Damages a durable record, of so few nodes that the others can go on without them.
     fn rot(&mut self) {
         let id = self.anyone();
         let rotten = self.replicas.iter().filter(|replica| replica.rotten).count();
-        let spare = (self.replicas.len() - 1) / 2;
+        let spare = self.replicas.len() - self.least_healthy();
         let replica = &mut self.replicas[id.0 as usize];
         if rotten < spare && !replica.rotten && replica.is_up() && replica.disk.rot() {
             if self.scenario.mutant.is(Mutant::R17) {

@@ -60,10 +60,8 @@ impl MultiPaxos {
             if !matches!(&self.state, State::Follower(follower) if follower.leader.is_some()) {
                 self.replica.promise_due = Some(from);
             }
-        } else if let State::Leader(_) = &self.state
-            && !transfer
-        {
-            self.outbid(now, ballot, false, out);
+        } else if !transfer && self.outbids(now, ballot, false) {
+            self.campaign(now, false, out);
         } else if transfer || !self.is_led(now) || self.leader_is(ballot.node) {
             self.replica.promise(ballot, out);
             self.replica.promise_due = Some(from);
@@ -78,19 +76,26 @@ impl MultiPaxos {
             return;
         }
         match &self.state {
-            State::Leader(_) => self.outbid(now, ballot, led, out),
+            State::Leader(_) => {
+                if self.outbids(now, ballot, led) {
+                    self.campaign(now, false, out);
+                }
+            }
             State::Scout(_) => self.become_follower(now),
             State::Follower(_) => {}
         }
     }
 
-    /// Somebody goes by a higher ballot than this leader's. It outbids that, if nobody leads under it and it is heard
-    /// itself, or else it resigns.
-    fn outbid(&mut self, now: Nanos, ballot: Ballot, led: bool, out: &mut Outbox) {
-        let State::Leader(leader) = &self.state else { return };
-        let holds = !led && !leader.hands_over() && leader.hears_quorum(&self.replica, now);
+    /// Somebody goes by a higher ballot than this node, which leads. It outbids that, if nobody leads under it and it is
+    /// heard itself, or else it resigns.
+    fn outbids(&mut self, now: Nanos, ballot: Ballot, led: bool) -> bool {
+        let State::Leader(leader) = &self.state else { return false };
+        let holds = !led && !leader.hands_over() && leader.is_heard(&self.replica, now);
         self.replica.seen = self.replica.seen.max(ballot);
-        if holds { self.campaign(now, false, out) } else { self.become_follower(now) }
+        if !holds {
+            self.become_follower(now);
+        }
+        holds
     }
 
     /// The leader resigns in favour of this node.

@@ -199,6 +199,13 @@ impl Leader {
         1 + replica.peers.iter().filter(heard).count() >= replica.quorums.phase2()
     }
 
+    /// Whether a quorum has answered this very ballot, and lately. Before that a leader must not outbid others: where
+    /// few promises make one, two would outbid each other for ever.
+    pub(super) fn is_heard(&self, replica: &Replica, now: Nanos) -> bool {
+        let answered = replica.peers.iter().filter(|id| self.peers[id.0 as usize].round > 0).count();
+        1 + answered >= replica.quorums.phase2() && self.hears_quorum(replica, now)
+    }
+
     pub(super) fn deadline(&self) -> Nanos {
         self.transfer.map_or(self.heartbeat_at, |transfer| transfer.until.min(self.heartbeat_at))
     }
