@@ -1,15 +1,13 @@
 //! Bugs that real systems shipped, planted one at a time: the simulator finds each, by the right name.
 //!
 //! Needs the feature: `cargo test -p quorumbench --features mutants --test mutants -- --nocapture`.
-#![expect(clippy::disallowed_types, reason = "a protocol to break")]
-
 use std::sync::Mutex;
 
-use quorumbench::sim::runner::{run, run_many};
-use quorumbench::sim::{Cluster, Outcome, Wishes, report};
+use quorumbench::sim::runner::run_many;
+use quorumbench::sim::{Cluster, Outcome, Wishes, protocols, report};
+use quorumbench::spec::ProtocolName;
 use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::quorum::Quorums;
-use quorumbench_protocols::raft::Raft;
 
 /// Seeds within which each must be found.
 const SEEDS: u64 = 3000;
@@ -38,12 +36,17 @@ const SURVIVORS: &[Mutant] = &[Mutant::R5a];
 fn found(mutant: Mutant) -> Option<Outcome> {
     let free = Wishes { mutant: Switch::on(mutant), ..Wishes::default() };
     let narrow = Wishes { cluster: Some(NARROW), length: Some(LONG), ..free.clone() };
-    first_to_fail(&free, SEEDS).or_else(|| first_to_fail(&narrow, CLEAN_NARROW))
+    let protocol = ProtocolName::named(mutant.protocol()).expect("a protocol");
+    first_to_fail(protocol, &free, SEEDS).or_else(|| first_to_fail(protocol, &narrow, CLEAN_NARROW))
 }
 
-fn first_to_fail(wishes: &Wishes, seeds: u64) -> Option<Outcome> {
+fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes) -> Outcome {
+    protocols::run(protocol, seed, wishes, None).expect("no floor")
+}
+
+fn first_to_fail(protocol: ProtocolName, wishes: &Wishes, seeds: u64) -> Option<Outcome> {
     let failed = Mutex::new(None);
-    run_many(1, seeds, 2, |seed| run::<Raft>(seed, wishes, None), &mut |outcome| {
+    run_many(1, seeds, 2, |seed| run(protocol, seed, wishes), &mut |outcome| {
         if outcome.failure.is_some() {
             *failed.lock().expect("nobody panics in here") = Some(outcome);
         }
@@ -86,11 +89,13 @@ fn every_planted_bug_is_found_by_the_right_name() {
 #[test]
 fn without_a_bug_the_same_seeds_are_clean() {
     let narrow = Wishes { cluster: Some(NARROW), length: Some(LONG), ..Wishes::default() };
-    for (wishes, seeds) in [(Wishes::default(), CLEAN), (narrow, CLEAN_NARROW)] {
-        run_many(1, seeds, 2, |seed| run::<Raft>(seed, &wishes, None), &mut |outcome| {
-            if let Some(failure) = &outcome.failure {
-                panic!("{}", report::failure(&outcome, failure, ""));
-            }
-        });
+    for &protocol in ProtocolName::ALL.iter().filter(|protocol| !protocol.is_floor()) {
+        for (wishes, seeds) in [(Wishes::default(), CLEAN), (narrow.clone(), CLEAN_NARROW)] {
+            run_many(1, seeds, 2, |seed| run(protocol, seed, &wishes), &mut |outcome| {
+                if let Some(failure) = &outcome.failure {
+                    panic!("{protocol}: {}", report::failure(&outcome, failure, ""));
+                }
+            });
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 /// Declares the enum, its list, and what is known of each, once.
 macro_rules! mutants {
-    ($($variant:ident: $bug:literal, seen in $seen:literal, found as $($property:literal)|+;)+) => {
+    ($($variant:ident: $bug:literal, seen in $seen:literal, found as $($property:literal)|+ $(, in $protocol:literal)?;)+) => {
         /// A bug to plant.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant {
@@ -25,6 +25,11 @@ macro_rules! mutants {
             /// What is wrong, in one line.
             pub const fn bug(self) -> &'static str {
                 match self { $(Self::$variant => $bug,)+ }
+            }
+
+            /// The protocol that it is planted in.
+            pub const fn protocol(self) -> &'static str {
+                match self { $(Self::$variant => [$($protocol,)? "raft"][0],)+ }
             }
 
             /// The system that had it.
@@ -86,28 +91,29 @@ mutants! {
             | "correct nodes are well-formed";
     R18: "an interrupted leadership transfer leaves its flag set", seen in "hashicorp/raft #696",
         found as "liveness";
-    P1a: "an acceptor forgets its promise on restart", seen in "Chandra et al., Paxos Made Live, 2007",
-        found as "election safety" | "committed slots never change" | "state machine safety";
-    P1b: "an acceptor forgets what it accepted on restart", seen in "Chandra et al., Paxos Made Live, 2007",
-        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
-    P3: "a ballot is used again after its proposer restarts", seen in "phxpaxos #145",
-        found as "election safety" | "committed slots never change" | "state machine safety";
-    P4: "a promise for an older ballot is counted for a newer one", seen in "our own",
-        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
-    P5a: "a new leader does not take the highest ballot's value of a slot", seen in "our own",
-        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
-    P5b: "a new leader leaves holes", seen in "our own",
-        found as "liveness";
-    P6: "an acceptance of an older ballot is counted for a newer one", seen in "swiftpaxos #2",
-        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
-    P8: "quorums that do not meet are accepted in silence", seen in "Howard et al., Flexible Paxos, 2016",
-        found as "committed slots never change" | "state machine safety" | "nothing acknowledged is lost";
     Q1: "a vote is given to an older log", seen in "our own",
         found as "leader completeness";
     Q2: "a vote of an older term is counted", seen in "our own",
         found as "election safety";
     Q3: "a slot is delivered as soon as it is durable here", seen in "our own",
         found as "state machine safety" | "delivery in slot order, once";
+    MP1a: "an acceptor forgets its promise on restart", seen in "our own",
+        found as "election safety", in "multipaxos";
+    MP1b: "an acceptor forgets what it accepted on restart", seen in "our own",
+        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
+    MP3: "a ballot is used before it is durable, and again after a restart", seen in "phxpaxos #145",
+        found as "election safety", in "multipaxos";
+    MP4: "a promise for an older ballot is counted for a newer one", seen in "our own",
+        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
+    P5a: "a new leader does not take the highest ballot's value of a slot", seen in "our own",
+        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
+    P5b: "a new leader leaves holes", seen in "our own",
+        found as "liveness", in "multipaxos";
+    P6: "an acceptance of an older ballot is counted for a newer one", seen in "swiftpaxos #2",
+        found as "log matching" | "committed slots never change" | "state machine safety"
+            | "correct nodes are well-formed", in "multipaxos";
+    P8: "quorums that do not meet are accepted in silence", seen in "Howard et al., Flexible Paxos, 2016",
+        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
 }
 
 /// Which bug is planted here, if any.

@@ -28,8 +28,8 @@ impl MultiPaxos {
         let replica = &mut self.replica;
         replica.timer.rearm(now);
         let ballot = replica.seen.max(replica.promised).next_of(replica.id);
-        if replica.mutant.is(Mutant::P3) {
-            replica.promised = ballot;
+        if replica.mutant.is(Mutant::MP3) {
+            (replica.promised, replica.promise_due) = (ballot, None);
         } else {
             replica.promise(ballot, out);
         }

@@ -19,7 +19,7 @@ impl Replica {
         match record.head.kind {
             PROMISED => {
                 let ballot = Ballot::read(record.head.words[0]).ok_or(malformed("no ballot"))?;
-                if !self.mutant.is(Mutant::P1a) {
+                if !self.mutant.is(Mutant::MP1a) {
                     self.promised = self.promised.max(ballot);
                 }
             }
@@ -39,7 +39,7 @@ impl Replica {
             Message::Learned(l) => (l.slot, l.stamp, l.kind, l.decided, false),
             _ => return Err(malformed("no record of Multi-Paxos's")),
         };
-        if proposed && !self.mutant.is(Mutant::P1a) {
+        if proposed && !self.mutant.is(Mutant::MP1a) {
             self.promised = self.promised.max(ballot);
         }
         // Not the slot itself yet: it may have been decided otherwise than what was accepted in it before.
@@ -48,7 +48,7 @@ impl Replica {
             return Err(malformed("a slot out of order"));
         }
         // Otherwise it was decided since, or written down again behind a snapshot.
-        if slot > self.log.last() && !(proposed && self.mutant.is(Mutant::P1b)) {
+        if slot > self.log.last() && !(proposed && self.mutant.is(Mutant::MP1b)) {
             self.acceptor.put(slot, Accepted { ballot, kind, body: frame.body }, record.lsn);
         }
         self.decide_to(decided);

@@ -57,7 +57,7 @@ impl Scout {
     pub(super) fn on_report(&mut self, replica: &Replica, from: NodeId, report: &Report, body: &Payload) {
         // It is asked for again once this node has learned what is before it.
         let too_far = report.slot.saturating_since(replica.log.last()) > replica.most_adopted();
-        if (report.ballot != self.ballot && !replica.mutant.is(Mutant::P4)) || too_far {
+        if (report.ballot != self.ballot && !replica.mutant.is(Mutant::MP4)) || too_far {
             return;
         }
         self.answers[from.0 as usize].reported.insert(report.slot);
@@ -79,7 +79,7 @@ impl Scout {
     }
 
     pub(super) fn on_promise(&mut self, replica: &mut Replica, from: NodeId, promise: &Promise) {
-        if promise.ballot == self.ballot || replica.mutant.is(Mutant::P4) {
+        if promise.ballot == self.ballot || replica.mutant.is(Mutant::MP4) {
             self.answers[from.0 as usize].promise = Some(*promise);
             replica.hear_of(promise.decided);
         }
@@ -102,7 +102,7 @@ impl Scout {
     /// lower ballot what this one does not hear of. Says whether phase 1 is over.
     #[must_use]
     pub(super) fn flush(&mut self, replica: &mut Replica, out: &mut Outbox) -> bool {
-        if !replica.journal.holds_hard_state() && !replica.mutant.is(Mutant::P3) {
+        if !replica.journal.holds_hard_state() && !replica.mutant.is(Mutant::MP3) {
             return false;
         }
         if !std::mem::replace(&mut self.asked, true) {
