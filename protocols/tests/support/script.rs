@@ -202,7 +202,7 @@ fn obey<P: Subject>(cluster: &mut Cluster<P>, command: &str, words: &[&str]) {
 fn show<P: Subject>(cluster: &mut Cluster<P>, what: impl Fn(&Cluster<P>, u32) -> String) {
     for id in cluster.ids() {
         let text = what(cluster, id.0);
-        writeln!(cluster.trace, "{id}: {text}").expect("a String takes all");
+        writeln!(cluster.trace, "{}", format!("{id}: {text}").trim_end()).expect("a String takes all");
     }
 }
 
