@@ -19,9 +19,9 @@ pub(super) struct Learner {
     asked: Slot,
     /// What it had at the last heartbeat. With nothing more at the next one, it asks again.
     had: Slot,
-    /// A snapshot that is arriving, and from whom.
+    /// A snapshot that is arriving, from whom, and of which slot.
     arriving: Arriving,
-    teacher: Option<NodeId>,
+    lesson: Option<(NodeId, Slot)>,
     /// Its sender is owed an answer: this much of this snapshot is here.
     received_due: Option<(NodeId, Slot, u64)>,
 }
@@ -106,12 +106,13 @@ impl Replica {
             self.learner.received_due = Some((from, chunk.slot, chunk.total));
             return;
         }
-        // Two nodes' snapshots of one slot are the same state, but need not be the same bytes.
-        let learner = &mut self.learner;
-        if learner.teacher != Some(from) && chunk.offset == 0 {
-            (learner.teacher, learner.arriving) = (Some(from), Arriving::default());
+        // Two nodes' snapshots of one slot are the same state, but need not be the same bytes; and one that crashed may
+        // come back with an older one. Whoever begins anew is believed.
+        let (learner, lesson) = (&mut self.learner, Some((from, chunk.slot)));
+        if learner.lesson != lesson && chunk.offset == 0 {
+            (learner.lesson, learner.arriving) = (lesson, Arriving::default());
         }
-        let ours = learner.teacher == Some(from);
+        let ours = learner.lesson == lesson;
         let (have, whole) = if ours { learner.arriving.add(&chunk.part(), &frame.body) } else { (0, None) };
         learner.received_due = Some((from, chunk.slot, have));
         if let Some(snapshot) = whole {
