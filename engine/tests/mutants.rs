@@ -7,6 +7,7 @@ use quorumbench::sim::runner::run_many;
 use quorumbench::sim::{Cluster, Fault, Outcome, Wishes, protocols, report};
 use quorumbench::spec::{ProtocolName, ReadsMode};
 use quorumbench_protocols::mutant::{Mutant, Switch};
+use quorumbench_protocols::quorum::Quorums;
 
 /// Where bugs are looked for: what of the draw is fixed, and how many seeds are searched: all of them are
 /// clean without a bug.
@@ -59,6 +60,7 @@ const NARROW: Cluster = Cluster {
     payload: 8,
     election_timeout_ns: 50_000_000,
     heartbeat_ns: 10_000_000,
+    quorums: Quorums::majorities(3),
 };
 const EVEN: Cluster = Cluster { replicas: 4, window: 8, ..NARROW };
 const LEAVING: [Fault; 2] = [Fault::Remove, Fault::ShortReign];

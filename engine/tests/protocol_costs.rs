@@ -38,6 +38,13 @@ fn arithmetic(protocol: ProtocolName) -> Arithmetic {
             round_trips: formula!(|_n, _w| 1.0),
             silence: Some(formula!(|n, _w| 1.0 + 1.0 / n)),
         },
+        // An accept, its answer, and word of the decision; an idle leader takes the first of n timeouts.
+        ProtocolName::MultiPaxos => Arithmetic {
+            messages: formula!(|n, w| (n - 1.0) * (1.0 + 2.0 / w)),
+            bodies: formula!(|n, _w| n - 1.0),
+            round_trips: formula!(|_n, _w| 1.0),
+            silence: Some(formula!(|n, _w| 1.0 + 1.0 / n)),
+        },
         // Prepare and promise, accept and accepted, and the news: for each slot anew, whoever proposes.
         ProtocolName::Paxos => Arithmetic {
             messages: formula!(|n, _w| 5.0 * (n - 1.0)),

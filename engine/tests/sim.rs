@@ -10,9 +10,11 @@ use quorumbench::sim::checks::property;
 use quorumbench::sim::history::judge;
 use quorumbench::sim::runner::{run, run_many};
 use quorumbench::sim::{
-    Cluster, Fault, Injected, Membership, Outcome, Paper, PerMode, Print, Subject, View, Wishes, report, shrink,
+    Abilities, Cluster, Fault, Injected, Membership, Outcome, Paper, PerMode, Print, Subject, View, Wishes, report,
+    shrink,
 };
 use quorumbench::spec::ReadsMode;
+use quorumbench_protocols::quorum::Quorums;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{HARD_STATE, NO_VOTE};
 use quorumbench_protocols::{
@@ -96,6 +98,7 @@ fn what_the_caller_fixes_is_not_drawn() {
         payload: 100,
         election_timeout_ns: 20_000_000,
         heartbeat_ns: 5_000_000,
+        quorums: Quorums::majorities(5),
     };
     let wishes = Wishes { cluster: Some(cluster), without: Fault::ALL.to_vec(), length: Some(10), ..Wishes::default() };
     let outcome = run::<Raft>(9, &wishes, None);
@@ -216,6 +219,7 @@ impl<const FLAW: u8> Protocol for Broken<FLAW> {
 
 impl<const FLAW: u8> Subject for Broken<FLAW> {
     const PAPER: Paper = Paper::Raft;
+    const ABILITIES: Abilities = Raft::ABILITIES;
 
     fn view(&self) -> View {
         self.raft.view()

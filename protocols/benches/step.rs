@@ -14,6 +14,8 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use quorumbench_protocols::floors::Star;
+use quorumbench_protocols::multipaxos::{self, MultiPaxos};
+use quorumbench_protocols::paxos::Ballot;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{Accept, Append, Message, Probe};
 use quorumbench_protocols::{
@@ -114,6 +116,62 @@ impl Subject for Raft {
 
     fn acknowledge(slot: u64) -> Head {
         Message::Accept(Accept { term: 1, durable: Slot(slot), received: Slot(slot), round: 0 }).head()
+    }
+}
+
+const BALLOT: Ballot = Ballot { round: 1, node: NodeId(0) };
+
+impl Subject for MultiPaxos {
+    const NAME: &'static str = "multipaxos";
+
+    fn leading() -> (Node<Self>, u64) {
+        let mut node = Node::<Self>::new(0);
+        node.step(Input::Timeout);
+        node.now = node.protocol.deadline();
+        node.step(Input::Timeout);
+        node.flush();
+        node.sync();
+        node.flush();
+        let promise = multipaxos::message::Promise { ballot: BALLOT, decided: Slot(0), count: 0 };
+        node.hear(1, multipaxos::message::Message::Promise(promise).head(), &Payload::EMPTY);
+        node.flush();
+        assert_eq!(node.protocol.leader(), Some(NodeId(0)));
+        (node, 1)
+    }
+
+    fn following() -> (Node<Self>, u64) {
+        let mut node = Node::<Self>::new(1);
+        let decided = multipaxos::message::Decided { ballot: BALLOT, decided: Slot(0), trim: Slot(0), round: 1 };
+        node.hear(0, multipaxos::message::Message::Decided(decided).head(), &Payload::EMPTY);
+        node.flush();
+        node.sync();
+        node.flush();
+        (node, 1)
+    }
+
+    fn append(slot: u64) -> Head {
+        let (slot, before) = (Slot(slot), Slot(slot - 1));
+        let accept = multipaxos::message::Accept {
+            ballot: BALLOT,
+            slot,
+            decided: before,
+            trim: before,
+            kind: DeliveryKind::Batch,
+        };
+        multipaxos::message::Message::Accept(accept).head()
+    }
+
+    fn acknowledge(slot: u64) -> Head {
+        let before = Slot(slot - 1);
+        let votes = multipaxos::message::Votes {
+            ballot: BALLOT,
+            first: Slot(slot.saturating_sub(15).max(1)),
+            last: Slot(slot),
+            round: 0,
+            decided: before,
+            durable: before,
+        };
+        multipaxos::message::Message::Accepted(votes).head()
     }
 }
 
@@ -254,6 +312,7 @@ fn bench<P: Subject>(group: &mut BenchmarkGroup<'_, WallTime>) {
 fn slots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("slot");
     bench::<Raft>(&mut group);
+    bench::<MultiPaxos>(&mut group);
     bench::<Star>(&mut group);
     group.finish();
 }

@@ -2,6 +2,7 @@
 
 use crate::log::LogSize;
 use crate::mutant::Switch;
+use crate::quorum::Quorums;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 /// A distributed protocol as a state machine of one node.
@@ -96,6 +97,8 @@ pub struct Config {
     /// How far a node's clock may run from true time, in parts per thousand: leases are shorter by
     /// that much on either side.
     pub clock_drift: u32,
+    /// How many acceptors each phase of Paxos takes. Other protocols go by majorities of their members.
+    pub quorums: Quorums,
     /// The bug to plant, if any. There is none without the feature `mutants`.
     pub mutant: Switch,
 }
@@ -117,6 +120,7 @@ impl Config {
             backoff: Nanos(1_000_000),
             chunk: 64 << 10,
             clock_drift: 10,
+            quorums: Quorums::majorities(replicas),
             mutant: Switch::default(),
         }
     }

@@ -16,8 +16,8 @@
 //! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
 //! (elections), `snapshots` (what may go because of one), `transfer` (one on its way) and `reads` (beside
-//! the log). [`raft`] and [`paxos`] are protocols; [`floors`] are not: they are what a protocol's numbers are
-//! read against.
+//! the log). [`raft`], [`multipaxos`] and [`paxos`] are protocols; [`floors`] are not: they are what a
+//! protocol's numbers are read against.
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes, up to three commands and
 //! timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that can
@@ -65,6 +65,7 @@ pub mod floors;
 pub mod io;
 mod journal;
 pub mod log;
+pub mod multipaxos;
 #[cfg_attr(not(feature = "mutants"), doc(hidden))]
 pub mod mutant;
 pub mod paxos;

@@ -9,6 +9,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use quorumbench_protocols::floors::Star;
+use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::{Config, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol};
@@ -129,18 +130,26 @@ fn costs_nothing_by<P: Protocol>(
     assert!(slots > 10_000, "{slots} slots went through");
 }
 
+/// Node 0 leads.
+fn elected<P: Protocol>(replicas: usize) -> Wired<P> {
+    let mut wired = Wired::<P>::new(replicas);
+    wired.step(0, Input::Timeout);
+    wired.now = wired.nodes[0].0.deadline();
+    wired.step(0, Input::Timeout);
+    wired.flush(0);
+    wired.settle();
+    assert!(wired.nodes[0].0.room() > 0, "node 0 leads");
+    wired
+}
+
 #[test]
 fn a_slot_of_raft_allocates_nothing() {
-    for replicas in [1, 3, 5] {
-        let mut wired = Wired::<Raft>::new(replicas);
-        wired.step(0, Input::Timeout);
-        wired.now = wired.nodes[0].0.deadline();
-        wired.step(0, Input::Timeout);
-        wired.flush(0);
-        wired.settle();
-        assert!(wired.nodes[0].0.room() > 0, "node 0 leads");
-        costs_nothing(wired);
-    }
+    [1, 3, 5].into_iter().for_each(|replicas| costs_nothing(elected::<Raft>(replicas)));
+}
+
+#[test]
+fn a_slot_of_multipaxos_allocates_nothing() {
+    [1, 3, 5].into_iter().for_each(|replicas| costs_nothing(elected::<MultiPaxos>(replicas)));
 }
 
 /// One slot, and a heartbeat of everyone's: what all know durably is let go when they say so.

@@ -1,6 +1,7 @@
 //! A node is rebuilt from its records, from any prefix of them, and is what it was.
 
 use bytes::Bytes;
+use quorumbench_protocols::multipaxos::{MultiPaxos, message::PROMISED};
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::HARD_STATE;
@@ -84,4 +85,34 @@ fn any_prefix_of_the_records_is_an_acceptor_and_a_learner() {
     let mut foreign = records;
     foreign[0].head.kind = 99;
     assert!(Paxos::recover(&config, 2, &foreign).is_err(), "not Paxos's");
+}
+
+#[test]
+fn a_node_of_multipaxos_comes_back_as_it_was() {
+    let (config, before, records) = history::<MultiPaxos>();
+    let after = MultiPaxos::recover(&config, 2, &records).expect("its own records");
+    assert_eq!(after.promised(), before.promised());
+    assert_eq!(before.log().last(), Slot(3), "three batches");
+    // A record says what was decided when it was written, and the last one was not.
+    assert_eq!((after.log().last(), after.accepted().count()), (Slot(2), 1));
+    let bodies = |node: &MultiPaxos| {
+        let decided = (1..=node.log().last().0).filter_map(|slot| Some(node.log().get(Slot(slot))?.body.clone()));
+        decided.chain(node.accepted().map(|(_, accepted)| accepted.body.clone())).collect::<Vec<_>>()
+    };
+    assert!(bodies(&after).ends_with(&bodies(&before)), "what was let go is back, and the rest is as it was");
+}
+
+#[test]
+fn any_prefix_of_the_records_is_a_node_of_multipaxos() {
+    let (config, _, records) = history::<MultiPaxos>();
+    for kept in 0..=records.len() {
+        let node = MultiPaxos::recover(&config, 2, &records[..kept]).expect("a prefix");
+        let slots = records[..kept].iter().filter(|record| record.head.kind != PROMISED).count();
+        assert_eq!(node.log().last().0 as usize + node.accepted().count(), slots);
+        assert_eq!(node.promised().round, u64::from(kept > 0));
+    }
+    assert!(MultiPaxos::recover(&config, 2, &records[1..]).is_err(), "a gap");
+    let mut foreign = records;
+    foreign[0].head.kind = 99;
+    assert!(MultiPaxos::recover(&config, 2, &foreign).is_err(), "not Multi-Paxos's");
 }

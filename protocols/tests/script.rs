@@ -3,6 +3,7 @@
 mod support;
 
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 
@@ -14,6 +15,11 @@ fn raft() {
 #[test]
 fn paxos() {
     support::script::run_all::<Paxos>("paxos");
+}
+
+#[test]
+fn multipaxos() {
+    support::script::run_all::<MultiPaxos>("multipaxos");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::{Config, Frame, Lsn, Nanos, NodeId, Protocol, Record, Transmit};
@@ -77,6 +78,7 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
 pub(super) fn build(point: &Point, id: NodeId, seed: u64, storage: Storage) -> Box<dyn Replica> {
     match point.cluster.protocol {
         ProtocolName::Raft => with_protocol::<Raft>(point, id, seed, storage),
+        ProtocolName::MultiPaxos => with_protocol::<MultiPaxos>(point, id, seed, storage),
         ProtocolName::Paxos => with_protocol::<Paxos>(point, id, seed, storage),
         ProtocolName::Echo => with_protocol::<Echo>(point, id, seed, storage),
         ProtocolName::Star => with_protocol::<Star>(point, id, seed, storage),
@@ -95,6 +97,7 @@ fn with_protocol<P: Protocol + Send + 'static>(
         election_timeout: Nanos(cluster.election_timeout.as_nanos() as u64),
         heartbeat: Nanos(cluster.heartbeat.as_nanos() as u64),
         backoff: Nanos(cluster.backoff.as_nanos() as u64),
+        quorums: point.quorum.of(cluster.replicas).expect("quorums that do not meet make no point"),
         ..Config::new(id, cluster.replicas)
     };
     let snapshots =

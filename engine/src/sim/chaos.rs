@@ -1,7 +1,7 @@
 //! What breaks: faults that are fired again and again while the world is stormy, and how each ends.
 
 use quorumbench_protocols::mutant::Mutant;
-use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_protocols::{Nanos, NodeId, PeerSet};
 
 use super::checks::Violation;
 use super::fault::Fault;
@@ -305,10 +305,10 @@ impl<P: Subject> World<P> {
         }
     }
 
-    /// Damages a durable record, of so few nodes that the others are a majority for certain.
+    /// Damages a durable record, of so few nodes that the others can go on without them.
     fn rot(&mut self) {
         let id = self.anyone();
-        let enough = self.atlas.suffices(self.sound().without(id));
+        let enough = self.suffice(self.sound().without(id));
         let replica = &mut self.replicas[id.0 as usize];
         if enough && !replica.rotten && replica.is_up() && replica.disk.rot() {
             if self.scenario.mutant.is(Mutant::R17) {
@@ -438,12 +438,18 @@ impl<P: Subject> World<P> {
             order.swap(at, self.prng.below(at as u64 + 1) as usize);
         }
         let first = |many: usize| order[..many].iter().map(|&at| NodeId(at as u32)).collect();
-        let suffices = |many: &usize| self.atlas.suffices(first(*many));
-        let least = (1..=order.len()).find(suffices).expect("whoever is lost, majorities are left");
+        let suffice = |many: &usize| self.suffice(first(*many));
+        let least = (1..=order.len()).find(suffice).expect("whoever is lost, majorities are left");
         let many = least + self.prng.below((order.len() - least) as u64 + 1) as usize;
         let rest = order.split_off(many);
         order.sort_unstable();
         (order, rest)
+    }
+
+    /// Whether these can go on without the others.
+    fn suffice(&self, nodes: PeerSet) -> bool {
+        let quorums = self.scenario.cluster.quorums;
+        self.atlas.suffices(nodes) && nodes.len() >= quorums.phase1().max(quorums.phase2())
     }
 
     fn break_for_good(&mut self, id: NodeId, healthy: &[usize]) {

@@ -114,6 +114,9 @@ impl SimArgs {
             Ok(clusters) => clusters,
             Err(message) => return fail(exit::USAGE, &message),
         };
+        if let Some(message) = self.unreadable(&clusters) {
+            return fail(exit::USAGE, &message);
+        }
         let first = self.seed.unwrap_or(1);
         let count = self.seeds.unwrap_or(if self.seed.is_some() { 1 } else { SEEDS });
         let jobs = if self.trace { 1 } else { self.jobs.map_or_else(host::cores, usize::from) };
@@ -169,6 +172,17 @@ impl SimArgs {
             return Err(format!("{}: has no cluster {which}: there is nothing to check", path.display()));
         }
         Ok(clusters)
+    }
+
+    /// A way to read that a protocol does not have would be left out without a word.
+    fn unreadable(&self, clusters: &[(ProtocolName, Option<Cluster>)]) -> Option<String> {
+        let mode = self.reads.filter(|mode| mode.beside_the_log().is_some())?;
+        clusters.iter().find_map(|&(protocol, _)| {
+            let reads = protocols::abilities(protocol)?.reads;
+            let names: Vec<_> = reads.iter().map(|mode| mode.name()).collect();
+            let message = format!("--reads {mode}: {protocol} reads through the log, or: {}", names.join(", "));
+            (!reads.contains(&mode)).then_some(message)
+        })
     }
 
     fn run(&self, seed: u64, clusters: &[(ProtocolName, Option<Cluster>)], trace: bool) -> Outcome {
@@ -244,6 +258,7 @@ fn cluster(point: &Point) -> Cluster {
         payload: point.load.payload,
         election_timeout_ns: point.cluster.election_timeout.as_nanos() as u64,
         heartbeat_ns: point.cluster.heartbeat.as_nanos() as u64,
+        quorums: point.quorum.of(point.cluster.replicas).expect("quorums that do not meet make no point"),
     }
 }
 

@@ -56,6 +56,6 @@ pub use disk::DiskOptions;
 pub use fault::{Fault, Injected, PerFault, Strength};
 pub use link::LinkOptions;
 pub use runner::{Failure, Outcome, Print};
-pub use subject::{Membership, Paper, Promised, Subject, View, Vote};
+pub use subject::{Abilities, Membership, Paper, Promised, Subject, View, Vote};
 pub use swarm::{Cluster, Scenario, Wishes};
 pub use world::{PerMode, Stats, World};

@@ -1,6 +1,7 @@
 //! The one place of the simulator that knows protocols by name.
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
+use quorumbench_protocols::multipaxos::{self, MultiPaxos};
 use quorumbench_protocols::paxos::message::{self as paxos, Proposal};
 use quorumbench_protocols::paxos::{Ballot, Paxos};
 use quorumbench_protocols::raft::membership::Members;
@@ -9,21 +10,38 @@ use quorumbench_protocols::raft::{Raft, Role};
 use quorumbench_protocols::{DeliveryKind, Frame, Head, Payload, Record, Slot};
 
 use super::runner::{self, Outcome, Print};
-use super::subject::{Membership, Paper, Promised, Subject, View, Vote};
+use super::subject::{Abilities, Membership, Paper, Promised, Subject, View, Vote};
 use super::swarm::Wishes;
-use crate::spec::ProtocolName;
+use crate::spec::{ProtocolName, ReadsMode};
 
 /// Runs one seed of the protocol of this name. `None` for a floor, which survives no faults.
 pub fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes, print: Option<Print>) -> Option<Outcome> {
     match protocol {
         ProtocolName::Raft => Some(runner::run::<Raft>(seed, wishes, print)),
         ProtocolName::Paxos => Some(runner::run::<Paxos>(seed, wishes, print)),
+        ProtocolName::MultiPaxos => Some(runner::run::<MultiPaxos>(seed, wishes, print)),
+        ProtocolName::Echo | ProtocolName::Star => None,
+    }
+}
+
+/// What a protocol can be asked for; `None` for a floor.
+pub fn abilities(protocol: ProtocolName) -> Option<Abilities> {
+    match protocol {
+        ProtocolName::Raft => Some(Raft::ABILITIES),
+        ProtocolName::MultiPaxos => Some(MultiPaxos::ABILITIES),
+        ProtocolName::Paxos => Some(Paxos::ABILITIES),
         ProtocolName::Echo | ProtocolName::Star => None,
     }
 }
 
 impl Subject for Raft {
     const PAPER: Paper = Paper::Raft;
+    const ABILITIES: Abilities = Abilities {
+        members: true,
+        quorums: false,
+        observers: false,
+        reads: &[ReadsMode::Index, ReadsMode::Lease, ReadsMode::Stale],
+    };
 
     fn view(&self) -> View {
         let (role, leads) = match self.role() {
@@ -66,6 +84,8 @@ impl Subject for Raft {
 
 impl Subject for Paxos {
     const PAPER: Paper = Paper::Paxos;
+    const ABILITIES: Abilities =
+        Abilities { members: false, quorums: false, observers: false, reads: &[ReadsMode::Stale] };
 
     fn view(&self) -> View {
         let log = self.log();
@@ -106,5 +126,63 @@ impl Subject for Paxos {
     fn describe(head: &Head) -> String {
         let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
         paxos::Message::read(&frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+}
+
+impl Subject for MultiPaxos {
+    const PAPER: Paper = Paper::Paxos;
+    const ABILITIES: Abilities = Abilities {
+        members: false,
+        quorums: true,
+        observers: false,
+        reads: &[ReadsMode::Index, ReadsMode::Lease, ReadsMode::Stale],
+    };
+
+    fn view(&self) -> View {
+        let (role, leads) = match self.role() {
+            multipaxos::Role::Follower => ('F', false),
+            multipaxos::Role::Candidate => ('C', false),
+            multipaxos::Role::Leader => ('L', true),
+        };
+        let log = self.log();
+        View {
+            term: Self::promised(self).word(),
+            role,
+            leads,
+            voted_for: None,
+            committed: log.last(),
+            trimmed: log.trimmed(),
+            last: log.last(),
+        }
+    }
+
+    fn stamp(&self, slot: Slot) -> Option<u64> {
+        self.log().stamp(slot)
+    }
+
+    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
+        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
+    }
+
+    fn promised(&self) -> Promised {
+        Promised { slot: Slot::ZERO, ballot: Self::promised(self).word() }
+    }
+
+    fn accepted(&self, slot: Slot) -> Option<(u64, &Payload)> {
+        let (_, accepted) = Self::accepted(self).find(|&(at, _)| at == slot)?;
+        Some((accepted.ballot.word(), &accepted.body))
+    }
+
+    fn vote(record: &Record) -> Option<Vote<'_>> {
+        let frame = Frame { head: record.head, body: record.body.clone() };
+        let Ok(multipaxos::message::Message::Accept(accept)) = multipaxos::message::Message::read(&frame) else {
+            return None;
+        };
+        Some(Vote { slot: accept.slot, ballot: accept.ballot.word(), body: &record.body })
+    }
+
+    fn describe(head: &Head) -> String {
+        let message = multipaxos::message::Message::of_words(head);
+        message.map_or_else(|| format!("kind {}", head.kind), |message| message.to_string())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use quorumbench_protocols::quorum::Quorums;
+
 use super::fault::{Fault, Injected};
 use super::runner::{Failure, Outcome};
 use super::swarm::Scenario;
@@ -95,6 +97,10 @@ pub fn failure(outcome: &Outcome, failure: &Failure, replay: &str) -> String {
         cluster.payload,
         cluster.election_timeout_ns / 1_000_000
     ));
+    let quorums = cluster.quorums;
+    if quorums != Quorums::majorities(cluster.replicas) {
+        line(format_args!("quorums   {} promise, {} accept", quorums.phase1(), quorums.phase2()));
+    }
     let drawn: Vec<_> = Fault::ALL.iter().filter(|fault| strengths[**fault] > 0).map(|fault| fault.name()).collect();
     line(format_args!("drawn     {}", if drawn.is_empty() { "no faults".into() } else { drawn.join(" ") }));
     line(format_args!("injected  {}", faults(&outcome.stats.injected)));

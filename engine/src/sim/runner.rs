@@ -40,7 +40,7 @@ pub struct Failure {
 
 /// Runs the world that `seed` draws.
 pub fn run<P: Subject>(seed: u64, wishes: &Wishes, print: Option<Print>) -> Outcome {
-    let scenario = Scenario::draw(seed, wishes);
+    let scenario = Scenario::draw(seed, wishes, &P::ABILITIES);
     let mut world = World::<P>::new(scenario.clone(), print);
     // A protocol asserts what it relies on. That is a finding like any other, with a seed to replay.
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));

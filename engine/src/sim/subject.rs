@@ -5,6 +5,8 @@ use quorumbench_protocols::{
     Record, Slot,
 };
 
+use crate::spec::ReadsMode;
+
 /// A protocol that can be checked: what it shows of itself, in words that all ordered protocols share.
 ///
 /// These are getters. A checker believes nothing but what they say of *state* (a log, a commit, a
@@ -12,6 +14,8 @@ use quorumbench_protocols::{
 pub trait Subject: Protocol + Send + 'static {
     /// Whose own properties it must have, besides those of any ordered protocol.
     const PAPER: Paper;
+    /// What it can be asked for.
+    const ABILITIES: Abilities;
 
     /// Where it stands.
     fn view(&self) -> View;
@@ -84,6 +88,19 @@ pub struct Vote<'a> {
     pub ballot: u64,
     /// Of what: a client's batch, or nothing in a no-op.
     pub body: &'a Payload,
+}
+
+/// What a protocol can be asked for. A seed draws the same for all, and what a protocol cannot do is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Members come and go.
+    pub members: bool,
+    /// Quorums need not be majorities.
+    pub quorums: bool,
+    /// Some replicas may observe, and never vote.
+    pub observers: bool,
+    /// How clients may read, beside through the log.
+    pub reads: &'static [ReadsMode],
 }
 
 /// Where a node stands.

@@ -6,11 +6,13 @@
 
 use quorumbench_protocols::Prng;
 use quorumbench_protocols::mutant::Switch;
+use quorumbench_protocols::quorum::Quorums;
 
 use super::client::ClientOptions;
 use super::disk::DiskOptions;
 use super::fault::{Fault, PerFault, Strength};
 use super::link::LinkOptions;
+use super::subject::Abilities;
 use crate::spec::ReadsMode;
 
 /// A seed's world, drawn.
@@ -55,6 +57,8 @@ pub struct Cluster {
     pub election_timeout_ns: u64,
     /// How often an idle leader says that it is there.
     pub heartbeat_ns: u64,
+    /// How many each phase of Paxos takes. Other protocols go by majorities.
+    pub quorums: Quorums,
 }
 
 /// What a caller fixes of the draw.
@@ -91,11 +95,15 @@ const READS_DRAWN: &[ReadsMode] =
 const MS: u64 = 1_000_000;
 
 impl Scenario {
-    /// What `seed` draws, within `wishes`.
-    pub fn draw(seed: u64, wishes: &Wishes) -> Self {
+    /// What `seed` draws, within `wishes` and a protocol's `abilities`.
+    pub fn draw(seed: u64, wishes: &Wishes, abilities: &Abilities) -> Self {
         let root = Prng::new(seed).fork(1);
         let mut strengths = strengths(&root, wishes);
         let reads = wishes.reads.unwrap_or_else(|| pick(&mut root.fork(READS), READS_DRAWN));
+        let reads = if abilities.reads.contains(&reads) { reads } else { ReadsMode::Log };
+        if !abilities.members {
+            Fault::MEMBERSHIP.into_iter().for_each(|fault| strengths[fault] = 0);
+        }
         if reads == ReadsMode::Lease {
             // A clock that leaps keeps no bound, and a lease promises nothing then. That a node pauses breaks
             // none: it does so between turns, and a turn reads its clock after it has taken what arrived, as
@@ -107,6 +115,9 @@ impl Scenario {
             strengths[Fault::Deposed] = 0;
         }
         let mut cluster = wishes.cluster.unwrap_or_else(|| cluster(&mut root.fork(2)));
+        if abilities.quorums && wishes.cluster.is_none() {
+            cluster.quorums = quorums(&mut root.fork(21), cluster.replicas);
+        }
         if strengths[Fault::TinyWindow] > 0 {
             cluster.window = [2, 1, 1][strengths[Fault::TinyWindow] as usize - 1];
         }
@@ -168,14 +179,23 @@ fn strengths(root: &Prng, wishes: &Wishes) -> PerFault<Strength> {
 
 fn cluster(prng: &mut Prng) -> Cluster {
     let election_timeout_ns = pick(prng, &[10 * MS, 50 * MS, 150 * MS, 300 * MS]);
+    let replicas = pick(prng, &[1, 3, 3, 3, 5, 5, 5, 7]);
     Cluster {
-        replicas: pick(prng, &[1, 3, 3, 3, 5, 5, 5, 7]),
+        quorums: Quorums::majorities(replicas),
+        replicas,
         window: pick(prng, &[4, 8, 32, 32]),
         commands: pick(prng, &[1, 4, 16]),
         payload: pick(prng, &[8, 8, 64, 1000]),
         election_timeout_ns,
         heartbeat_ns: election_timeout_ns / pick(prng, &[4, 5, 6]),
     }
+}
+
+/// Quorums that need not be majorities, in one world of three.
+fn quorums(prng: &mut Prng, replicas: usize) -> Quorums {
+    let phase2 = 1 + prng.below(replicas as u64) as usize;
+    let flexible = Quorums::flexible(replicas, replicas + 1 - phase2, phase2).expect("they meet");
+    if prng.below(3) == 0 { flexible } else { Quorums::majorities(replicas) }
 }
 
 fn spares(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) -> usize {
@@ -247,24 +267,31 @@ pub(super) fn pick<T: Copy>(prng: &mut Prng, choices: &[T]) -> T {
 mod tests {
     use super::*;
 
+    const ALL: Abilities = Abilities {
+        members: true,
+        quorums: false,
+        observers: false,
+        reads: &[ReadsMode::Index, ReadsMode::Lease, ReadsMode::Stale],
+    };
+
     #[test]
     fn spares_are_there_for_those_who_move() {
         for seed in 1..200 {
-            let scenario = Scenario::draw(seed, &Wishes::default());
+            let scenario = Scenario::draw(seed, &Wishes::default(), &ALL);
             let moves = Fault::MEMBERSHIP.iter().any(|&fault| scenario.strengths[fault] > 0);
             assert!(moves == (scenario.spares > 0) && scenario.spares <= 2 && scenario.nodes() <= MOST_NODES);
         }
         let strong = Wishes { strong: vec![Fault::Loss, Fault::Rot], without: vec![Fault::Rot], ..Wishes::default() };
-        let scenario = Scenario::draw(1, &strong);
+        let scenario = Scenario::draw(1, &strong, &ALL);
         assert_eq!((scenario.strengths[Fault::Loss], scenario.strengths[Fault::Rot]), (3, 0));
     }
 
     #[test]
     fn a_fault_less_changes_nothing_else() {
         for seed in 1..50 {
-            let all = Scenario::draw(seed, &Wishes::default());
+            let all = Scenario::draw(seed, &Wishes::default(), &ALL);
             let without = Wishes { without: vec![Fault::Loss], ..Wishes::default() };
-            let mut fewer = Scenario::draw(seed, &without);
+            let mut fewer = Scenario::draw(seed, &without, &ALL);
             assert_eq!(fewer.strengths[Fault::Loss], 0);
             fewer.strengths[Fault::Loss] = all.strengths[Fault::Loss];
             fewer.links.loss = all.links.loss;
@@ -274,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_drawn_and_left_out() {
-        let drawn: Vec<_> = (1..100).map(|seed| Scenario::draw(seed, &Wishes::default()).strengths).collect();
+        let drawn: Vec<_> = (1..100).map(|seed| Scenario::draw(seed, &Wishes::default(), &ALL).strengths).collect();
         for &fault in Fault::ALL {
             let on = drawn.iter().filter(|strengths| strengths[fault] > 0).count();
             assert!((10..70).contains(&on), "{fault}: {on}");
@@ -283,11 +310,11 @@ mod tests {
 
     #[test]
     fn clocks_that_leases_rely_on_do_not_leap() {
-        let modes = |seed| Scenario::draw(seed, &Wishes::default()).clients.mode;
+        let modes = |seed| Scenario::draw(seed, &Wishes::default(), &ALL).clients.mode;
         for &mode in ReadsMode::ALL {
             assert!((1..100).any(|seed| modes(seed) == mode), "nobody reads by {mode}");
             let wishes = Wishes { reads: Some(mode), ..Wishes::default() };
-            let drawn = (1..100).map(|seed| Scenario::draw(seed, &wishes));
+            let drawn = (1..100).map(|seed| Scenario::draw(seed, &wishes, &ALL));
             let leaps = drawn.filter(|drawn| drawn.strengths[Fault::EarlyTimeout] > 0).count();
             assert_eq!(leaps == 0, mode == ReadsMode::Lease, "{mode}: {leaps}");
         }

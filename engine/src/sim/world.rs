@@ -117,7 +117,7 @@ impl<P: Subject> World<P> {
             network: Network::new(scenario.links.clone(), count + clients, root.fork(1)),
             replicas: (0..count).map(replica).collect(),
             clients: (0..clients).map(client).collect(),
-            checks: Checks::new(P::PAPER, count, clients),
+            checks: Checks::new(P::PAPER, count, clients, scenario.cluster.quorums.phase2()),
             trace: Trace::new(print),
             stats: Stats::default(),
             prng: root.fork(2),
@@ -481,6 +481,7 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         chunk: scenario.snapshot_chunk,
         clock_drift: scenario.drift_ppm().div_ceil(1000) as u32,
         backoff: Nanos(cluster.election_timeout_ns / 50),
+        quorums: cluster.quorums,
         mutant: scenario.mutant,
         ..Config::new(NodeId(id as u32), cluster.replicas)
     };

@@ -67,6 +67,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| reads_have_a_log(point))
         .or_else(|| reads_have_a_leader(point))
         .or_else(|| proposers_exist(point))
+        .or_else(|| quorums_meet(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -134,6 +135,24 @@ fn reads_have_a_log(point: &Point) -> Option<Conflict> {
     })
 }
 
+/// Two leaders could decide different things behind each other's back.
+fn quorums_meet(point: &Point) -> Option<Conflict> {
+    let (quorum, replicas) = (point.quorum, point.cluster.replicas);
+    let text = |phase: Option<usize>| phase.map_or_else(|| "majority".into(), |phase| phase.to_string());
+    quorum.of(replicas).is_none().then(|| Conflict {
+        keys: [&keys::PHASE1, &keys::PHASE2],
+        message: format!(
+            "{} {} and {} {} of {} {replicas}: there must be that many, and any two of them must share a replica",
+            keys::PHASE1,
+            text(quorum.phase1),
+            keys::PHASE2,
+            text(quorum.phase2),
+            keys::REPLICAS,
+        ),
+        help: format!("each is at most {replicas}, and together they are at least {}", replicas + 1),
+    })
+}
+
 /// Without a leader there is nobody who could know what was written last, but by a slot of its own.
 fn reads_have_a_leader(point: &Point) -> Option<Conflict> {
     let (mode, protocol) = (point.reads.mode, point.cluster.protocol);
@@ -157,7 +176,22 @@ fn proposers_exist(point: &Point) -> Option<Conflict> {
 
 /// What no experiment may be, as no single point shows it: what is asked for and found in no point.
 pub(super) fn idle(settings: &[Vec<Value>]) -> Option<Conflict> {
-    idle_reads(settings).or_else(|| idle_proposers(settings))
+    idle_reads(settings).or_else(|| idle_proposers(settings)).or_else(|| idle_quorums(settings))
+}
+
+/// Quorums of a protocol that has no such thing.
+fn idle_quorums(settings: &[Vec<Value>]) -> Option<Conflict> {
+    let of = |key: &Key| &settings[keys::position(key)];
+    let set =
+        [&keys::PHASE1, &keys::PHASE2].into_iter().find(|key| of(key).iter().any(|size| *size != Value::Majority))?;
+    let named = |value: &Value| ProtocolName::named(&value.to_string());
+    let other = of(&keys::PROTOCOL).iter().filter_map(named).find(|protocol| !protocol.has_quorums())?;
+    let with: Vec<_> = ProtocolName::ALL.iter().filter(|each| each.has_quorums()).map(|each| each.name()).collect();
+    Some(Conflict {
+        keys: [set, &keys::PROTOCOL],
+        message: format!("{set} with {} \"{other}\", which goes by majorities or by none", keys::PROTOCOL),
+        help: format!("leave it out, or set {} to \"{}\" alone", keys::PROTOCOL, with.join("\" or \"")),
+    })
 }
 
 /// Proposers that compete, of protocols with a leader.

@@ -73,6 +73,8 @@ pub enum Applies {
     Leaderless,
     /// With the key-value machine.
     Kv,
+    /// With a protocol whose quorums need not be majorities.
+    Quorums,
     /// With a transport on sockets.
     Sockets,
     /// With the transport on `io_uring`.
@@ -91,6 +93,7 @@ impl Applies {
             Self::OpenLoop => point.load.arrival.is_open(),
             Self::ClosedLoop => !point.load.arrival.is_open(),
             Self::Leaderless => point.cluster.protocol.is_leaderless(),
+            Self::Quorums => point.cluster.protocol.has_quorums(),
             Self::Kv => point.cluster.machine == MachineName::Kv,
             Self::Sockets => point.cluster.transport.has_sockets(),
             Self::Uring => point.cluster.transport == TransportName::Uring,
@@ -261,6 +264,14 @@ table! {
             "how reads are answered; beside the log, a batch has reads only or writes only",
             |to, value| to.point.reads.mode = value.choice(ReadsMode::named)).axis().when(Applies::Kv);
     }
+    "quorum" {
+        PHASE1 = key("phase1", Kind::Quorum { max: 63 }, "majority",
+            "how many replicas must promise before one may lead; with phase2 more than there are",
+            |to, value| to.point.quorum.phase1 = value.quorum()).axis().when(Applies::Quorums);
+        PHASE2 = key("phase2", Kind::Quorum { max: 63 }, "majority",
+            "how many replicas must accept a slot, the leader among them",
+            |to, value| to.point.quorum.phase2 = value.quorum()).axis().when(Applies::Quorums);
+    }
     "run" {
         WARMUP = key("warmup", duration(Duration::ZERO, DAY), "1s",
             "load before the measurement", |to, value| to.run.warmup = value.duration());
@@ -346,7 +357,7 @@ mod tests {
         }
         assert_eq!(
             sections(),
-            ["cluster", "batch", "load", "reads", "run", "transport", "network", "cost"],
+            ["cluster", "batch", "load", "reads", "quorum", "run", "transport", "network", "cost"],
             "each in one piece"
         );
     }

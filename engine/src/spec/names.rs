@@ -59,6 +59,7 @@ names! {
     /// What orders the batches.
     ProtocolName {
         Raft = "raft": "consensus: Raft, a leader replicates each batch to a majority",
+        MultiPaxos = "multipaxos": "consensus: Multi-Paxos, slots are decided in any order by any quorum",
         Paxos = "paxos": "consensus: basic Paxos, every slot decided from scratch, any replica proposes",
         Echo = "echo": "floor: one server answers each batch, no replication",
         Star = "star": "floor: a fixed leader and one round trip to a majority, no faults survived",
@@ -74,6 +75,11 @@ impl ProtocolName {
     /// True where every replica takes commands, for want of a leader.
     pub const fn is_leaderless(self) -> bool {
         matches!(self, Self::Paxos)
+    }
+
+    /// True for a protocol of two phases, whose quorums need not be majorities.
+    pub const fn has_quorums(self) -> bool {
+        matches!(self, Self::MultiPaxos)
     }
 }
 

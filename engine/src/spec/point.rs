@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use quorumbench_protocols::quorum::{self, Quorums};
 use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
@@ -23,6 +24,8 @@ pub struct Point {
     pub load: Load,
     /// How reads are answered.
     pub reads: Reads,
+    /// How many make a quorum.
+    pub quorum: Quorum,
     /// How the transport is tuned.
     pub transport_options: TransportOptions,
     /// The virtual network.
@@ -85,6 +88,7 @@ impl Point {
                 in_flight_limit: 0,
             },
             reads: Reads { mode: ReadsMode::ALL[0] },
+            quorum: Quorum { phase1: None, phase2: None },
             transport_options: TransportOptions {
                 congestion: String::new(),
                 zero_copy_threshold: None,
@@ -256,6 +260,23 @@ impl Arrival {
         if let Self::Closed { outstanding } = self {
             *outstanding = to;
         }
+    }
+}
+
+/// `[quorum]`: how many replicas each phase of Paxos takes; `None` for a majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quorum {
+    /// To lead.
+    pub phase1: Option<usize>,
+    /// To decide.
+    pub phase2: Option<usize>,
+}
+
+impl Quorum {
+    /// Both, of so many replicas; `None` unless every one of phase 1 shares a replica with every one of phase 2.
+    pub fn of(self, replicas: usize) -> Option<Quorums> {
+        let or_majority = |phase: Option<usize>| phase.unwrap_or(quorum::majority(replicas));
+        Quorums::flexible(replicas, or_majority(self.phase1), or_majority(self.phase2))
     }
 }
 

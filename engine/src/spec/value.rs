@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -52,6 +53,11 @@ pub enum Kind {
         /// The most, in bytes.
         max: u64,
     },
+    /// How many make a quorum: a whole number from 1 to the most, or `majority`.
+    Quorum {
+        /// The most.
+        max: u64,
+    },
     /// The same, or `off`.
     SizeOrOff {
         /// The least, in bytes.
@@ -82,6 +88,7 @@ impl fmt::Display for Kind {
                 write!(f, "a duration from {} to {}", duration_text(min), duration_text(max))
             }
             Self::Size { min, max } => write!(f, "a size {}", sizes(min, max)),
+            Self::Quorum { max } => write!(f, "`majority` or a whole number from 1 to {max}"),
             Self::SizeOrOff { min, max } => write!(f, "`off` or a size {}", sizes(min, max)),
             Self::Address => write!(f, "an IP address such as 127.0.0.1"),
             Self::Keys => write!(f, "`uniform:KEYS` or `zipf:KEYS:EXPONENT`"),
@@ -97,8 +104,10 @@ pub enum Value {
     Label(String),
     /// Of [`Kind::Choice`].
     Choice(&'static str),
-    /// Of [`Kind::Count`].
+    /// Of [`Kind::Count`] and [`Kind::Quorum`].
     Count(u64),
+    /// Of [`Kind::Quorum`].
+    Majority,
     /// Of [`Kind::Number`].
     Number(f64),
     /// Of [`Kind::Duration`].
@@ -125,6 +134,7 @@ impl fmt::Display for Value {
             Self::Number(number) => write!(f, "{number}"),
             Self::Duration(duration) => f.write_str(&duration_text(*duration)),
             Self::Size(bytes) => f.write_str(&size_text(*bytes)),
+            Self::Majority => f.write_str(MAJORITY),
             Self::Off => f.write_str(OFF),
             Self::Address(address) => write!(f, "{address}"),
             Self::Keys(keys) => write!(f, "{keys}"),
@@ -165,10 +175,9 @@ impl Value {
                     Complaint { help, ..refused() }
                 });
             }
-            (Kind::Count { min, max }, DeValue::Integer(integer)) => {
-                let count = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
-                count.filter(|count| (min..=max).contains(count)).map(Self::Count)
-            }
+            (Kind::Quorum { .. }, DeValue::String(text)) if text == MAJORITY => Some(Self::Majority),
+            (Kind::Count { min, max }, DeValue::Integer(_)) => whole(written, min..=max),
+            (Kind::Quorum { max }, DeValue::Integer(_)) => whole(written, 1..=max),
             (Kind::Number { min, max }, DeValue::Integer(_) | DeValue::Float(_)) => {
                 // Adding zero turns -0 into 0: they are equal and should look it.
                 number(written).filter(|number| (min..=max).contains(number)).map(|number| Self::Number(number + 0.0))
@@ -210,6 +219,11 @@ impl Value {
     pub(super) fn count(&self) -> usize {
         let Self::Count(count) = self else { unreachable!("{self:?} is no count") };
         *count as usize
+    }
+
+    /// `None` for a majority.
+    pub(super) fn quorum(&self) -> Option<usize> {
+        (*self != Self::Majority).then(|| self.count())
     }
 
     pub(super) fn number(&self) -> f64 {
@@ -268,6 +282,12 @@ pub(super) fn described(written: &DeValue<'_>) -> String {
         DeValue::Array(_) => "a list".into(),
         DeValue::Table(_) => "a table".into(),
     }
+}
+
+fn whole(written: &DeValue<'_>, range: RangeInclusive<u64>) -> Option<Value> {
+    let DeValue::Integer(integer) = written else { return None };
+    let count = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+    count.filter(|count| range.contains(count)).map(Value::Count)
 }
 
 fn label(text: &str, max: usize) -> Option<Value> {
@@ -337,6 +357,9 @@ fn unknown_unit(unit: &str, units: &[Unit]) -> Complaint {
         None => complaint.help(format!("units are {}", names.join(", "))),
     }
 }
+
+/// How a [`Kind::Quorum`] is left to the number of replicas.
+const MAJORITY: &str = "majority";
 
 /// How a [`Kind::SizeOrOff`] is switched off.
 const OFF: &str = "off";

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use quorumbench_protocols::floors::{Echo, Star};
+use quorumbench_protocols::multipaxos::{self, MultiPaxos};
 use quorumbench_protocols::paxos::{self, Ballot, Paxos};
 use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
@@ -77,6 +78,40 @@ impl Subject for Paxos {
         }
         if let Some(accepted) = self.accepted() {
             write!(text, ", accepted {} {}", accepted.ballot, read(&accepted.body)).expect("a String takes all");
+        }
+        text
+    }
+}
+
+impl Subject for MultiPaxos {
+    fn describe(frame: &Frame) -> String {
+        let read = multipaxos::message::Message::read(frame);
+        read.map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+
+    fn standing(&self) -> String {
+        let role = match self.role() {
+            multipaxos::Role::Follower => "follower",
+            multipaxos::Role::Candidate => "candidate",
+            multipaxos::Role::Leader => "leader",
+        };
+        format!("{role}, promised {}", self.promised())
+    }
+
+    /// What is decided, and after a `/` what is accepted beyond that.
+    fn summary(&self) -> String {
+        let log = self.log();
+        let mut text = format!("{}, decided {}, log {}", self.standing(), log.last(), log.trimmed());
+        let mut slot = |separator: char, slot: Slot, ballot, kind, body: &Payload| {
+            let body = if kind == DeliveryKind::Noop { "-".into() } else { read(body) };
+            write!(text, " {separator} {slot}@{ballot} {body}").expect("a String takes all");
+        };
+        for at in (log.trimmed().0 + 1..=log.last().0).map(Slot) {
+            let entry = log.get(at).expect("between trimmed and last");
+            slot('|', at, Ballot::read(entry.stamp).expect("a ballot"), entry.kind, &entry.body);
+        }
+        for (at, accepted) in self.accepted() {
+            slot('/', at, accepted.ballot, accepted.kind, &accepted.body);
         }
         text
     }

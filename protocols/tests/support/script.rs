@@ -5,7 +5,7 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks no-backoff` | starts anew |
+//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks no-backoff` | starts anew; with `phase1=4 phase2=2`, quorums of Paxos |
 //! | `timeout n0` | n0's deadline passes: for a leader a heartbeat, else an election timeout |
 //! | `wait 300ms` | time passes, and nobody notices |
 //! | `until n2` | time passes for all and everything arrives, until n2's deadline passes |
@@ -33,6 +33,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use quorumbench_protocols::quorum::Quorums;
 use quorumbench_protocols::{Change, Nanos, NodeId, ReadMode};
 
 use super::cluster::{Cluster, Event, Subject};
@@ -129,6 +130,9 @@ fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
         if words.contains(&"no-backoff") {
             config.backoff = Nanos::ZERO;
         }
+        if let (Some(phase1), Some(phase2)) = (option("phase1="), option("phase2=")) {
+            config.quorums = Quorums::flexible(replicas, phase1, phase2).expect("quorums that meet");
+        }
     });
     cluster.slow_disks = words.contains(&"slow-disks");
     cluster
@@ -203,7 +207,7 @@ fn obey<P: Subject>(cluster: &mut Cluster<P>, command: &str, words: &[&str]) {
 fn show<P: Subject>(cluster: &mut Cluster<P>, what: impl Fn(&Cluster<P>, u32) -> String) {
     for id in cluster.ids() {
         let text = what(cluster, id.0);
-        writeln!(cluster.trace, "{id}: {text}").expect("a String takes all");
+        writeln!(cluster.trace, "{}", format!("{id}: {text}").trim_end()).expect("a String takes all");
     }
 }
 

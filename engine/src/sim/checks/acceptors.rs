@@ -47,10 +47,10 @@ struct Ballot {
 }
 
 impl Acceptors {
-    /// With a quorum of a majority in phase 2.
-    pub(super) fn new(nodes: usize) -> Self {
+    /// With so many of them in a quorum of phase 2.
+    pub(super) fn new(nodes: usize, quorum: usize) -> Self {
         Self {
-            quorum: nodes / 2 + 1,
+            quorum,
             nodes: (0..nodes).map(|_| Node::default()).collect(),
             ballots: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_quorum_of_durable_votes_chooses() {
-        let mut acceptors = Acceptors::new(3);
+        let mut acceptors = Acceptors::new(3, 2);
         assert_eq!(vote(&mut acceptors, 0, 5, "bob"), Ok(()));
         assert_eq!(learned(&acceptors, "bob"), Err(property::LEARNED_IS_CHOSEN), "one vote");
         let body = payload("bob");
@@ -231,32 +231,32 @@ mod tests {
 
     #[test]
     fn votes_under_two_ballots_are_no_quorum() {
-        let mut acceptors = Acceptors::new(3);
+        let mut acceptors = Acceptors::new(3, 2);
         assert_eq!((vote(&mut acceptors, 0, 5, "bob"), vote(&mut acceptors, 1, 6, "bob")), (Ok(()), Ok(())));
         assert_eq!(learned(&acceptors, "bob"), Err(property::LEARNED_IS_CHOSEN));
     }
 
     #[test]
     fn a_second_choice_is_seen() {
-        let mut acceptors = Acceptors::new(3);
+        let mut acceptors = Acceptors::new(3, 2);
         assert_eq!((vote(&mut acceptors, 0, 5, "bob"), vote(&mut acceptors, 1, 6, "tom")), (Ok(()), Ok(())));
         assert_eq!(vote(&mut acceptors, 2, 6, "tom"), Ok(()), "bob was not chosen");
         assert_eq!(vote(&mut acceptors, 1, 5, "bob"), Err(property::CHOSEN_ONCE), "a lower ballot, late");
-        let mut acceptors = Acceptors::new(3);
+        let mut acceptors = Acceptors::new(3, 2);
         assert_eq!((vote(&mut acceptors, 0, 5, "bob"), vote(&mut acceptors, 1, 5, "bob")), (Ok(()), Ok(())));
         assert_eq!(vote(&mut acceptors, 2, 6, "tom"), Err(property::CHOSEN_ONCE), "no quorum needed for that");
     }
 
     #[test]
     fn two_values_under_a_ballot_are_seen() {
-        let mut acceptors = Acceptors::new(5);
+        let mut acceptors = Acceptors::new(5, 3);
         assert_eq!(vote(&mut acceptors, 0, 5, "bob"), Ok(()));
         assert_eq!(vote(&mut acceptors, 1, 5, "tom"), Err(property::ONE_VALUE_PER_BALLOT));
     }
 
     #[test]
     fn a_broken_promise_is_seen() {
-        let mut acceptors = Acceptors::new(3);
+        let mut acceptors = Acceptors::new(3, 2);
         acceptors.on_promise(0, promised(9));
         assert_eq!(vote(&mut acceptors, 0, 8, "bob"), Err(property::PROMISES_KEPT));
         assert_eq!(vote(&mut acceptors, 0, 9, "bob"), Ok(()));
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_in_a_crash_is_seen() {
-        let mut acceptors = Acceptors::new(3);
+        let mut acceptors = Acceptors::new(3, 2);
         assert_eq!(vote(&mut acceptors, 0, 9, "bob"), Ok(()));
         acceptors.on_promise(0, promised(9));
         let (bob, tom) = (payload("bob"), payload("tom"));
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_vote_that_survives_a_crash_counts() {
-        let mut acceptors = Acceptors::new(3);
+        let mut acceptors = Acceptors::new(3, 2);
         let body = payload("bob");
         let pending = Vote { slot: Slot(1), ballot: 9, body: &body };
         assert_eq!((acceptors.on_vote(0, Lsn(1), &pending), acceptors.on_vote(1, Lsn(1), &pending)), (Ok(()), Ok(())));

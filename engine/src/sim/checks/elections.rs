@@ -54,8 +54,14 @@ impl Elections {
                 format!("n{node} had voted for {then} in term {term}, and has for {now} in term {}", view.term);
             return Err(Violation::new(property::ELECTION_SAFETY, detail));
         }
+        if self.crown(node, view)? { complete(node, view.term, chosen, logs) } else { Ok(()) }
+    }
+
+    /// At most one leads a term. Whether this node is new in that.
+    pub(super) fn crown(&mut self, node: usize, view: &View) -> Result<bool, Violation> {
+        let seen = &mut self.nodes[node];
         if !view.leads || seen.led == view.term {
-            return Ok(());
+            return Ok(false);
         }
         seen.led = view.term;
         let leader = (node, seen.starts);
@@ -65,7 +71,7 @@ impl Elections {
             let detail = format!("n{node} leads term {}, which n{} led{again}", view.term, first.0);
             return Err(Violation::new(property::ELECTION_SAFETY, detail));
         }
-        complete(node, view.term, chosen, logs)
+        Ok(true)
     }
 
     /// Its term and vote are durable: in this term it votes for nobody else.

@@ -145,23 +145,24 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Checkers of a world of so many replicas that go by `paper`, with clients' ids from there on.
-    pub fn new(paper: Paper, replicas: usize, clients: usize) -> Self {
+    /// Checkers of a world of so many replicas that go by `paper`, with clients' ids from there on. With that paper's
+    /// own kind of quorum, `quorum` of them choose.
+    pub fn new(paper: Paper, replicas: usize, clients: usize, quorum: usize) -> Self {
         Self {
             paper,
             elections: Elections::new(replicas),
             logs: Logs::of(paper, replicas),
-            acceptors: Acceptors::new(replicas),
+            acceptors: Acceptors::new(replicas, quorum),
             agreement: Agreement::new(paper, replicas),
             ledger: Ledger::new(replicas, clients),
         }
     }
 
     /// A node took its turn; it handed out `deliveries` and applied the batches in `applied`. Both are emptied.
-    pub fn after_turn(
+    pub fn after_turn<P: Subject>(
         &mut self,
         node: usize,
-        protocol: &impl Subject,
+        protocol: &P,
         deliveries: &mut Vec<Delivery>,
         applied: &mut Vec<(u32, u64)>,
     ) -> Result<(), Violation> {
@@ -173,7 +174,10 @@ impl Checks {
         }
         match self.paper {
             Paper::Raft => self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?,
-            Paper::Paxos => self.acceptors.observe(node, protocol.promised())?,
+            Paper::Paxos => {
+                self.elections.crown(node, &view)?;
+                self.acceptors.observe(node, protocol.promised())?;
+            }
         }
         learners_only_learn(node, &view, protocol.members())?;
         deliveries.iter().try_for_each(|delivery| self.agreement.on_delivery(node, delivery))?;
