@@ -15,8 +15,8 @@
 //!
 //! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
-//! (elections), `transfer` (snapshots on their way) and `reads` (beside the log). [`raft`] is a protocol; [`floors`] are not: they
-//! are what a protocol's numbers are read against.
+//! (elections), `snapshots` (what may go because of one), `transfer` (one on its way) and `reads` (beside
+//! the log). [`raft`] is a protocol; [`floors`] are not: they are what a protocol's numbers are read against.
 //!
 //! # Driving one by hand
 //!
@@ -67,6 +67,7 @@ pub mod prng;
 pub mod quorum;
 pub mod raft;
 mod reads;
+mod snapshots;
 mod timer;
 mod transfer;
 pub mod window;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::io::DeliveryKind;
+use crate::io::{Delivery, DeliveryKind, Outbox};
 use crate::wire::{Payload, Slot};
 
 /// A dense run of slots. Everything up to [`trimmed`](Self::trimmed) was let go, because nobody
@@ -69,6 +69,16 @@ impl SlotLog {
     /// Forgets everything: the log now begins after `slot`, which a snapshot covers.
     pub fn reset(&mut self, slot: Slot, stamp: u64) {
         *self = Self { entries: VecDeque::new(), trimmed: slot, trimmed_stamp: stamp, bytes: 0 };
+    }
+
+    /// Hands out what follows `delivered`, up to and with `upto` or as far as the log is kept.
+    pub(crate) fn deliver(&self, delivered: &mut Slot, upto: Slot, out: &mut Outbox) {
+        while *delivered < upto {
+            let slot = *delivered + 1;
+            let Some(entry) = self.get(slot) else { return };
+            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
+            *delivered = slot;
+        }
     }
 
     /// What stands in `slot`, if it is kept.

@@ -74,9 +74,27 @@ impl Transfer {
     }
 }
 
-/// A snapshot that is arriving.
+/// A snapshot that is arriving, if one is.
+#[derive(Debug, Default)]
+pub(crate) struct Arriving(Option<Assembly>);
+
+impl Arriving {
+    /// Takes a part. How much of its snapshot is here, and the snapshot once it is whole. One of a later
+    /// slot takes the place of one that is not whole yet.
+    pub(crate) fn add(&mut self, part: &Part, body: &Payload) -> (u64, Option<Snapshot>) {
+        if self.0.as_ref().is_none_or(|assembly| !assembly.is_of(part) && assembly.slot <= part.slot) {
+            self.0 = (part.offset == 0).then(|| Assembly::new(part));
+        }
+        let Some(assembly) = self.0.as_mut().filter(|assembly| assembly.is_of(part)) else { return (0, None) };
+        assembly.add(part, body);
+        let (have, whole) = (assembly.have, assembly.finish());
+        self.0.take_if(|_| whole.is_some());
+        (have, whole)
+    }
+}
+
 #[derive(Debug)]
-pub(crate) struct Assembly {
+struct Assembly {
     slot: Slot,
     stamp: u64,
     total: u64,
@@ -85,29 +103,17 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// A snapshot of which nothing is here yet.
-    pub(crate) fn new(part: &Part) -> Self {
+    fn new(part: &Part) -> Self {
         Self { slot: part.slot, stamp: part.stamp, total: part.total, pieces: Vec::new(), have: 0 }
     }
 
-    /// The last slot in it.
-    pub(crate) fn slot(&self) -> Slot {
-        self.slot
-    }
-
-    /// Its bytes up to here have arrived.
-    pub(crate) fn have(&self) -> u64 {
-        self.have
-    }
-
-    /// Whether the part is of this snapshot.
-    pub(crate) fn is_of(&self, part: &Part) -> bool {
+    fn is_of(&self, part: &Part) -> bool {
         (self.slot, self.stamp, self.total) == (part.slot, part.stamp, part.total)
     }
 
     /// Takes what comes next; anything else came twice, or too early. The pieces are at most as many
     /// as the snapshot has bytes, and at least as large as what was sent.
-    pub(crate) fn add(&mut self, part: &Part, body: &Payload) {
+    fn add(&mut self, part: &Part, body: &Payload) {
         if part.offset == self.have {
             self.have += body.len() as u64;
             self.pieces.extend(body.pieces().iter().filter(|piece| !piece.is_empty()).cloned());
@@ -115,7 +121,7 @@ impl Assembly {
     }
 
     /// The snapshot, if it is whole.
-    pub(crate) fn finish(&mut self) -> Option<Snapshot> {
+    fn finish(&mut self) -> Option<Snapshot> {
         (self.have == self.total).then(|| {
             let body = self.pieces.drain(..).collect();
             Snapshot { slot: self.slot, stamp: self.stamp, body }

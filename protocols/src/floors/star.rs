@@ -1,7 +1,7 @@
 //! The floor of replication: a fixed leader, one broadcast and one acknowledgement per follower.
 //! No terms, no election, no retransmission: a lost frame or node stops it for ever.
 
-use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadOutcome, Record};
+use crate::io::{Config, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadOutcome, Record};
 use crate::log::{Entry, SlotLog};
 use crate::quorum;
 use crate::window::Window;
@@ -128,12 +128,7 @@ impl Star {
     }
 
     fn deliver(&mut self, out: &mut Outbox) {
-        while self.delivered < self.committed {
-            let slot = self.delivered + 1;
-            let Some(entry) = self.log.get(slot) else { return };
-            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
-            self.delivered = slot;
-        }
+        self.log.deliver(&mut self.delivered, self.committed, out);
         self.log.trim_to(self.delivered);
     }
 }

@@ -6,7 +6,7 @@ use super::replica::Replica;
 use crate::io::Outbox;
 use crate::log::Entry;
 use crate::mutant::Mutant;
-use crate::transfer::Assembly;
+use crate::transfer::Arriving;
 use crate::wire::{Frame, Nanos, NodeId, Recipients, Slot};
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Follower {
     /// The first thing since the last flush that did not match.
     refusal: Option<Refusal>,
     /// A snapshot that is arriving; the next leader starts it anew.
-    assembly: Option<Assembly>,
+    arriving: Arriving,
     /// Its sender is owed an answer: this much of this snapshot is here.
     received_due: Option<(Slot, u64)>,
 }
@@ -51,7 +51,7 @@ impl Follower {
             round: 0,
             answer_due: false,
             refusal: None,
-            assembly: None,
+            arriving: Arriving::default(),
             received_due: None,
         }
     }
@@ -122,16 +122,9 @@ impl Follower {
             self.answer_due = true;
             return;
         }
-        let part = chunk.part();
-        if self.assembly.as_ref().is_none_or(|assembly| !assembly.is_of(&part) && assembly.slot() <= chunk.slot) {
-            self.assembly = (chunk.offset == 0).then(|| Assembly::new(&part));
-        }
-        self.received_due = Some((chunk.slot, 0));
-        let Some(assembly) = self.assembly.as_mut().filter(|assembly| assembly.is_of(&part)) else { return };
-        assembly.add(&part, &frame.body);
-        self.received_due = Some((chunk.slot, assembly.have()));
-        if let Some(snapshot) = assembly.finish() {
-            self.assembly = None;
+        let (have, whole) = self.arriving.add(&chunk.part(), &frame.body);
+        self.received_due = Some((chunk.slot, have));
+        if let Some(snapshot) = whole {
             // The first part was checked to begin with one, but what follows may be another's.
             let Some(members) = Members::read(&snapshot.body.slice(0, Members::BYTES.min(snapshot.body.len()))) else {
                 return;

@@ -133,7 +133,7 @@ impl Leader {
 
     /// Whether a follower waits for a snapshot that this node does not have.
     pub(super) fn wants_snapshot(&self, replica: &Replica) -> bool {
-        !self.lacking.is_empty() && replica.takes_snapshot(replica.delivered)
+        !self.lacking.is_empty() && replica.snapshots.takes(replica.delivered)
     }
 
     /// Hands leadership over (thesis, section 3.10). Asking for the same again changes nothing.
@@ -342,8 +342,7 @@ impl Leader {
         if (self.lacking | self.installing).is_empty() {
             return;
         }
-        let recent = replica.snapshots.last.as_ref().filter(|snapshot| snapshot.slot >= replica.log.trimmed());
-        if let Some(snapshot) = recent {
+        if let Some(snapshot) = replica.snapshots.reaches(replica.log.trimmed()) {
             for id in std::mem::take(&mut self.lacking).iter() {
                 self.progress[id.0 as usize].install(snapshot.clone());
                 self.installing = self.installing.with(id);
@@ -356,7 +355,7 @@ impl Leader {
             };
             let Snapshot { slot, stamp, ref body } = transfer.snapshot;
             let total = body.len() as u64;
-            replica.snapshots.wanted = Some(replica.snapshots.wanted.map_or(slot, |wanted| wanted.min(slot)));
+            replica.snapshots.want(slot);
             while let Some((offset, body)) = transfer.next(replica.chunk) {
                 let chunk = Chunk { term: replica.term, slot, stamp, offset, total };
                 out.transmit(Recipients::One(id), replica.head(Message::Chunk(chunk)), body);

@@ -114,7 +114,7 @@ impl Raft {
 
     /// The last snapshot that it took or was given; its body begins with the membership.
     pub fn snapshot(&self) -> Option<&Snapshot> {
-        self.replica.snapshots.last.as_ref()
+        self.replica.snapshots.last()
     }
 
     fn on_frame(&mut self, now: Nanos, frame: &Frame, out: &mut Outbox) -> Result<(), Malformed> {
@@ -335,7 +335,7 @@ impl Protocol for Raft {
 
     fn flush(&mut self, now: Nanos, out: &mut Outbox) {
         self.flush_campaign(now, out);
-        self.replica.snapshots.wanted = None;
+        self.replica.snapshots.want_none();
         let leads = match &mut self.state {
             State::Leader(leader) => leader.flush(&mut self.replica, &mut self.reads, now, out),
             State::Follower(follower) => {

@@ -2,11 +2,11 @@
 
 use super::membership::{Members, Memberships};
 use super::message::{Candidacy, HARD_STATE, Message, NO_VOTE, SNAPSHOT};
-use super::snapshot::Snapshots;
-use crate::io::{Config, Delivery, DeliveryKind, Outbox, Record};
+use crate::io::{Config, DeliveryKind, Outbox, Record};
 use crate::journal::Journal;
 use crate::log::{Entry, SlotLog};
 use crate::mutant::{Mutant, Switch};
+use crate::snapshots::Snapshots;
 use crate::timer::ElectionTimer;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
@@ -217,11 +217,6 @@ impl Replica {
             return;
         }
         let upto = if self.mutant.is(Mutant::Q3) { self.journal.slot() } else { self.committed };
-        while self.delivered < upto {
-            let slot = self.delivered + 1;
-            let Some(entry) = self.log.get(slot) else { return };
-            out.deliveries.push(Delivery { slot, kind: entry.kind, body: entry.body.clone() });
-            self.delivered = slot;
-        }
+        self.log.deliver(&mut self.delivered, upto, out);
     }
 }

@@ -6,36 +6,15 @@ use super::message::{Append, Message, SNAPSHOT};
 use super::replica::Replica;
 use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
 use crate::mutant::Mutant;
-use crate::wire::{Head, Lsn, Payload, Slot};
-
-/// The last snapshot, and what may go because of it. Its body begins with the membership as of its
-/// slot.
-#[derive(Debug, Default)]
-pub(super) struct Snapshots {
-    pub(super) last: Option<Snapshot>,
-    /// It is being made durable.
-    cut: Option<Cut>,
-    /// The log up to here is in a durable snapshot, but for a window of slots that a slow follower
-    /// may ask for.
-    covered: Slot,
-    /// A follower is being sent the snapshot of this slot, and will want what comes after it.
-    pub(super) wanted: Option<Slot>,
-}
-
-/// Once everything up to `until` is durable, nothing before `from` is needed.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
-    from: Lsn,
-    until: Lsn,
-}
+use crate::wire::{Head, Payload, Slot};
 
 impl Replica {
-    /// The driver's state machine as of `slot`.
+    /// The driver's state machine as of `slot`. A snapshot's body begins with the membership as of its slot.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
         let fits = u32::try_from(body.len() + Members::BYTES).is_ok();
         let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
-        if !fits || !self.takes_snapshot(slot) {
+        if !fits || !self.snapshots.takes(slot) {
             return;
         }
         let members = self.memberships.at(slot).bytes();
@@ -43,14 +22,8 @@ impl Replica {
         let snapshot = Snapshot { slot, stamp, body };
         let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
         let from = self.journal.record_other(head, body, out);
-        self.snapshots.last = Some(snapshot);
         self.record_again(slot, out);
-        self.snapshots.cut = Some(Cut { from, until: self.journal.last() });
-    }
-
-    /// Whether a snapshot of `slot` would bring something new, and none is being written.
-    pub(super) fn takes_snapshot(&self, slot: Slot) -> bool {
-        self.snapshots.cut.is_none() && self.snapshots.last.as_ref().is_none_or(|last| last.slot < slot)
+        self.snapshots.take(snapshot, from, self.journal.last());
     }
 
     /// The slots after the snapshot are written down again behind it, so that everything before it
@@ -81,11 +54,11 @@ impl Replica {
         self.journal.truncate_after(self.committed);
         let (head, body) = (self.snapshot_head(&snapshot), snapshot.body.clone());
         self.journal.record_slot(snapshot.slot, head, body, out);
-        self.snapshots.cut = Some(Cut { from: self.journal.last(), until: self.journal.last() });
-        self.become_snapshot(snapshot, members);
+        self.become_snapshot(&snapshot, members);
+        self.snapshots.take(snapshot, self.journal.last(), self.journal.last());
     }
 
-    fn become_snapshot(&mut self, snapshot: Snapshot, members: Members) {
+    fn become_snapshot(&mut self, snapshot: &Snapshot, members: Members) {
         if self.mutant.is(Mutant::R11b) && self.log.last() >= snapshot.slot {
             self.log.trim_to(snapshot.slot);
         } else {
@@ -94,7 +67,6 @@ impl Replica {
         self.memberships = Memberships::new(snapshot.slot, members);
         self.adopt_members();
         self.committed = self.committed.max(snapshot.slot);
-        self.snapshots.last = Some(snapshot);
     }
 
     fn snapshot_head(&self, snapshot: &Snapshot) -> Head {
@@ -117,11 +89,10 @@ impl Replica {
             self.log.trim_to(slot);
             self.memberships.trim_to(slot);
             self.committed = self.committed.max(slot);
-            self.snapshots.last = Some(snapshot);
         } else {
-            self.become_snapshot(snapshot, members);
+            self.become_snapshot(&snapshot, members);
         }
-        self.snapshots.covered = slot;
+        self.snapshots.replay(snapshot);
         self.journal.replay(record.lsn, self.log.last());
         Some(())
     }
@@ -129,7 +100,7 @@ impl Replica {
     /// Says whether the state machine is where the log begins.
     #[cold]
     pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let Some(snapshot) = &self.snapshots.last else { return false };
+        let Some(snapshot) = self.snapshots.last() else { return false };
         if self.journal.slot() < snapshot.slot {
             return false;
         }
@@ -151,13 +122,9 @@ impl Replica {
     /// ([`Protocol::wants_snapshot`](crate::Protocol::wants_snapshot)). Neither is for a node that
     /// comes back blank under its old id: it may have voted, and must come as a new one.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        if let Some(cut) = self.snapshots.cut.take_if(|cut| self.journal.holds(cut.until)) {
-            out.release = Some(cut.from);
-            self.snapshots.covered = self.snapshots.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
-        }
+        self.snapshots.release(&self.journal, out);
         let agreed = self.trim().min(self.delivered).min(self.journal.slot());
-        let covered = Slot(self.snapshots.covered.saturating_since(Slot(self.window as u64)));
-        let upto = agreed.max(self.snapshots.wanted.map_or(covered, |wanted| wanted.min(covered)));
+        let upto = self.snapshots.may_go(agreed, self.window);
         if upto > self.log.trimmed() {
             self.log.trim_to(upto);
             self.memberships.trim_to(upto);

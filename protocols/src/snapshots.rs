@@ -1,0 +1,77 @@
+//! A node's last snapshot, and what may go because of it: records of the journal, and slots of the log.
+
+use crate::io::{Outbox, Snapshot};
+use crate::journal::Journal;
+use crate::wire::{Lsn, Slot};
+
+/// The last snapshot, taken or given.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    last: Option<Snapshot>,
+    /// It is being made durable.
+    cut: Option<Cut>,
+    /// The log up to here is in a durable snapshot.
+    covered: Slot,
+    /// Another node is being sent the snapshot of this slot, and will want what comes after it.
+    wanted: Option<Slot>,
+}
+
+/// Once everything up to `until` is durable, nothing before `from` is needed.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    from: Lsn,
+    until: Lsn,
+}
+
+impl Snapshots {
+    pub(crate) fn last(&self) -> Option<&Snapshot> {
+        self.last.as_ref()
+    }
+
+    /// Whether a snapshot of `slot` would bring something new, and none is being written.
+    pub(crate) fn takes(&self, slot: Slot) -> bool {
+        self.cut.is_none() && self.last.as_ref().is_none_or(|last| last.slot < slot)
+    }
+
+    /// A snapshot was recorded in `from`, and what else is still needed after it, up to and with `until`.
+    pub(crate) fn take(&mut self, snapshot: Snapshot, from: Lsn, until: Lsn) {
+        self.last = Some(snapshot);
+        self.cut = Some(Cut { from, until });
+    }
+
+    /// One was found after a crash.
+    pub(crate) fn replay(&mut self, snapshot: Snapshot) {
+        self.covered = snapshot.slot;
+        self.last = Some(snapshot);
+    }
+
+    /// The last one, if it reaches to a log that begins after `trimmed`: together they are everything.
+    pub(crate) fn reaches(&self, trimmed: Slot) -> Option<&Snapshot> {
+        self.last.as_ref().filter(|last| last.slot >= trimmed)
+    }
+
+    /// The snapshot of `slot` is on its way to another node, which will want what follows it.
+    pub(crate) fn want(&mut self, slot: Slot) {
+        self.wanted = Some(self.wanted.map_or(slot, |wanted| wanted.min(slot)));
+    }
+
+    /// Nobody is being sent one, until this flush says otherwise.
+    pub(crate) fn want_none(&mut self) {
+        self.wanted = None;
+    }
+
+    /// Lets the records go that a durable snapshot stands for.
+    pub(crate) fn release(&mut self, journal: &Journal, out: &mut Outbox) {
+        if let Some(cut) = self.cut.take_if(|cut| journal.holds(cut.until)) {
+            out.release = Some(cut.from);
+            self.covered = self.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
+        }
+    }
+
+    /// Up to where the log may go: what all have `agreed` on, or can be given as a snapshot, but for a `window` of
+    /// slots that a slow node may ask for.
+    pub(crate) fn may_go(&self, agreed: Slot, window: usize) -> Slot {
+        let covered = Slot(self.covered.saturating_since(Slot(window as u64)));
+        agreed.max(self.wanted.map_or(covered, |wanted| wanted.min(covered)))
+    }
+}
