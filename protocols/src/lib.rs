@@ -72,6 +72,7 @@ mod timer;
 mod transfer;
 pub mod window;
 pub mod wire;
+pub mod zab;
 
 pub use io::{
     Change, Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record,

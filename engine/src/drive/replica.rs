@@ -3,6 +3,7 @@
 
 use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::zab::Zab;
 use quorumbench_protocols::{Config, Frame, Nanos, NodeId, Protocol, Transmit};
 
 use crate::check::witness::Applied;
@@ -73,6 +74,7 @@ pub(super) fn build(point: &Point, id: NodeId, seed: u64) -> Box<dyn Replica> {
     };
     match cluster.protocol {
         ProtocolName::Raft => with_machine::<Raft>(cluster.machine, &config, seed),
+        ProtocolName::Zab => with_machine::<Zab>(cluster.machine, &config, seed),
         ProtocolName::Echo => with_machine::<Echo>(cluster.machine, &config, seed),
         ProtocolName::Star => with_machine::<Star>(cluster.machine, &config, seed),
     }

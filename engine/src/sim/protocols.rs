@@ -1,8 +1,8 @@
 //! The one place of the simulator that knows protocols by name.
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
-use quorumbench_protocols::raft::message::Message;
-use quorumbench_protocols::raft::{Raft, Role};
+use quorumbench_protocols::raft::{Raft, Role, message::Message as RaftMessage};
+use quorumbench_protocols::zab::{Standing, Zab, message::Message as ZabMessage};
 use quorumbench_protocols::{Frame, Head, Payload, Slot};
 
 use super::runner::{self, Outcome, Print};
@@ -14,6 +14,7 @@ use crate::spec::ProtocolName;
 pub fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes, print: Option<Print>) -> Option<Outcome> {
     match protocol {
         ProtocolName::Raft => Some(runner::run::<Raft>(seed, wishes, print)),
+        ProtocolName::Zab => Some(runner::run::<Zab>(seed, wishes, print)),
         ProtocolName::Echo | ProtocolName::Star => None,
     }
 }
@@ -47,8 +48,45 @@ impl Subject for Raft {
     }
 
     fn describe(head: &Head) -> String {
-        // The body is not at hand, and no message says anything of it.
-        let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
-        Message::read(&frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+        RaftMessage::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
     }
+}
+
+impl Subject for Zab {
+    fn view(&self) -> View {
+        let role = match self.standing() {
+            Standing::Looking => '?',
+            Standing::Following => 'F',
+            Standing::Observing => 'O',
+            Standing::Leading if self.is_established() => 'L',
+            Standing::Leading => 'P',
+        };
+        let log = self.log();
+        View {
+            term: self.accepted_epoch(),
+            role,
+            leads: self.is_established(),
+            voted_for: self.accepted_of(),
+            committed: self.committed(),
+            trimmed: log.trimmed(),
+            last: log.last(),
+        }
+    }
+
+    fn stamp(&self, slot: Slot) -> Option<u64> {
+        self.log().stamp(slot)
+    }
+
+    fn body(&self, slot: Slot) -> Option<&Payload> {
+        self.log().get(slot).map(|entry| &entry.body)
+    }
+
+    fn describe(head: &Head) -> String {
+        ZabMessage::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+}
+
+/// A frame without its body, which is not at hand; no message's text says anything of it.
+fn bare(head: &Head) -> Frame {
+    Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY }
 }

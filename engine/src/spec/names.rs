@@ -59,6 +59,7 @@ names! {
     /// What orders the batches.
     ProtocolName {
         Raft = "raft": "consensus: Raft, a leader replicates each batch to a majority",
+        Zab = "zab": "atomic broadcast: ZAB, as ZooKeeper has it: a primary proposes, a quorum acknowledges, a COMMIT follows",
         Echo = "echo": "floor: one server answers each batch, no replication",
         Star = "star": "floor: a fixed leader and one round trip to a majority, no faults survived",
     }
