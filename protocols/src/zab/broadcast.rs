@@ -283,6 +283,8 @@ impl Follower {
         self.learn(replica, ping.commit, ping.trim);
         self.round = self.round.max(ping.round);
         self.ack_due = true;
+        // Without UPTODATE nobody knows that NEWLEADER was acknowledged.
+        self.ack_new_leader_due |= self.new_leader.is_some() && !self.up_to_date;
         Ok(())
     }
 

@@ -64,6 +64,8 @@ impl Leader {
         match &channel.flow {
             // It asks because it was not told yet. Parts of a snapshot are sent again as they must.
             Flow::Lacking | Flow::Snap(_) => {}
+            // It was told since.
+            Flow::Stream if channel.synchronized => return,
             _ => channel.flow = Flow::Accepted { near: ack.near, last: ack.last },
         }
         self.syncing = self.syncing.with(from);

@@ -5,7 +5,7 @@
 //! have, a ping that says that more was sent. Then the channel is broken, and it leaves, as it would if
 //! a connection were closed: it looks for a leader, and synchronizes anew. What comes twice is borne.
 
-use super::message::Message;
+use super::message::{Message, Point};
 use super::replica::Replica;
 use super::zxid::Zxid;
 use crate::io::Outbox;
@@ -31,8 +31,8 @@ pub(super) struct Follower {
     /// A snapshot that is arriving, and how much its sender is to be told of.
     pub(super) arriving: Arriving,
     pub(super) received_due: Option<(Slot, u64)>,
-    /// NEWLEADER came, for the history up to here.
-    pub(super) new_leader: Option<Slot>,
+    /// NEWLEADER, once it came: the history up to there.
+    pub(super) new_leader: Option<Point>,
     /// The acknowledgement of NEWLEADER is owed.
     pub(super) ack_new_leader_due: bool,
     /// UPTODATE came.

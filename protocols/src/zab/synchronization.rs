@@ -20,7 +20,7 @@ use crate::io::{Outbox, Snapshot};
 use crate::quorum;
 use crate::transfer::Transfer;
 use crate::window::Window;
-use crate::wire::{Frame, Nanos, NodeId, PeerSet, Recipients, Slot};
+use crate::wire::{Frame, Nanos, NodeId, Recipients, Slot};
 
 impl Leader {
     /// What those need that are not streaming yet, or have not acknowledged NEWLEADER.
@@ -169,7 +169,8 @@ impl Leader {
     fn send_up_to_date(&mut self, replica: &Replica, id: NodeId, out: &mut Outbox) {
         let established = self.is_established();
         let (epoch, channel) = (self.epoch, self.channel(id));
-        if !established || !channel.streams() || !channel.synchronized || channel.up_to_date_sent {
+        let behind_new_leader = channel.streams() && channel.new_leader_sent && channel.synchronized;
+        if !established || !behind_new_leader || channel.up_to_date_sent {
             return;
         }
         channel.up_to_date_sent = true;
@@ -178,11 +179,6 @@ impl Leader {
         let Some(zxid) = replica.zxid(slot) else { return self.close(id) };
         self.syncing = self.syncing.without(id);
         replica.send(Recipients::One(id), Message::UpToDate(Point { epoch, session, slot, zxid }), out);
-    }
-
-    /// Who is told of commits.
-    pub(super) fn up_to_date(&self, replica: &Replica) -> PeerSet {
-        replica.others.iter().filter(|id| self.channels[id.0 as usize].up_to_date_sent).collect()
     }
 }
 
@@ -259,7 +255,7 @@ impl Follower {
         if replica.current < replica.accepted {
             replica.enter_epoch(out);
         }
-        (self.new_leader, self.ack_new_leader_due) = (Some(point.slot), true);
+        (self.new_leader, self.ack_new_leader_due) = (Some(*point), true);
         Ok(())
     }
 
@@ -295,13 +291,12 @@ impl Follower {
         if let Some((slot, offset)) = self.received_due.take() {
             replica.send(to, Message::Received { epoch, session, slot, offset }, out);
         }
-        if let Some(slot) = self.new_leader.filter(|_| self.ack_new_leader_due)
+        if let Some(point) = self.new_leader.filter(|_| self.ack_new_leader_due)
             && replica.journal.holds_hard_state()
-            && replica.journal.slot() >= slot
+            && replica.journal.slot() >= point.slot
         {
             self.ack_new_leader_due = false;
-            let zxid = replica.zxid(slot).unwrap_or_default();
-            replica.send(to, Message::AckNewLeader(Point { epoch, session, slot, zxid }), out);
+            replica.send(to, Message::AckNewLeader(point), out);
         }
     }
 }
