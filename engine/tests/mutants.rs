@@ -6,9 +6,10 @@
 use std::sync::Mutex;
 
 use quorumbench::sim::runner::{run, run_many};
-use quorumbench::sim::{Cluster, Outcome, Wishes, report};
+use quorumbench::sim::{Cluster, Outcome, Print, Wishes, report};
 use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::zab::Zab;
 
 /// Seeds within which each must be found.
 const SEEDS: u64 = 3000;
@@ -20,6 +21,7 @@ const CLEAN_NARROW: u64 = 1200;
 /// Three nodes that send one slot at a time, for long: where logs part again and again.
 const NARROW: Cluster = Cluster {
     replicas: 3,
+    observers: 0,
     window: 1,
     commands: 1,
     payload: 8,
@@ -36,12 +38,17 @@ const SURVIVORS: &[Mutant] = &[Mutant::R5a];
 fn found(mutant: Mutant) -> Option<Outcome> {
     let free = Wishes { mutant: Switch::on(mutant), ..Wishes::default() };
     let narrow = Wishes { cluster: Some(NARROW), length: Some(LONG), ..free.clone() };
-    first_to_fail(&free, SEEDS).or_else(|| first_to_fail(&narrow, CLEAN_NARROW))
+    first_to_fail(mutant, &free, SEEDS).or_else(|| first_to_fail(mutant, &narrow, CLEAN_NARROW))
 }
 
-fn first_to_fail(wishes: &Wishes, seeds: u64) -> Option<Outcome> {
+/// Runs a seed of the protocol that the bug is planted in.
+fn run_of(mutant: Mutant) -> fn(u64, &Wishes, Option<Print>) -> Outcome {
+    if mutant.name().starts_with('Z') { run::<Zab> } else { run::<Raft> }
+}
+
+fn first_to_fail(mutant: Mutant, wishes: &Wishes, seeds: u64) -> Option<Outcome> {
     let failed = Mutex::new(None);
-    run_many(1, seeds, 2, |seed| run::<Raft>(seed, wishes, None), &mut |outcome| {
+    run_many(1, seeds, 2, |seed| run_of(mutant)(seed, wishes, None), &mut |outcome| {
         if outcome.failure.is_some() {
             *failed.lock().expect("nobody panics in here") = Some(outcome);
         }

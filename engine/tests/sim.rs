@@ -63,6 +63,7 @@ fn raft_survives_and_every_fault_is_injected() {
 fn what_the_caller_fixes_is_not_drawn() {
     let cluster = Cluster {
         replicas: 5,
+        observers: 0,
         window: 16,
         commands: 3,
         payload: 100,

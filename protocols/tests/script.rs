@@ -4,10 +4,16 @@ mod support;
 
 use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::zab::Zab;
 
 #[test]
 fn raft() {
     support::script::run_all::<Raft>("raft");
+}
+
+#[test]
+fn zab() {
+    support::script::run_all::<Zab>("zab");
 }
 
 #[test]

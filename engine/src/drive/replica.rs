@@ -66,11 +66,13 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
 /// Replica `id` of `point`'s cluster, with an empty log.
 pub(super) fn build(point: &Point, id: NodeId, seed: u64) -> Box<dyn Replica> {
     let cluster = &point.cluster;
+    let voters = cluster.replicas - cluster.observers;
     let config = Config {
+        observers: (voters..cluster.replicas).map(|id| NodeId(id as u32)).collect(),
         window: point.batch.window,
         election_timeout: Nanos(cluster.election_timeout.as_nanos() as u64),
         heartbeat: Nanos(cluster.heartbeat.as_nanos() as u64),
-        ..Config::new(id, cluster.replicas)
+        ..Config::new(id, voters)
     };
     match cluster.protocol {
         ProtocolName::Raft => with_machine::<Raft>(cluster.machine, &config, seed),

@@ -277,11 +277,11 @@ impl<P: Subject> World<P> {
         }
     }
 
-    /// Damages a durable record, of so few nodes that the others are a majority for certain.
+    /// Damages a durable record, of so few nodes that the others are a majority of the voters for certain.
     fn rot(&mut self) {
         let id = self.anyone();
         let rotten = self.replicas.iter().filter(|replica| replica.rotten).count();
-        let spare = (self.replicas.len() - 1) / 2;
+        let spare = (self.scenario.cluster.voters() - 1) / 2;
         let replica = &mut self.replicas[id.0 as usize];
         if rotten < spare && !replica.rotten && replica.is_up() && replica.disk.rot() {
             if self.scenario.mutant.is(Mutant::R17) {
@@ -365,9 +365,10 @@ impl<P: Subject> World<P> {
         Ok(())
     }
 
-    /// A majority or more, drawn from the nodes whose disks can be read; and the others.
+    /// A majority or more, drawn from the voters whose disks can be read; and the others. Observers are
+    /// healed for good if they can be.
     fn choose_healthy(&mut self) -> (Vec<usize>, Vec<usize>) {
-        let count = self.replicas.len();
+        let count = self.scenario.cluster.voters();
         let mut order: Vec<usize> = (0..count).filter(|&at| !self.replicas[at].rotten).collect();
         for at in (1..order.len()).rev() {
             order.swap(at, self.prng.below(at as u64 + 1) as usize);
@@ -375,6 +376,7 @@ impl<P: Subject> World<P> {
         let least = count / 2 + 1;
         let many = least + self.prng.below((order.len() - least) as u64 + 1) as usize;
         let rest = order.split_off(many);
+        order.extend((count..self.replicas.len()).filter(|&at| !self.replicas[at].rotten));
         order.sort_unstable();
         (order, rest)
     }

@@ -53,6 +53,9 @@ impl Subject for Raft {
 }
 
 impl Subject for Zab {
+    const OBSERVES: bool = true;
+    const HAS_PRIMARIES: bool = true;
+
     fn view(&self) -> View {
         let role = match self.standing() {
             Standing::Looking => '?',

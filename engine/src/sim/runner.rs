@@ -40,7 +40,10 @@ pub struct Failure {
 
 /// Runs the world that `seed` draws.
 pub fn run<P: Subject>(seed: u64, wishes: &Wishes, print: Option<Print>) -> Outcome {
-    let scenario = Scenario::draw(seed, wishes);
+    let mut scenario = Scenario::draw(seed, wishes);
+    if P::OBSERVES && wishes.cluster.is_none() {
+        scenario.draw_observers();
+    }
     let mut world = World::<P>::new(scenario.clone(), print);
     // A protocol asserts what it relies on. That is a finding like any other, with a seed to replay.
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));

@@ -9,6 +9,12 @@ use quorumbench_protocols::{
 /// These are getters. A checker believes nothing but what they say of *state* (a log, a commit, a
 /// role); whether that state is allowed is judged by code that the protocol has no part in.
 pub trait Subject: Protocol + Send + 'static {
+    /// Whether some members may observe, and never vote.
+    const OBSERVES: bool = false;
+
+    /// Whether stamps are an epoch in the high half and its primary's counter in the low half.
+    const HAS_PRIMARIES: bool = false;
+
     /// Where it stands.
     fn view(&self) -> View;
 

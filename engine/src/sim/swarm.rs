@@ -42,6 +42,8 @@ pub struct Scenario {
 pub struct Cluster {
     /// How many replicas.
     pub replicas: usize,
+    /// How many of them, the last ones, receive everything and never vote.
+    pub observers: usize,
     /// Slots in flight.
     pub window: usize,
     /// Most commands in a batch.
@@ -76,6 +78,13 @@ const MOST_AT_ONCE: u64 = 8;
 
 const MS: u64 = 1_000_000;
 
+impl Cluster {
+    /// How many vote: the first ones.
+    pub(super) const fn voters(&self) -> usize {
+        self.replicas - self.observers
+    }
+}
+
 impl Scenario {
     /// What `seed` draws, within `wishes`.
     pub fn draw(seed: u64, wishes: &Wishes) -> Self {
@@ -100,6 +109,15 @@ impl Scenario {
             safety_ns: wishes.length.unwrap_or(LENGTH) * timeout,
             mutant: wishes.mutant,
             cluster,
+        }
+    }
+
+    /// Makes observers of some replicas, of a protocol that has such.
+    pub(super) fn draw_observers(&mut self) {
+        let mut prng = Prng::new(self.seed).fork(1).fork(8);
+        let most = (self.cluster.replicas as u64 - 1) / 2;
+        if prng.below(3) == 0 {
+            self.cluster.observers = prng.below(most + 1) as usize;
         }
     }
 
@@ -128,6 +146,7 @@ fn cluster(prng: &mut Prng) -> Cluster {
     let election_timeout_ns = pick(prng, &[10 * MS, 50 * MS, 150 * MS, 300 * MS]);
     Cluster {
         replicas: pick(prng, &[1, 3, 3, 3, 5, 5, 5, 7]),
+        observers: 0,
         window: pick(prng, &[4, 8, 32, 32]),
         commands: pick(prng, &[1, 4, 16]),
         payload: pick(prng, &[8, 8, 64, 1000]),

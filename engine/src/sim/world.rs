@@ -417,7 +417,8 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         heartbeat: Nanos(cluster.heartbeat_ns),
         chunk: scenario.snapshot_chunk,
         mutant: scenario.mutant,
-        ..Config::new(NodeId(id as u32), cluster.replicas)
+        observers: (cluster.voters()..cluster.replicas).map(|id| NodeId(id as u32)).collect(),
+        ..Config::new(NodeId(id as u32), cluster.voters())
     };
     let mut prng = root.fork(100 + id as u64);
     let most = [0, 100, 5000, 50_000][scenario.strengths[Fault::Drift] as usize];

@@ -1,7 +1,7 @@
 //! The cross product of all lists, and what no combination may be.
 
 use super::keys::{self, Applies, Draft, Key, TABLE};
-use super::names::{MachineName, ReadsMode};
+use super::names::{MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
@@ -65,6 +65,8 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| heartbeat_in_time(point))
         .or_else(|| ports_exist(point))
         .or_else(|| reads_have_a_log(point))
+        .or_else(|| leases_exist(point))
+        .or_else(|| somebody_votes(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -129,6 +131,39 @@ fn reads_have_a_log(point: &Point) -> Option<Conflict> {
             keys::PROTOCOL
         ),
         help: format!("leave {} at \"{}\", or the floors out", keys::MODE, ReadsMode::Log),
+    })
+}
+
+/// A lease is a promise of each follower to elect nobody else, which not every protocol has.
+fn leases_exist(point: &Point) -> Option<Conflict> {
+    let (mode, protocol) = (point.reads.mode, point.cluster.protocol);
+    (mode == ReadsMode::Lease && !protocol.is_floor() && !protocol.has_leases()).then(|| Conflict {
+        keys: [&keys::MODE, &keys::PROTOCOL],
+        message: format!("{} \"{mode}\" with {} \"{protocol}\", which has no leases", keys::MODE, keys::PROTOCOL),
+        help: format!("it can be \"{}\", \"{}\" or \"{}\"", ReadsMode::Log, ReadsMode::Index, ReadsMode::Stale),
+    })
+}
+
+fn somebody_votes(point: &Point) -> Option<Conflict> {
+    let (observers, replicas) = (point.cluster.observers, point.cluster.replicas);
+    (observers >= replicas).then(|| Conflict {
+        keys: [&keys::OBSERVERS, &keys::REPLICAS],
+        message: format!("{} {observers} of {} {replicas} leave nobody who votes", keys::OBSERVERS, keys::REPLICAS),
+        help: format!("it can be at most {}", replicas - 1),
+    })
+}
+
+/// What no experiment may be, as no single point shows it: observers that no point has.
+pub(super) fn idle_observers(settings: &[Vec<Value>]) -> Option<Conflict> {
+    let of = |key: &Key| &settings[keys::position(key)];
+    debug_assert_eq!(keys::OBSERVERS.applies, Applies::Observers);
+    let protocols = of(&keys::PROTOCOL);
+    let with = |protocol: &&ProtocolName| protocol.has_observers();
+    let none = !ProtocolName::ALL.iter().filter(with).any(|name| protocols.contains(&Value::Choice(name.name())));
+    (none && of(&keys::OBSERVERS).iter().any(|observers| observers.count() > 0)).then(|| Conflict {
+        keys: [&keys::OBSERVERS, &keys::PROTOCOL],
+        message: format!("{} with {} {}, all of whose replicas vote", keys::OBSERVERS, keys::PROTOCOL, protocols[0]),
+        help: format!("set {} to \"{}\"", keys::PROTOCOL, ProtocolName::Zab),
     })
 }
 

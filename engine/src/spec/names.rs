@@ -70,6 +70,16 @@ impl ProtocolName {
     pub const fn is_floor(self) -> bool {
         matches!(self, Self::Echo | Self::Star)
     }
+
+    /// True where some replicas may receive everything and never vote.
+    pub const fn has_observers(self) -> bool {
+        matches!(self, Self::Zab)
+    }
+
+    /// True where a leader may answer reads alone while a lease lasts.
+    pub const fn has_leases(self) -> bool {
+        matches!(self, Self::Raft)
+    }
 }
 
 names! {

@@ -186,7 +186,7 @@ fn validate(
     document: &Source<'_>,
 ) -> Result<Vec<Draft>, SpecError> {
     let drafts = expand::expand(settings).map_err(|_| too_many(settings, given))?;
-    if let Some(conflict) = expand::idle_reads(settings) {
+    if let Some(conflict) = expand::idle_reads(settings).or_else(|| expand::idle_observers(settings)) {
         return Err(conflicting(conflict, None, given, document));
     }
     for draft in &drafts {

@@ -11,6 +11,7 @@ use super::message::{Ack, Message, Ping, Propose};
 use super::replica::Replica;
 use super::zxid::Zxid;
 use crate::io::Outbox;
+use crate::mutant::Mutant;
 use crate::quorum;
 use crate::reads::Reads;
 use crate::wire::{Frame, Head, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
@@ -99,7 +100,8 @@ impl Leader {
     fn by_majority(&mut self, replica: &Replica, value: impl Fn(&Self, NodeId) -> u64) -> u64 {
         let mut sorted = std::mem::take(&mut self.sorted);
         sorted.clear();
-        sorted.extend(replica.voters.iter().map(|id| value(self, id)));
+        let all = if replica.mutant.is(Mutant::ZO) { replica.others.with(replica.id) } else { replica.voters };
+        sorted.extend(all.iter().map(|id| value(self, id)));
         let reached = quorum::reached_by_majority(&mut sorted);
         self.sorted = sorted;
         reached
@@ -138,7 +140,7 @@ impl Leader {
         while let Some(slot) = replica.others.iter().filter_map(|id| self.next(id, last)).min() {
             let to: PeerSet = replica.others.iter().filter(|&id| self.next(id, last) == Some(slot)).collect();
             let Some((head, body)) = replica.proposal(slot) else {
-                // Let go: whoever lags so far needs a snapshot.
+                // As in a ping.
                 to.iter().for_each(|id| self.close(id));
                 continue;
             };
@@ -185,6 +187,12 @@ impl Leader {
         if !std::mem::take(&mut self.ping_due) || self.epoch == 0 {
             return;
         }
+        for id in replica.others.iter() {
+            if self.channels[id.0 as usize].streams() && self.channels[id.0 as usize].sent() < replica.log.trimmed() {
+                // What may have got lost has been let go: whoever lags so far needs a snapshot.
+                self.close(id);
+            }
+        }
         self.round += 1;
         let mut due: PeerSet = replica.others.iter().filter(|id| self.channels[id.0 as usize].session != 0).collect();
         while let Some(first) = due.iter().next() {
@@ -198,7 +206,6 @@ impl Leader {
     fn ping_of(&self, replica: &Replica, id: NodeId) -> Ping {
         let channel = &self.channels[id.0 as usize];
         let (epoch, trim, round) = (self.epoch, replica.trim(), self.round);
-        // Of what was let go nothing is said: it has been acknowledged, or the channel is as good as closed.
         let sent = Some(channel.sent()).filter(|_| channel.streams());
         let (last, zxid) = sent.and_then(|slot| Some((slot, replica.zxid(slot)?))).unwrap_or_default();
         let commit = if channel.up_to_date_sent { channel.told.min(last) } else { Slot::ZERO };
@@ -224,10 +231,14 @@ impl Follower {
             return Err("another history than its own");
         }
         match replica.log.last() + 1 {
+            next if slot > next && replica.mutant.is(Mutant::Z4) && !self.up_to_date => {
+                replica.write(zxid, frame.head, &frame.body, out);
+            }
             next if slot > next => self.leaves = true,
             next if slot == next => {
                 replica.write(zxid, frame.head, &frame.body, out);
             }
+            _ if replica.mutant.is(Mutant::Z8b) => return Err("came before"),
             _ => self.ack_due = true,
         }
         Ok(())
@@ -258,6 +269,8 @@ impl Follower {
     fn learn(&mut self, replica: &mut Replica, commit: Slot, trim: Slot) {
         if self.up_to_date {
             replica.committed = replica.committed.max(commit);
+        } else if replica.mutant.is(Mutant::Z5) && commit > replica.committed {
+            (replica.committed, replica.delivered) = (commit, commit - 1);
         } else {
             self.early_commit = self.early_commit.max(commit);
         }

@@ -14,6 +14,7 @@ use super::message::{Notification, Standing, Vote};
 use super::replica::Replica;
 use super::{State, Zab};
 use crate::io::Outbox;
+use crate::mutant::Mutant;
 use crate::quorum;
 use crate::wire::{Nanos, NodeId, PeerSet};
 
@@ -106,9 +107,9 @@ impl Zab {
         let all = replica.voters.without(replica.id);
         if looks && round > replica.round {
             replica.round = round;
-            replica.vote = replica.own_vote().map(|own| own.max(vote));
+            replica.vote = replica.own_vote().map(|own| if replica.prefers(vote, own) { vote } else { own });
             (replica.notify, election.agreed_at) = (all, None);
-        } else if looks && replica.vote.is_some_and(|own| own < vote) {
+        } else if looks && replica.vote.is_some_and(|own| replica.prefers(vote, own)) {
             replica.vote = Some(vote);
             (replica.notify, election.agreed_at) = (all, None);
         }
@@ -162,6 +163,11 @@ impl Zab {
 }
 
 impl Replica {
+    /// Whether a vote is greater than the one that this node has.
+    fn prefers(&self, vote: Vote, own: Vote) -> bool {
+        if self.mutant.is(Mutant::Z7) { (vote.epoch, vote.zxid) > (own.epoch, own.zxid) } else { vote > own }
+    }
+
     /// A vote for this node itself.
     fn own_vote(&self) -> Option<Vote> {
         self.votes().then(|| Vote { epoch: self.current, zxid: self.last_zxid(), id: self.id })

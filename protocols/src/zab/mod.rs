@@ -228,7 +228,7 @@ impl Leader {
                 self.on_follower_info(replica, now, from, *accepted, *session, out);
             }
             Message::AckEpoch(ack) => self.on_ack_epoch(replica, now, from, ack),
-            Message::AckNewLeader(point) => self.on_ack_new_leader(now, from, point),
+            Message::AckNewLeader(point) => self.on_ack_new_leader(replica, now, from, point),
             Message::Ack(ack) => return self.on_ack(replica, now, from, ack),
             Message::Received { epoch, session, slot, offset } => {
                 return self.on_received(replica, now, from, (*epoch, *session, *slot, *offset));

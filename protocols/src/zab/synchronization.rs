@@ -17,6 +17,7 @@ use super::message::{Chunk, Message, Point, Sync};
 use super::replica::Replica;
 use super::zxid::Zxid;
 use crate::io::{Outbox, Snapshot};
+use crate::mutant::Mutant;
 use crate::quorum;
 use crate::transfer::Transfer;
 use crate::window::Window;
@@ -40,7 +41,10 @@ impl Leader {
 
     /// Tells a follower from where on transactions follow, if they are still there.
     fn begin(&mut self, replica: &Replica, id: NodeId, near: Zxid, last: Zxid, out: &mut Outbox) {
-        let slot = replica.log.last_at_most(replica.log.last(), near.0);
+        let mut slot = replica.log.last_at_most(replica.log.last(), near.0);
+        if replica.mutant.is(Mutant::ZT) && slot > replica.log.trimmed() {
+            slot = slot - 1;
+        }
         let Some(zxid) = replica.zxid(slot).filter(|&zxid| zxid <= near) else {
             self.channel(id).flow = Flow::Lacking;
             return;
@@ -140,10 +144,13 @@ impl Leader {
         replica.send(Recipients::One(id), Message::NewLeader(Point { epoch, session, slot, zxid }), out);
     }
 
-    pub(super) fn on_ack_new_leader(&mut self, now: Nanos, from: NodeId, point: &Point) {
+    pub(super) fn on_ack_new_leader(&mut self, replica: &Replica, now: Nanos, from: NodeId, point: &Point) {
         let Some(channel) = self.open(from, point.epoch, point.session) else { return };
         channel.heard_at = now;
         if channel.new_leader_sent && point.slot == channel.sync_point {
+            if replica.mutant.is(Mutant::Z8a) && !channel.synchronized {
+                channel.window = Window::new(replica.window, replica.log.last());
+            }
             channel.synchronized = true;
             channel.acknowledged = channel.acknowledged.max(point.slot);
             self.moved = true;
@@ -158,7 +165,8 @@ impl Leader {
         }
         let own = replica.journal.holds_hard_state() && replica.journal.slot() >= self.initial;
         let has = |id: &NodeId| if *id == replica.id { own } else { self.channels[id.0 as usize].synchronized };
-        if quorum::is_majority(replica.voters.iter().filter(has).collect(), replica.voters) {
+        let hasty = replica.mutant.is(Mutant::ZB);
+        if hasty || quorum::is_majority(replica.voters.iter().filter(has).collect(), replica.voters) {
             self.phase = Phase::Broadcast;
             replica.committed = replica.committed.max(self.initial);
         }
@@ -174,7 +182,8 @@ impl Leader {
             return;
         }
         channel.up_to_date_sent = true;
-        let (session, slot) = (channel.session, replica.committed.min(channel.sent()));
+        let committed = if replica.mutant.is(Mutant::Z8c) { channel.sync_point } else { replica.committed };
+        let (session, slot) = (channel.session, committed.min(channel.sent()));
         channel.told = slot;
         let Some(zxid) = replica.zxid(slot) else { return self.close(id) };
         self.syncing = self.syncing.without(id);
@@ -190,15 +199,21 @@ impl Follower {
         }
         let here = replica.log.last_at_most(replica.log.last(), sync.zxid.0);
         let zxid = replica.zxid(here).unwrap_or_default();
-        if zxid > sync.zxid || (zxid == sync.zxid) != (here == sync.slot) || here < replica.committed {
+        if zxid > sync.zxid
+            || (zxid == sync.zxid) != (here == sync.slot)
+            || (here < replica.committed && !replica.mutant.is(Mutant::ZT))
+        {
             return Err("contradicts what is committed");
         }
         if zxid < sync.zxid {
             (self.near, self.ask_due) = (zxid, true);
             return Ok(());
         }
-        if here < replica.log.last() {
+        if here < replica.log.last() && !replica.mutant.is(Mutant::Z1) {
             replica.truncate_after(here, out);
+        }
+        if replica.mutant.is(Mutant::Z3) {
+            replica.enter_epoch(out);
         }
         self.begin_stream();
         Ok(())
@@ -292,8 +307,8 @@ impl Follower {
             replica.send(to, Message::Received { epoch, session, slot, offset }, out);
         }
         if let Some(point) = self.new_leader.filter(|_| self.ack_new_leader_due)
-            && replica.journal.holds_hard_state()
-            && replica.journal.slot() >= point.slot
+            && ((replica.journal.holds_hard_state() && replica.journal.slot() >= point.slot)
+                || replica.mutant.is(Mutant::Z2))
         {
             self.ack_new_leader_due = false;
             replica.send(to, Message::AckNewLeader(point), out);

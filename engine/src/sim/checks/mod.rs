@@ -13,6 +13,9 @@
 //! | committed slots never change | on no node, across restarts | [`agreement`] |
 //! | state machine safety | no two nodes apply different things at a slot (figure 3) | [`agreement`] |
 //! | delivery in slot order, once | without gaps | [`agreement`] |
+//! | local primary order | a primary's transactions, each after those before it (Zab, DSN 2011, section II.B) | [`primary`] |
+//! | global primary order | an epoch's transactions after those of earlier epochs | [`primary`] |
+//! | primary integrity | a primary has whatever is delivered of earlier epochs | [`primary`] |
 //! | applied at most once | each client's batch, however often it was sent | [`commands`] |
 //! | nothing acknowledged is lost | what a client was told is committed | [`commands`] |
 //! | replies do not contradict | a reply is what the map answers at that place of the log | [`commands`] |
@@ -38,11 +41,13 @@ pub mod agreement;
 pub mod commands;
 pub mod elections;
 pub mod logs;
+pub mod primary;
 
 use agreement::Agreement;
 use commands::Ledger;
 use elections::Elections;
 use logs::Logs;
+use primary::Primaries;
 
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +86,12 @@ pub mod property {
     pub const STATE_MACHINE_SAFETY: &str = "state machine safety";
     /// Every slot once, in order.
     pub const DELIVERY_IN_ORDER: &str = "delivery in slot order, once";
+    /// A primary's transactions come in the order in which it broadcast them, without a gap.
+    pub const LOCAL_PRIMARY_ORDER: &str = "local primary order";
+    /// Transactions come in the order of their primaries.
+    pub const GLOBAL_PRIMARY_ORDER: &str = "global primary order";
+    /// A primary broadcasts only after it has all that is delivered of earlier ones.
+    pub const PRIMARY_INTEGRITY: &str = "primary integrity";
     /// Each batch changes the state at most once.
     pub const APPLIED_AT_MOST_ONCE: &str = "applied at most once";
     /// What a client was told is committed, and stays.
@@ -107,6 +118,7 @@ pub struct Checks {
     elections: Elections,
     logs: Logs,
     agreement: Agreement,
+    primaries: Primaries,
     ledger: Ledger,
 }
 
@@ -117,15 +129,16 @@ impl Checks {
             elections: Elections::new(replicas),
             logs: Logs::new(replicas),
             agreement: Agreement::new(replicas),
+            primaries: Primaries::default(),
             ledger: Ledger::new(replicas, clients),
         }
     }
 
     /// A node took its turn; it handed out `deliveries` and applied the batches in `applied`. Both are emptied.
-    pub fn after_turn(
+    pub fn after_turn<S: Subject>(
         &mut self,
         node: usize,
-        protocol: &impl Subject,
+        protocol: &S,
         deliveries: &mut Vec<Delivery>,
         applied: &mut Vec<(u32, u64)>,
     ) -> Result<(), Violation> {
@@ -136,6 +149,9 @@ impl Checks {
             self.agreement.on_commit(node, &view, &self.logs)?;
         }
         self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?;
+        if S::HAS_PRIMARIES {
+            self.primaries.observe(&view, self.agreement.chosen(), |slot| protocol.stamp(slot))?;
+        }
         deliveries.iter().try_for_each(|delivery| self.agreement.on_delivery(node, delivery))?;
         if self.ledger.chosen() < self.agreement.chosen().len() {
             let new = &self.agreement.chosen()[self.ledger.chosen()..];
