@@ -62,7 +62,7 @@ impl Follower {
     pub(super) fn new(replica: &mut Replica, leader: NodeId, now: Nanos) -> Self {
         Self {
             leader,
-            session: replica.draw_session(),
+            session: replica.draw_session(now),
             stage: Stage::Connecting,
             leaves: false,
             heard_at: now,

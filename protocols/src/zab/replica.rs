@@ -159,8 +159,9 @@ impl Replica {
         out.transmit(to, self.head(message), Payload::EMPTY);
     }
 
-    /// A number for a connection: none has it twice, as good as.
-    pub(super) fn draw_session(&mut self) -> u64 {
+    /// A number for a connection: none has it twice, as good as, not even after a restart with the same seed.
+    pub(super) fn draw_session(&mut self, now: Nanos) -> u64 {
+        self.prng = self.prng.fork(now.0);
         1 + self.prng.below(1 << 61)
     }
 
