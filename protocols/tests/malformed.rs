@@ -378,7 +378,7 @@ fn zab_survives_every_number_in_every_word() {
         ZabMessage::Notification(zab::Notification { round, standing: Standing::Leading, vote: Some(vote), hears }),
         ZabMessage::FollowerInfo { accepted: 1, session },
         ZabMessage::LeaderInfo { epoch, session },
-        ZabMessage::AckEpoch(zab::AckEpoch { epoch, session, current: 1, last: zxid, near: prev, promised: true }),
+        ZabMessage::AckEpoch(zab::AckEpoch { epoch, session, current: 1, last: zxid, promised: true }),
         ZabMessage::Sync(zab::Sync { epoch, session, slot, zxid, truncate: false }),
         ZabMessage::Received { epoch, session, slot, offset: 8 },
         ZabMessage::NewLeader(point),

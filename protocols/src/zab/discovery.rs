@@ -66,7 +66,7 @@ impl Leader {
             Flow::Lacking | Flow::Snap(_) => {}
             // It was told since.
             Flow::Stream if channel.synchronized => return,
-            _ => channel.flow = Flow::Accepted { near: ack.near, last: ack.last },
+            _ => channel.flow = Flow::Accepted(ack.last),
         }
         self.syncing = self.syncing.with(from);
         if !votes || self.phase > Phase::Discovery {
@@ -134,9 +134,9 @@ impl Follower {
         match self.stage {
             Stage::Connecting => self.ask(replica, Message::FollowerInfo { accepted: epoch, session }, out),
             Stage::Accepted if replica.journal.holds_hard_state() => {
-                let (current, last, near) = (replica.current, replica.last_zxid(), self.near);
+                let (current, last) = (replica.current, replica.last_zxid());
                 let promised = replica.accepted_of == Some(self.leader);
-                self.ask(replica, Message::AckEpoch(AckEpoch { epoch, session, current, last, near, promised }), out);
+                self.ask(replica, Message::AckEpoch(AckEpoch { epoch, session, current, last, promised }), out);
             }
             Stage::Accepted => {}
             Stage::Streaming => self.ask_due = false,

@@ -7,7 +7,6 @@
 
 use super::message::{Message, Point};
 use super::replica::Replica;
-use super::zxid::Zxid;
 use crate::io::Outbox;
 use crate::transfer::Arriving;
 use crate::wire::{Nanos, NodeId, Recipients, Slot};
@@ -26,8 +25,6 @@ pub(super) struct Follower {
     pub(super) ask_at: Nanos,
     /// It asks, or answers, in the next flush.
     pub(super) ask_due: bool,
-    /// The last of its transactions that the leader may have too.
-    pub(super) near: Zxid,
     /// A snapshot that is arriving, and how much its sender is to be told of.
     pub(super) arriving: Arriving,
     pub(super) received_due: Option<(Slot, u64)>,
@@ -68,7 +65,6 @@ impl Follower {
             heard_at: now,
             ask_at: now.later(replica.heartbeat),
             ask_due: true,
-            near: replica.last_zxid(),
             arriving: Arriving::default(),
             received_due: None,
             new_leader: None,

@@ -82,8 +82,8 @@ pub(super) struct Channel {
 pub(super) enum Flow {
     /// Nothing: it has not accepted the epoch.
     Closed,
-    /// It has; its history ends with `last`, and may have `near` in common with this one.
-    Accepted { near: Zxid, last: Zxid },
+    /// It has; its history ends with this transaction.
+    Accepted(Zxid),
     /// It lacks what was let go, and waits for a snapshot that is recent enough.
     Lacking,
     /// A snapshot.

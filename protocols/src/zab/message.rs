@@ -120,8 +120,6 @@ pub struct AckEpoch {
     pub current: u64,
     /// The last transaction in its history.
     pub last: Zxid,
-    /// The last of its transactions that the leader may have too.
-    pub near: Zxid,
     /// It accepted the epoch from this leader; otherwise it counts for nobody else.
     pub promised: bool,
 }
@@ -293,8 +291,7 @@ impl Message {
             FOLLOWER_INFO => Self::FollowerInfo { accepted: epoch, session },
             LEADER_INFO => Self::LeaderInfo { epoch, session },
             ACK_EPOCH => {
-                let (current, last, near) = (words[2], zxid(3), zxid(4));
-                Self::AckEpoch(AckEpoch { epoch, session, current, last, near, promised: flag(1) })
+                Self::AckEpoch(AckEpoch { epoch, session, current: words[2], last: zxid(3), promised: flag(1) })
             }
             SYNC => Self::Sync(Sync { epoch, session, slot: slot(2), zxid: zxid(3), truncate: flag(1) }),
             CHUNK => {
@@ -351,7 +348,6 @@ impl Message {
         match *self {
             Self::AckEpoch(ack) => {
                 reject(ack.current > ack.epoch, "a history of a later epoch than was accepted")?;
-                reject(ack.near > ack.last, "has in common what it does not have")?;
                 reject(ack.last.epoch() > ack.epoch, "a transaction of a later epoch than was accepted")
             }
             Self::Sync(Sync { slot, zxid, .. }) => place(slot, zxid),
@@ -409,9 +405,7 @@ impl Message {
             }
             Self::FollowerInfo { accepted, session } => (FOLLOWER_INFO, 0, [accepted, session, 0, 0, 0, 0]),
             Self::LeaderInfo { epoch, session } => (LEADER_INFO, 0, [epoch, session, 0, 0, 0, 0]),
-            Self::AckEpoch(a) => {
-                (ACK_EPOCH, u8::from(a.promised), [a.epoch, a.session, a.current, a.last.0, a.near.0, 0])
-            }
+            Self::AckEpoch(a) => (ACK_EPOCH, u8::from(a.promised), [a.epoch, a.session, a.current, a.last.0, 0, 0]),
             Self::Sync(s) => (SYNC, u8::from(s.truncate), [s.epoch, s.session, s.slot.0, s.zxid.0, 0, 0]),
             Self::Chunk(c) => (CHUNK, 0, [c.epoch, c.session, c.slot.0, c.zxid.0, c.offset, c.total]),
             Self::Received { epoch, session, slot, offset } => (RECEIVED, 0, [epoch, session, slot.0, offset, 0, 0]),
@@ -470,14 +464,7 @@ mod tests {
             }),
             Message::FollowerInfo { accepted: 0, session },
             Message::LeaderInfo { epoch, session },
-            Message::AckEpoch(AckEpoch {
-                epoch,
-                session,
-                current: 6,
-                last: zxid,
-                near: Zxid::new(6, 2),
-                promised: true,
-            }),
+            Message::AckEpoch(AckEpoch { epoch, session, current: 6, last: zxid, promised: true }),
             Message::Sync(Sync { epoch, session, slot, zxid, truncate: true }),
             Message::Received { epoch, session, slot, offset: 3 },
             Message::NewLeader(point),

@@ -3,9 +3,9 @@
 //!
 //! What a follower needs depends on its history (report, section 4.2): DIFF, the transactions that it
 //! lacks; TRUNC, first to cut those that the leader does not have; SNAP, if the leader has let go of
-//! what it lacks. `ZooKeeper` cuts at the leader's last transaction before the follower's, which the
-//! follower need not have either; here a follower that lacks it says what it has before that, and is
-//! told again.
+//! what it lacks. Histories part after the leader's last transaction up to the follower's last: if that one is of
+//! an epoch whose primary was established, both have what that primary began with, and the leader what a
+//! quorum took of it; whatever the leader has from there on is the follower's, or later.
 //!
 //! Transactions that are proposed meanwhile queue behind those, in the order of the history, whose
 //! slots number the stream: there is no moment at which one could be missed (notes of the TLA+
@@ -30,8 +30,8 @@ impl Leader {
             return;
         }
         for id in self.syncing.iter() {
-            if let Flow::Accepted { near, last } = self.channel(id).flow {
-                self.begin(replica, id, near, last, out);
+            if let Flow::Accepted(last) = self.channel(id).flow {
+                self.begin(replica, id, last, out);
             }
             self.send_snapshot(replica, id, out);
             self.send_new_leader(replica, id, out);
@@ -40,12 +40,12 @@ impl Leader {
     }
 
     /// Tells a follower from where on transactions follow, if they are still there.
-    fn begin(&mut self, replica: &Replica, id: NodeId, near: Zxid, last: Zxid, out: &mut Outbox) {
-        let mut slot = replica.log.last_at_most(replica.log.last(), near.0);
+    fn begin(&mut self, replica: &Replica, id: NodeId, last: Zxid, out: &mut Outbox) {
+        let mut slot = replica.log.last_at_most(replica.log.last(), last.0);
         if replica.mutant.is(Mutant::ZT) && slot > replica.log.trimmed() {
             slot = slot - 1;
         }
-        let Some(zxid) = replica.zxid(slot).filter(|&zxid| zxid <= near) else {
+        let Some(zxid) = replica.zxid(slot).filter(|&zxid| zxid <= last) else {
             self.channel(id).flow = Flow::Lacking;
             return;
         };
@@ -199,15 +199,11 @@ impl Follower {
         }
         let here = replica.log.last_at_most(replica.log.last(), sync.zxid.0);
         let zxid = replica.zxid(here).unwrap_or_default();
-        if zxid > sync.zxid
-            || (zxid == sync.zxid) != (here == sync.slot)
-            || (here < replica.committed && !replica.mutant.is(Mutant::ZT))
-        {
-            return Err("contradicts what is committed");
+        if zxid != sync.zxid || here != sync.slot {
+            return Err("another history than its own");
         }
-        if zxid < sync.zxid {
-            (self.near, self.ask_due) = (zxid, true);
-            return Ok(());
+        if here < replica.committed && !replica.mutant.is(Mutant::ZT) {
+            return Err("cuts what is committed");
         }
         if here < replica.log.last() && !replica.mutant.is(Mutant::Z1) {
             replica.truncate_after(here, out);

@@ -20,7 +20,7 @@ impl fmt::Display for Message {
             Self::LeaderInfo { epoch, .. } => write!(f, "LeaderInfo epoch={epoch}"),
             Self::AckEpoch(a) => {
                 let promised = if a.promised { "" } else { " to another" };
-                write!(f, "AckEpoch epoch={} current={} last={} near={}{promised}", a.epoch, a.current, a.last, a.near)
+                write!(f, "AckEpoch epoch={} current={} last={}{promised}", a.epoch, a.current, a.last)
             }
             Self::Sync(s) => {
                 let kind = if s.truncate { "Trunc" } else { "Diff" };
