@@ -32,7 +32,8 @@ const NARROW: Cluster = Cluster {
 const LONG: u64 = 300;
 
 /// Known to survive: what the simulator still has to learn. One that is found must leave this list.
-const SURVIVORS: &[Mutant] = &[Mutant::R5a];
+/// Z8a does no harm: a follower that was not sent a transaction sees the gap, leaves, and synchronizes anew.
+const SURVIVORS: &[Mutant] = &[Mutant::R5a, Mutant::Z8a];
 
 /// The first seed that fails with this bug planted.
 fn found(mutant: Mutant) -> Option<Outcome> {
@@ -91,8 +92,13 @@ fn every_planted_bug_is_found_by_the_right_name() {
 #[test]
 fn without_a_bug_the_same_seeds_are_clean() {
     let narrow = Wishes { cluster: Some(NARROW), length: Some(LONG), ..Wishes::default() };
-    for (wishes, seeds) in [(Wishes::default(), CLEAN), (narrow, CLEAN_NARROW)] {
-        run_many(1, seeds, 2, |seed| run::<Raft>(seed, &wishes, None), &mut |outcome| {
+    let worlds: [(_, _, fn(u64, &Wishes, Option<Print>) -> Outcome); 3] = [
+        (Wishes::default(), CLEAN, run::<Raft>),
+        (narrow, CLEAN_NARROW, run::<Raft>),
+        (Wishes::default(), CLEAN, run::<Zab>),
+    ];
+    for (wishes, seeds, run) in worlds {
+        run_many(1, seeds, 2, |seed| run(seed, &wishes, None), &mut |outcome| {
             if let Some(failure) = &outcome.failure {
                 panic!("{}", report::failure(&outcome, failure, ""));
             }

@@ -16,7 +16,7 @@
 //! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
 //! (elections), `snapshots` (what may go because of one), `transfer` (one on its way) and `reads` (beside
-//! the log). [`raft`] is a protocol; [`floors`] are not: they are what a protocol's numbers are read against.
+//! the log). [`raft`] and [`zab`] are protocols; [`floors`] are not: they are what a protocol's numbers are read against.
 //!
 //! # Driving one by hand
 //!

@@ -11,6 +11,7 @@ use crate::io::Outbox;
 use crate::transfer::Arriving;
 use crate::wire::{Nanos, NodeId, Recipients, Slot};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is owed, or was seen, for itself")]
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) leader: NodeId,

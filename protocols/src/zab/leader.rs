@@ -53,6 +53,7 @@ pub(super) enum Phase {
 }
 
 /// What the leader knows of a follower or observer.
+#[expect(clippy::struct_excessive_bools, reason = "each was sent, or is owed, for itself")]
 #[derive(Debug)]
 pub(super) struct Channel {
     /// The follower's connection; 0 for none.

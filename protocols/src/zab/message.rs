@@ -350,9 +350,11 @@ impl Message {
                 reject(ack.current > ack.epoch, "a history of a later epoch than was accepted")?;
                 reject(ack.last.epoch() > ack.epoch, "a transaction of a later epoch than was accepted")
             }
-            Self::Sync(Sync { slot, zxid, .. }) => place(slot, zxid),
-            Self::NewLeader(point) | Self::AckNewLeader(point) | Self::UpToDate(point) => place(point.slot, point.zxid),
-            Self::Commit { slot, zxid, .. } => place(slot, zxid),
+            Self::Sync(Sync { slot, zxid, .. })
+            | Self::NewLeader(Point { slot, zxid, .. })
+            | Self::AckNewLeader(Point { slot, zxid, .. })
+            | Self::UpToDate(Point { slot, zxid, .. })
+            | Self::Commit { slot, zxid, .. } => place(slot, zxid),
             Self::Ack(ack) => {
                 reject(ack.durable > ack.received, "durable before it was received")?;
                 place(ack.durable, ack.zxid)

@@ -34,10 +34,10 @@ impl Zxid {
     /// What the primary of `epoch` broadcasts next if this is the last that it has; `None` when its
     /// counter is full, and only a new epoch can go on.
     pub fn next(self, epoch: u64) -> Option<Self> {
-        if self.epoch() != epoch {
-            Some(Self::new(epoch, 1))
-        } else {
+        if self.epoch() == epoch {
             self.counter().checked_add(1).map(|counter| Self::new(epoch, counter))
+        } else {
+            Some(Self::new(epoch, 1))
         }
     }
 }

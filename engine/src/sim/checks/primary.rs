@@ -37,22 +37,13 @@ impl Primaries {
                 initial = initial - 1;
             }
             self.established.insert(view.term, initial);
-            self.integrity(view.term, initial, &chosen[..self.seen])?;
+            knows(view.term, initial, &chosen[..self.seen])?;
         }
         for at in std::mem::replace(&mut self.seen, chosen.len())..chosen.len() {
             let before = at.checked_sub(1).map_or(0, |before| chosen[before].stamp);
             self.order(Slot(at as u64 + 1), before, chosen[at].stamp)?;
         }
         Ok(())
-    }
-
-    /// A new primary's history ends at `initial`: what was chosen beyond is of a primary that it knows nothing of.
-    fn integrity(&self, primary: u64, initial: Slot, chosen: &[Chosen]) -> Result<(), Violation> {
-        let missed = chosen.get(initial.0 as usize..).unwrap_or_default();
-        match missed.iter().find(|missed| epoch(missed.stamp) < primary) {
-            None => Ok(()),
-            Some(missed) => Err(missing(primary, initial, missed.stamp)),
-        }
     }
 
     /// A slot is chosen, after one that holds `before`.
@@ -73,6 +64,13 @@ impl Primaries {
         let later = self.established.range(epoch(stamp) + 1..).find(|&(_, &initial)| slot > initial);
         later.map_or(Ok(()), |(&primary, &initial)| Err(missing(primary, initial, stamp)))
     }
+}
+
+/// A new primary's history ends at `initial`: what was chosen beyond is of a primary that it knows nothing of.
+fn knows(primary: u64, initial: Slot, chosen: &[Chosen]) -> Result<(), Violation> {
+    let beyond = chosen.get(initial.0 as usize..).unwrap_or_default();
+    let missed = beyond.iter().find(|missed| epoch(missed.stamp) < primary);
+    missed.map_or(Ok(()), |missed| Err(missing(primary, initial, missed.stamp)))
 }
 
 fn missing(primary: u64, initial: Slot, stamp: u64) -> Violation {
