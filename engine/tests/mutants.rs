@@ -42,8 +42,11 @@ fn found(mutant: Mutant) -> Option<Outcome> {
     first_to_fail(mutant, &free, SEEDS).or_else(|| first_to_fail(mutant, &narrow, CLEAN_NARROW))
 }
 
-/// Runs a seed of the protocol that the bug is planted in.
-fn run_of(mutant: Mutant) -> fn(u64, &Wishes, Option<Print>) -> Outcome {
+/// Runs a seed of some protocol.
+type Run = fn(u64, &Wishes, Option<Print>) -> Outcome;
+
+/// That of the protocol that the bug is planted in.
+fn run_of(mutant: Mutant) -> Run {
     if mutant.name().starts_with('Z') { run::<Zab> } else { run::<Raft> }
 }
 
@@ -92,7 +95,7 @@ fn every_planted_bug_is_found_by_the_right_name() {
 #[test]
 fn without_a_bug_the_same_seeds_are_clean() {
     let narrow = Wishes { cluster: Some(NARROW), length: Some(LONG), ..Wishes::default() };
-    let worlds: [(_, _, fn(u64, &Wishes, Option<Print>) -> Outcome); 3] = [
+    let worlds: [(_, _, Run); 3] = [
         (Wishes::default(), CLEAN, run::<Raft>),
         (narrow, CLEAN_NARROW, run::<Raft>),
         (Wishes::default(), CLEAN, run::<Zab>),
