@@ -45,6 +45,14 @@ fn arithmetic(protocol: ProtocolName) -> Arithmetic {
             round_trips: formula!(|_n, _w| 1.0),
             silence: Some(formula!(|n, _w| 1.0 + 1.0 / n)),
         },
+        // A proposal, its acknowledgement, and a COMMIT of its own. Who looks for a leader waits one timeout that is not
+        // drawn, and then a heartbeat, in which a better vote may come.
+        ProtocolName::Zab => Arithmetic {
+            messages: formula!(|n, w| (n - 1.0) * (1.0 + 2.0 / w)),
+            bodies: formula!(|n, _w| n - 1.0),
+            round_trips: formula!(|_n, _w| 1.0),
+            silence: Some(formula!(|_n, _w| 1.0 + 1.0 / 10.0)),
+        },
         // Prepare and promise, accept and accepted, and the news: for each slot anew, whoever proposes.
         ProtocolName::Paxos => Arithmetic {
             messages: formula!(|n, _w| 5.0 * (n - 1.0)),

@@ -93,6 +93,7 @@ fn members_come_and_go() {
 fn what_the_caller_fixes_is_not_drawn() {
     let cluster = Cluster {
         replicas: 5,
+        observers: 0,
         window: 16,
         commands: 3,
         payload: 100,

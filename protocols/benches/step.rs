@@ -18,8 +18,10 @@ use quorumbench_protocols::multipaxos::{self, MultiPaxos};
 use quorumbench_protocols::paxos::Ballot;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{Accept, Append, Message, Probe};
+use quorumbench_protocols::zab::message::{self as zab, Message as ZabMessage};
+use quorumbench_protocols::zab::{Standing, Zab, Zxid};
 use quorumbench_protocols::{
-    Config, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol, Recipients, Slot,
+    Config, DeliveryKind, Frame, Head, Input, Lsn, Nanos, NodeId, Outbox, Payload, PeerSet, Protocol, Recipients, Slot,
 };
 
 const COMMAND: usize = 16;
@@ -33,6 +35,14 @@ trait Subject: Protocol {
     fn following() -> (Node<Self>, u64);
     fn append(slot: u64) -> Head;
     fn acknowledge(slot: u64) -> Head;
+    /// Node `id`, which takes what node 0 sends.
+    fn joined(id: u32) -> Node<Self> {
+        Node::new(id)
+    }
+    /// What says that a slot is committed, if that is a message of its own.
+    fn commit(_slot: u64) -> Option<Head> {
+        None
+    }
 }
 
 struct Node<P> {
@@ -175,6 +185,102 @@ impl Subject for MultiPaxos {
     }
 }
 
+impl Subject for Zab {
+    const NAME: &'static str = "zab";
+
+    fn leading() -> (Node<Self>, u64) {
+        let mut node = Node::<Self>::new(0);
+        node.step(Input::Timeout);
+        node.flush();
+        node.hear(1, notification(Standing::Looking), &Payload::EMPTY);
+        while node.protocol.standing() != Standing::Leading {
+            node.now = node.protocol.deadline();
+            node.step(Input::Timeout);
+            node.flush();
+        }
+        let mut both = |message: ZabMessage| {
+            for peer in [1, 2] {
+                node.hear(peer, message.head(), &Payload::EMPTY);
+            }
+            for _ in 0..2 {
+                node.flush();
+                node.sync();
+            }
+            node.flush();
+        };
+        let (session, current, last) = (1, 0, Zxid::ZERO);
+        both(ZabMessage::FollowerInfo { accepted: 0, session });
+        both(ZabMessage::AckEpoch(zab::AckEpoch { epoch: 1, session, current, last, promised: true }));
+        both(ZabMessage::AckNewLeader(start(session)));
+        assert!(node.protocol.is_established());
+        (node, 1)
+    }
+
+    fn following() -> (Node<Self>, u64) {
+        (Self::joined(1), 1)
+    }
+
+    fn joined(id: u32) -> Node<Self> {
+        let mut node = Node::<Self>::new(id);
+        node.step(Input::Timeout);
+        node.hear(3 - id, notification(Standing::Following), &Payload::EMPTY);
+        node.hear(0, notification(Standing::Leading), &Payload::EMPTY);
+        node.protocol.flush(node.now, &mut node.out);
+        let info = node.out.transmits.iter().find(|transmit| transmit.to == Recipients::One(NodeId(0)));
+        let session = info.expect("it connects").head.words[1];
+        node.flush();
+        let zab::Point { epoch, slot, zxid, .. } = start(session);
+        let sync = zab::Sync { epoch, session, slot, zxid, truncate: false };
+        for message in [
+            ZabMessage::LeaderInfo { epoch, session },
+            ZabMessage::Sync(sync),
+            ZabMessage::NewLeader(start(session)),
+            ZabMessage::UpToDate(start(session)),
+        ] {
+            node.hear(0, message.head(), &Payload::EMPTY);
+            node.flush();
+            node.sync();
+            node.flush();
+        }
+        assert_eq!(node.protocol.leader(), Some(NodeId(0)));
+        node
+    }
+
+    fn append(slot: u64) -> Head {
+        let zxid = |slot| if slot == 0 { Zxid::ZERO } else { Zxid::new(1, slot as u32) };
+        ZabMessage::Propose(zab::Propose { epoch: 1, slot: Slot(slot), zxid: zxid(slot), prev: zxid(slot - 1) }).head()
+    }
+
+    fn acknowledge(slot: u64) -> Head {
+        let (slot, zxid) = (Slot(slot), Zxid::new(1, slot as u32));
+        ZabMessage::Ack(zab::Ack { epoch: 1, durable: slot, zxid, received: slot, round: 0 }).head()
+    }
+
+    fn commit(slot: u64) -> Option<Head> {
+        let (slot, zxid) = (Slot(slot), Zxid::new(1, slot as u32));
+        Some(ZabMessage::Commit { epoch: 1, slot, zxid, trim: slot }.head())
+    }
+}
+
+/// Of a node that looks as all do, or is led by node 0.
+fn notification(standing: Standing) -> Head {
+    let vote = zab::Vote { epoch: 0, zxid: Zxid::ZERO, id: NodeId(0) };
+    let vote = if standing == Standing::Looking { zab::Vote { epoch: 1, ..vote } } else { vote };
+    ZabMessage::Notification(zab::Notification {
+        round: 1,
+        standing,
+        vote: Some(vote),
+        hears: PeerSet::first(3),
+        connected: PeerSet::first(3),
+    })
+    .head()
+}
+
+/// Where the history of the first epoch begins.
+fn start(session: u64) -> zab::Point {
+    zab::Point { epoch: 1, session, slot: Slot::ZERO, zxid: Zxid::ZERO }
+}
+
 impl Subject for Star {
     const NAME: &'static str = "star";
 
@@ -219,6 +325,9 @@ fn follow<P: Subject>(node: &mut Node<P>, next: &mut u64, turn: u64, body: &Payl
     node.flush();
     *next += turn;
     node.sync();
+    if let Some(commit) = P::commit(*next - 1) {
+        node.hear(0, commit, &Payload::EMPTY);
+    }
     node.flush();
 }
 
@@ -256,14 +365,14 @@ fn all<P: Subject>(nodes: &mut [Node<P>; 3], frames: &mut Vec<(Recipients, Frame
         nodes[0].step(Input::Frame(frame));
     }
     frames.clear();
+    // What the leader says of commits arrives with its next appends.
     collect(&mut nodes[0], frames);
-    frames.clear();
 }
 
 /// Three nodes, node 0 leading.
 fn cluster<P: Subject>() -> [Node<P>; 3] {
     let (leader, next) = P::leading();
-    let mut nodes = [leader, Node::new(1), Node::new(2)];
+    let mut nodes = [leader, P::joined(1), P::joined(2)];
     for slot in 1..next {
         let noop = Head { flags: 1, ..P::append(slot) };
         for node in &mut nodes[1..] {
@@ -313,6 +422,7 @@ fn slots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("slot");
     bench::<Raft>(&mut group);
     bench::<MultiPaxos>(&mut group);
+    bench::<Zab>(&mut group);
     bench::<Star>(&mut group);
     group.finish();
 }

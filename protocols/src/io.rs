@@ -81,6 +81,9 @@ pub struct Config {
     /// All that vote at the start: this node among them, unless it is one that joins later. What the
     /// log or a snapshot says of members overrules this.
     pub voters: PeerSet,
+    /// Who receives everything and never votes, where the protocol has such members from the start:
+    /// nobody else's business.
+    pub observers: PeerSet,
     /// The consensus group that its heads carry.
     pub group: u16,
     /// Slots in flight: proposed and not yet committed, and per follower sent and not yet acknowledged.
@@ -113,6 +116,7 @@ impl Config {
         Self {
             id,
             voters: PeerSet::first(replicas),
+            observers: PeerSet::EMPTY,
             group: 0,
             window: 32,
             election_timeout: Nanos(300_000_000),

@@ -16,7 +16,7 @@
 //! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
 //! (elections), `snapshots` (what may go because of one), `transfer` (one on its way) and `reads` (beside
-//! the log). [`raft`], [`multipaxos`] and [`paxos`] are protocols; [`floors`] are not: they are what a
+//! the log). [`raft`], [`multipaxos`], [`zab`] and [`paxos`] are protocols; [`floors`] are not: they are what a
 //! protocol's numbers are read against.
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes, up to three commands and
@@ -78,6 +78,7 @@ mod timer;
 mod transfer;
 pub mod window;
 pub mod wire;
+pub mod zab;
 
 pub use io::{
     Change, Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record,

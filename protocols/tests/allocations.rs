@@ -6,12 +6,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorumbench_protocols::floors::Star;
 use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::zab::Zab;
 use quorumbench_protocols::{Config, Frame, Input, Lsn, Nanos, NodeId, Outbox, Payload, Protocol};
 
 /// Counts what this thread allocates.
@@ -49,15 +51,22 @@ static ALLOCATOR: Counting = Counting;
 struct Wired<P> {
     nodes: Vec<(P, Outbox)>,
     /// Scratch: what is on its way.
-    frames: Vec<(NodeId, Frame)>,
+    frames: VecDeque<(NodeId, Frame)>,
     now: Nanos,
     delivered: u64,
+    leader: usize,
 }
 
 impl<P: Protocol> Wired<P> {
     fn new(replicas: usize) -> Self {
         let node = |id| (P::new(&Config::new(NodeId(id), replicas), u64::from(id)), Outbox::default());
-        Self { nodes: (0..replicas as u32).map(node).collect(), frames: Vec::new(), now: Nanos(1), delivered: 0 }
+        Self {
+            nodes: (0..replicas as u32).map(node).collect(),
+            frames: VecDeque::new(),
+            now: Nanos(1),
+            delivered: 0,
+            leader: 0,
+        }
     }
 
     fn step(&mut self, id: usize, input: Input<'_>) {
@@ -85,7 +94,7 @@ impl<P: Protocol> Wired<P> {
     }
 
     fn settle(&mut self) {
-        while let Some((to, frame)) = self.frames.pop() {
+        while let Some((to, frame)) = self.frames.pop_front() {
             self.step(to.0 as usize, Input::Frame(&frame));
             self.flush(to.0 as usize);
         }
@@ -94,11 +103,9 @@ impl<P: Protocol> Wired<P> {
     /// `slots` batches in one turn of the leader, and all that follows from them.
     fn commit(&mut self, body: &Payload, slots: usize) {
         for _ in 0..slots {
-            self.step(0, Input::Submit(body));
+            self.step(self.leader, Input::Submit(body));
         }
-        self.flush(0);
-        // `settle` takes the latest first; a stream arrives in order.
-        self.frames.reverse();
+        self.flush(self.leader);
         self.settle();
     }
 }
@@ -167,6 +174,27 @@ fn decide(wired: &mut Wired<Paxos>, body: &Payload, slots: usize) {
 fn a_slot_of_paxos_allocates_nothing() {
     for replicas in [1, 3, 5] {
         costs_nothing_by(Wired::<Paxos>::new(replicas), 1, 10_001, decide);
+    }
+}
+
+#[test]
+fn a_slot_of_zab_allocates_nothing() {
+    for replicas in [1, 3, 5] {
+        let mut wired = Wired::<Zab>::new(replicas);
+        // Everyone looks, waits a moment, and the last becomes the leader.
+        while wired.nodes.iter().all(|(node, _)| node.room() == 0) {
+            wired.now = wired.nodes.iter().map(|(node, _)| node.deadline()).min().expect("a node").max(wired.now);
+            for id in 0..replicas {
+                if wired.nodes[id].0.deadline() <= wired.now {
+                    wired.step(id, Input::Timeout);
+                }
+                wired.flush(id);
+                wired.settle();
+            }
+        }
+        wired.leader = replicas - 1;
+        assert!(wired.nodes[wired.leader].0.room() > 0, "the last node leads");
+        costs_nothing(wired);
     }
 }
 

@@ -5,6 +5,8 @@ use quorumbench_protocols::multipaxos::{MultiPaxos, message::PROMISED};
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::HARD_STATE;
+use quorumbench_protocols::zab::Zab;
+use quorumbench_protocols::zab::message::EPOCHS;
 use quorumbench_protocols::{Config, Input, Nanos, NodeId, Outbox, Protocol, Record, Slot};
 
 /// A cluster of one that orders three batches, after it has elected itself if it must, and every record that it wrote.
@@ -115,4 +117,58 @@ fn any_prefix_of_the_records_is_a_node_of_multipaxos() {
     let mut foreign = records;
     foreign[0].head.kind = 99;
     assert!(MultiPaxos::recover(&config, 2, &foreign).is_err(), "not Multi-Paxos's");
+}
+
+#[test]
+fn a_node_of_zab_comes_back_as_it_was() {
+    let (config, before, records) = history::<Zab>();
+    let after = Zab::recover(&config, 2, &records).expect("its own records");
+    assert_eq!((after.accepted_epoch(), after.accepted_of()), (before.accepted_epoch(), before.accepted_of()));
+    assert_eq!((after.current_epoch(), after.durable()), (1, before.durable()));
+    assert_eq!((after.committed(), after.log().last()), (Slot::ZERO, Slot(3)), "three batches, and nobody to say more");
+    for slot in (1..=3).map(Slot) {
+        let recovered = after.log().get(slot).expect("kept");
+        assert!(
+            before.log().get(slot).is_none_or(|entry| entry.body == recovered.body && entry.stamp == recovered.stamp)
+        );
+    }
+}
+
+#[test]
+fn any_prefix_of_zabs_records_is_a_node() {
+    let (config, _, records) = history::<Zab>();
+    for kept in 0..=records.len() {
+        let zab = Zab::recover(&config, 2, &records[..kept]).expect("a prefix");
+        let slots = records[..kept].iter().filter(|record| record.head.kind != EPOCHS).count();
+        assert_eq!(zab.log().last(), Slot(slots as u64));
+        assert!(zab.current_epoch() <= zab.accepted_epoch());
+    }
+}
+
+#[test]
+fn a_cut_is_remembered_with_nothing_after_it() {
+    let (config, _, mut records) = history::<Zab>();
+    let last = records.last().expect("a record").lsn;
+    let mut cut = records.iter().rfind(|record| record.head.kind == EPOCHS).expect("epochs").clone();
+    (cut.lsn, cut.head.words[3]) = (last + 1, 1);
+    records.push(cut.clone());
+    let zab = Zab::recover(&config, 2, &records).expect("its own records");
+    assert_eq!((zab.log().last(), zab.durable()), (Slot(1), Slot(1)));
+    cut.lsn = last + 2;
+    cut.head.words[3] = 2;
+    records.push(cut);
+    assert!(Zab::recover(&config, 2, &records).is_err(), "it does not grow again by itself");
+}
+
+#[test]
+fn records_that_zab_never_wrote_are_refused() {
+    let (config, _, records) = history::<Zab>();
+    assert!(Zab::recover(&config, 2, &records[1..]).is_err(), "a gap");
+    let mut foreign = records.clone();
+    foreign[0].head.kind = 99;
+    assert!(Zab::recover(&config, 2, &foreign).is_err(), "not ZAB's");
+    let mut hole = records;
+    let at = hole.iter().position(|record| record.head.kind != EPOCHS).expect("a transaction");
+    hole[at].head.words[1] += 1;
+    assert!(Zab::recover(&config, 2, &hole).is_err(), "a hole in the history");
 }

@@ -6,6 +6,7 @@ use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::zab::Zab;
 
 #[test]
 fn raft() {
@@ -20,6 +21,11 @@ fn paxos() {
 #[test]
 fn multipaxos() {
     support::script::run_all::<MultiPaxos>("multipaxos");
+}
+
+#[test]
+fn zab() {
+    support::script::run_all::<Zab>("zab");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use quorumbench_protocols::floors::{Echo, Star};
 use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
+use quorumbench_protocols::zab::Zab;
 use quorumbench_protocols::{Config, Frame, Lsn, Nanos, NodeId, Protocol, Record, Transmit};
 
 use crate::check::witness::ReplicaTrace;
@@ -79,6 +80,7 @@ pub(super) fn build(point: &Point, id: NodeId, seed: u64, storage: Storage) -> B
     match point.cluster.protocol {
         ProtocolName::Raft => with_protocol::<Raft>(point, id, seed, storage),
         ProtocolName::MultiPaxos => with_protocol::<MultiPaxos>(point, id, seed, storage),
+        ProtocolName::Zab => with_protocol::<Zab>(point, id, seed, storage),
         ProtocolName::Paxos => with_protocol::<Paxos>(point, id, seed, storage),
         ProtocolName::Echo => with_protocol::<Echo>(point, id, seed, storage),
         ProtocolName::Star => with_protocol::<Star>(point, id, seed, storage),
@@ -92,13 +94,15 @@ fn with_protocol<P: Protocol + Send + 'static>(
     storage: Storage,
 ) -> Box<dyn Replica> {
     let cluster = &point.cluster;
+    let voters = cluster.replicas - cluster.observers;
     let config = Config {
+        observers: (voters..cluster.replicas).map(|id| NodeId(id as u32)).collect(),
         window: point.batch.window,
         election_timeout: Nanos(cluster.election_timeout.as_nanos() as u64),
         heartbeat: Nanos(cluster.heartbeat.as_nanos() as u64),
         backoff: Nanos(cluster.backoff.as_nanos() as u64),
         quorums: point.quorum.of(cluster.replicas).expect("quorums that do not meet make no point"),
-        ..Config::new(id, cluster.replicas)
+        ..Config::new(id, voters)
     };
     let snapshots =
         SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: cluster.snapshot_basis };

@@ -253,6 +253,7 @@ fn pick(seed: u64, clusters: &[(ProtocolName, Option<Cluster>)]) -> (ProtocolNam
 fn cluster(point: &Point) -> Cluster {
     Cluster {
         replicas: point.cluster.replicas,
+        observers: point.cluster.observers,
         window: point.batch.window,
         commands: point.batch.commands,
         payload: point.load.payload,

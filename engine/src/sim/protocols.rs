@@ -7,6 +7,7 @@ use quorumbench_protocols::paxos::{Ballot, Paxos};
 use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
+use quorumbench_protocols::zab::{Standing, Zab, message as zab};
 use quorumbench_protocols::{DeliveryKind, Frame, Head, Payload, Record, Slot};
 
 use super::runner::{self, Outcome, Print};
@@ -18,6 +19,7 @@ use crate::spec::{ProtocolName, ReadsMode};
 pub fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes, print: Option<Print>) -> Option<Outcome> {
     match protocol {
         ProtocolName::Raft => Some(runner::run::<Raft>(seed, wishes, print)),
+        ProtocolName::Zab => Some(runner::run::<Zab>(seed, wishes, print)),
         ProtocolName::Paxos => Some(runner::run::<Paxos>(seed, wishes, print)),
         ProtocolName::MultiPaxos => Some(runner::run::<MultiPaxos>(seed, wishes, print)),
         ProtocolName::Echo | ProtocolName::Star => None,
@@ -29,6 +31,7 @@ pub fn abilities(protocol: ProtocolName) -> Option<Abilities> {
     match protocol {
         ProtocolName::Raft => Some(Raft::ABILITIES),
         ProtocolName::MultiPaxos => Some(MultiPaxos::ABILITIES),
+        ProtocolName::Zab => Some(Zab::ABILITIES),
         ProtocolName::Paxos => Some(Paxos::ABILITIES),
         ProtocolName::Echo | ProtocolName::Star => None,
     }
@@ -76,9 +79,7 @@ impl Subject for Raft {
     }
 
     fn describe(head: &Head) -> String {
-        // The body is not at hand, and no message says anything of it.
-        let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
-        Message::read(&frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+        Message::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
     }
 }
 
@@ -124,8 +125,7 @@ impl Subject for Paxos {
     }
 
     fn describe(head: &Head) -> String {
-        let frame = Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY };
-        paxos::Message::read(&frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+        paxos::Message::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
     }
 }
 
@@ -185,4 +185,47 @@ impl Subject for MultiPaxos {
         let message = multipaxos::message::Message::of_words(head);
         message.map_or_else(|| format!("kind {}", head.kind), |message| message.to_string())
     }
+}
+
+impl Subject for Zab {
+    const PAPER: Paper = Paper::Zab;
+    const ABILITIES: Abilities =
+        Abilities { members: false, quorums: false, observers: true, reads: &[ReadsMode::Index, ReadsMode::Stale] };
+
+    fn view(&self) -> View {
+        let role = match self.standing() {
+            Standing::Looking => '?',
+            Standing::Following => 'F',
+            Standing::Observing => 'O',
+            Standing::Leading if self.is_established() => 'L',
+            Standing::Leading => 'P',
+        };
+        let log = self.log();
+        View {
+            term: self.accepted_epoch(),
+            role,
+            leads: self.is_established(),
+            voted_for: self.accepted_of(),
+            committed: self.committed(),
+            trimmed: log.trimmed(),
+            last: log.last(),
+        }
+    }
+
+    fn stamp(&self, slot: Slot) -> Option<u64> {
+        self.log().stamp(slot)
+    }
+
+    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
+        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
+    }
+
+    fn describe(head: &Head) -> String {
+        zab::Message::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+}
+
+/// A frame without its body, which is not at hand; no message's text says anything of it.
+fn bare(head: &Head) -> Frame {
+    Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY }
 }

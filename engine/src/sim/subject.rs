@@ -61,6 +61,9 @@ pub enum Paper {
     /// Lamport, and what builds on it: what acceptors promise and accept, and what is chosen by that. Nodes may
     /// know a slot's value under different ballots.
     Paxos,
+    /// Junqueira, Reed & Serafini: the order of primaries, besides what holds of Raft's logs. Stamps are an epoch in the
+    /// high half and its primary's counter in the low half.
+    Zab,
 }
 
 /// An acceptor's promise: nothing is accepted below `ballot`. Later slots' are above any of an earlier one.

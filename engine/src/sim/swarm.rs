@@ -47,6 +47,8 @@ pub struct Scenario {
 pub struct Cluster {
     /// How many replicas.
     pub replicas: usize,
+    /// How many of them, the last ones, receive everything and never vote.
+    pub observers: usize,
     /// Slots in flight.
     pub window: usize,
     /// Most commands in a batch.
@@ -94,6 +96,13 @@ const READS_DRAWN: &[ReadsMode] =
 
 const MS: u64 = 1_000_000;
 
+impl Cluster {
+    /// How many vote: the first ones.
+    pub(super) const fn voters(&self) -> usize {
+        self.replicas - self.observers
+    }
+}
+
 impl Scenario {
     /// What `seed` draws, within `wishes` and a protocol's `abilities`.
     pub fn draw(seed: u64, wishes: &Wishes, abilities: &Abilities) -> Self {
@@ -117,6 +126,9 @@ impl Scenario {
         let mut cluster = wishes.cluster.unwrap_or_else(|| cluster(&mut root.fork(2)));
         if abilities.quorums && wishes.cluster.is_none() {
             cluster.quorums = quorums(&mut root.fork(21), cluster.replicas);
+        }
+        if abilities.observers && wishes.cluster.is_none() {
+            cluster.observers = observers(&mut root.fork(8), cluster.replicas);
         }
         if strengths[Fault::TinyWindow] > 0 {
             cluster.window = [2, 1, 1][strengths[Fault::TinyWindow] as usize - 1];
@@ -182,6 +194,7 @@ fn cluster(prng: &mut Prng) -> Cluster {
     let replicas = pick(prng, &[1, 3, 3, 3, 5, 5, 5, 7]);
     Cluster {
         quorums: Quorums::majorities(replicas),
+        observers: 0,
         replicas,
         window: pick(prng, &[4, 8, 32, 32]),
         commands: pick(prng, &[1, 4, 16]),
@@ -196,6 +209,12 @@ fn quorums(prng: &mut Prng, replicas: usize) -> Quorums {
     let phase2 = 1 + prng.below(replicas as u64) as usize;
     let flexible = Quorums::flexible(replicas, replicas + 1 - phase2, phase2).expect("they meet");
     if prng.below(3) == 0 { flexible } else { Quorums::majorities(replicas) }
+}
+
+/// Observers, in some of one world of three.
+fn observers(prng: &mut Prng, replicas: usize) -> usize {
+    let most = (replicas as u64 - 1) / 2;
+    if prng.below(3) == 0 { prng.below(most + 1) as usize } else { 0 }
 }
 
 fn spares(prng: &mut Prng, cluster: &Cluster, strengths: &PerFault<Strength>) -> usize {

@@ -50,8 +50,8 @@ pub(super) enum What {
 
 /// What the lines mean.
 pub(super) const LEGEND: &str = "\
-legend: time in ms, node, what happened to it | role (F follower, P pre-candidate, C candidate, L leader),
-        t term, v vote, c committed, l last slot, - trimmed up to; clients have the ids after the replicas'";
+legend: time in ms, node, what happened to it | role (F follower, P pre-candidate or prospective leader, C candidate, L leader,
+        O observer, ? looking for a leader),        t term, v vote, c committed, l last slot, - trimmed up to; clients have the ids after the replicas'";
 
 /// A ring of the last events. A live trace prints each as it happens.
 pub(super) struct Trace {

@@ -125,7 +125,7 @@ impl<P: Subject> World<P> {
             clogs: Vec::new(),
             partitions: 0,
             ambush: None,
-            atlas: Atlas::new(PeerSet::first(scenario.cluster.replicas)),
+            atlas: Atlas::new(PeerSet::first(scenario.cluster.voters())),
             healthy: Vec::new(),
             outgoing: Vec::new(),
             scenario,
@@ -483,7 +483,8 @@ fn replica<P: Subject>(scenario: &Scenario, id: usize, root: &Prng) -> Replica<P
         backoff: Nanos(cluster.election_timeout_ns / 50),
         quorums: cluster.quorums,
         mutant: scenario.mutant,
-        ..Config::new(NodeId(id as u32), cluster.replicas)
+        observers: (cluster.voters()..cluster.replicas).map(|id| NodeId(id as u32)).collect(),
+        ..Config::new(NodeId(id as u32), cluster.voters())
     };
     let mut prng = root.fork(100 + id as u64);
     let most = scenario.drift_ppm();

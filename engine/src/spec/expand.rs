@@ -68,6 +68,8 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| reads_have_a_leader(point))
         .or_else(|| proposers_exist(point))
         .or_else(|| quorums_meet(point))
+        .or_else(|| leases_exist(point))
+        .or_else(|| somebody_votes(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -135,6 +137,25 @@ fn reads_have_a_log(point: &Point) -> Option<Conflict> {
     })
 }
 
+/// A lease is a promise of each follower to elect nobody else, which not every protocol has.
+fn leases_exist(point: &Point) -> Option<Conflict> {
+    let (mode, protocol) = (point.reads.mode, point.cluster.protocol);
+    (mode == ReadsMode::Lease && !protocol.is_floor() && !protocol.has_leases()).then(|| Conflict {
+        keys: [&keys::MODE, &keys::PROTOCOL],
+        message: format!("{} \"{mode}\" with {} \"{protocol}\", which has no leases", keys::MODE, keys::PROTOCOL),
+        help: format!("it can be \"{}\", \"{}\" or \"{}\"", ReadsMode::Log, ReadsMode::Index, ReadsMode::Stale),
+    })
+}
+
+fn somebody_votes(point: &Point) -> Option<Conflict> {
+    let (observers, replicas) = (point.cluster.observers, point.cluster.replicas);
+    (observers >= replicas).then(|| Conflict {
+        keys: [&keys::OBSERVERS, &keys::REPLICAS],
+        message: format!("{} {observers} of {} {replicas} leave nobody who votes", keys::OBSERVERS, keys::REPLICAS),
+        help: format!("it can be at most {}", replicas - 1),
+    })
+}
+
 /// Two leaders could decide different things behind each other's back.
 fn quorums_meet(point: &Point) -> Option<Conflict> {
     let (quorum, replicas) = (point.quorum, point.cluster.replicas);
@@ -176,7 +197,10 @@ fn proposers_exist(point: &Point) -> Option<Conflict> {
 
 /// What no experiment may be, as no single point shows it: what is asked for and found in no point.
 pub(super) fn idle(settings: &[Vec<Value>]) -> Option<Conflict> {
-    idle_reads(settings).or_else(|| idle_proposers(settings)).or_else(|| idle_quorums(settings))
+    idle_reads(settings)
+        .or_else(|| idle_proposers(settings))
+        .or_else(|| idle_quorums(settings))
+        .or_else(|| idle_observers(settings))
 }
 
 /// Quorums of a protocol that has no such thing.
@@ -191,6 +215,20 @@ fn idle_quorums(settings: &[Vec<Value>]) -> Option<Conflict> {
         keys: [set, &keys::PROTOCOL],
         message: format!("{set} with {} \"{other}\", which goes by majorities or by none", keys::PROTOCOL),
         help: format!("leave it out, or set {} to \"{}\" alone", keys::PROTOCOL, with.join("\" or \"")),
+    })
+}
+
+/// Observers that no point has.
+fn idle_observers(settings: &[Vec<Value>]) -> Option<Conflict> {
+    let of = |key: &Key| &settings[keys::position(key)];
+    debug_assert_eq!(keys::OBSERVERS.applies, Applies::Observers);
+    let protocols = of(&keys::PROTOCOL);
+    let with = |protocol: &&ProtocolName| protocol.has_observers();
+    let none = !ProtocolName::ALL.iter().filter(with).any(|name| protocols.contains(&Value::Choice(name.name())));
+    (none && of(&keys::OBSERVERS).iter().any(|observers| observers.count() > 0)).then(|| Conflict {
+        keys: [&keys::OBSERVERS, &keys::PROTOCOL],
+        message: format!("{} with {} {}, all of whose replicas vote", keys::OBSERVERS, keys::PROTOCOL, protocols[0]),
+        help: format!("set {} to \"{}\"", keys::PROTOCOL, ProtocolName::Zab),
     })
 }
 

@@ -71,6 +71,8 @@ pub enum Applies {
     ClosedLoop,
     /// With a protocol that has no leader.
     Leaderless,
+    /// With a protocol that has observers.
+    Observers,
     /// With the key-value machine.
     Kv,
     /// With a protocol whose quorums need not be majorities.
@@ -94,6 +96,7 @@ impl Applies {
             Self::ClosedLoop => !point.load.arrival.is_open(),
             Self::Leaderless => point.cluster.protocol.is_leaderless(),
             Self::Quorums => point.cluster.protocol.has_quorums(),
+            Self::Observers => point.cluster.protocol.has_observers(),
             Self::Kv => point.cluster.machine == MachineName::Kv,
             Self::Sockets => point.cluster.transport.has_sockets(),
             Self::Uring => point.cluster.transport == TransportName::Uring,
@@ -173,6 +176,9 @@ table! {
         REPLICAS = key("replicas", count(1, 63), "3",
             "replicas of each batch",
             |to, value| to.point.cluster.replicas = value.count()).axis();
+        OBSERVERS = key("observers", count(0, 62), "0",
+            "replicas, the last ones, that receive everything and never vote",
+            |to, value| to.point.cluster.observers = value.count()).axis().when(Applies::Observers);
         GROUPS = key("groups", count(1, 1), "1",
             "consensus groups over the same nodes: one is all there is so far",
             |_, _| ());

@@ -60,6 +60,7 @@ names! {
     ProtocolName {
         Raft = "raft": "consensus: Raft, a leader replicates each batch to a majority",
         MultiPaxos = "multipaxos": "consensus: Multi-Paxos, slots are decided in any order by any quorum",
+        Zab = "zab": "atomic broadcast: ZAB, as ZooKeeper has it: a primary proposes, a quorum acknowledges, a COMMIT follows",
         Paxos = "paxos": "consensus: basic Paxos, every slot decided from scratch, any replica proposes",
         Echo = "echo": "floor: one server answers each batch, no replication",
         Star = "star": "floor: a fixed leader and one round trip to a majority, no faults survived",
@@ -80,6 +81,16 @@ impl ProtocolName {
     /// True for a protocol of two phases, whose quorums need not be majorities.
     pub const fn has_quorums(self) -> bool {
         matches!(self, Self::MultiPaxos)
+    }
+
+    /// True where some replicas may receive everything and never vote.
+    pub const fn has_observers(self) -> bool {
+        matches!(self, Self::Zab)
+    }
+
+    /// True where a leader may answer reads alone while a lease lasts.
+    pub const fn has_leases(self) -> bool {
+        matches!(self, Self::Raft | Self::MultiPaxos)
     }
 }
 

@@ -63,6 +63,7 @@ impl Point {
             cluster: Cluster {
                 protocol: ProtocolName::ALL[0],
                 replicas: 0,
+                observers: 0,
                 transport: TransportName::ALL[0],
                 machine: MachineName::ALL[0],
                 wait: Wait::ALL[0],
@@ -121,6 +122,8 @@ pub struct Cluster {
     pub protocol: ProtocolName,
     /// How many replicas.
     pub replicas: usize,
+    /// How many of them, the last ones, receive everything and never vote.
+    pub observers: usize,
     /// What moves frames between them.
     pub transport: TransportName,
     /// What delivered commands are applied to.

@@ -5,6 +5,7 @@ mod multipaxos;
 mod paxos;
 #[path = "../support/mod.rs"]
 mod support;
+mod zab;
 
 use std::fmt::Debug;
 

@@ -10,6 +10,7 @@ use quorumbench_protocols::paxos::{self, Ballot, Paxos};
 use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
+use quorumbench_protocols::zab::{Standing, Zab, Zxid, message::Message as ZabMessage};
 use quorumbench_protocols::{
     Change, Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol,
     ReadAnswer, ReadMode, ReadOutcome, Record, Slot,
@@ -78,6 +79,33 @@ impl Subject for Paxos {
         }
         if let Some(accepted) = self.accepted() {
             write!(text, ", accepted {} {}", accepted.ballot, read(&accepted.body)).expect("a String takes all");
+        }
+        text
+    }
+}
+
+impl Subject for Zab {
+    fn describe(frame: &Frame) -> String {
+        ZabMessage::read(frame).map_or_else(|error| error.to_string(), |message| message.to_string())
+    }
+
+    fn standing(&self) -> String {
+        let standing = match self.standing() {
+            Standing::Looking => "looking",
+            Standing::Following => "following",
+            Standing::Observing => "observing",
+            Standing::Leading if self.is_established() => "established",
+            Standing::Leading => "leading",
+        };
+        format!("{standing}, epoch {}/{}", self.current_epoch(), self.accepted_epoch())
+    }
+
+    fn summary(&self) -> String {
+        let log = self.log();
+        let mut text = format!("{}, committed {}, log {}", Subject::standing(self), self.committed(), log.trimmed());
+        for slot in log.trimmed().0 + 1..=log.last().0 {
+            let entry = log.get(Slot(slot)).expect("between trimmed and last");
+            write!(text, " | {slot}@{} {}", Zxid(entry.stamp), read(&entry.body)).expect("a String takes all");
         }
         text
     }

@@ -124,7 +124,9 @@ fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
     let option = |name: &str| {
         words.iter().find_map(|word| word.strip_prefix(name)).map(|number| number.parse().expect("a number"))
     };
-    let mut cluster = Cluster::with_spares(replicas, option("spares=").unwrap_or(0), |config| {
+    let observers = option("observers=").unwrap_or(0);
+    let mut cluster = Cluster::with_spares(replicas, observers.max(option("spares=").unwrap_or(0)), |config| {
+        config.observers = (replicas..replicas + observers).map(|id| NodeId(id as u32)).collect();
         config.window = option("window=").unwrap_or(config.window);
         config.chunk = option("chunk=").unwrap_or(config.chunk);
         if words.contains(&"no-backoff") {

@@ -146,13 +146,13 @@ impl Logs {
         };
         let what = if seen.kind != entry.kind || !same(&seen.body, &entry.body) {
             "another batch"
-        } else if seen.prev != entry.prev && self.paper == Paper::Raft {
+        } else if seen.prev != entry.prev && self.paper != Paper::Paxos {
             "another log before it"
         } else {
             return Ok(());
         };
         let detail = format!("n{node} has {what} at slot {slot} of term {}", entry.stamp);
-        let property = if self.paper == Paper::Raft { property::LOG_MATCHING } else { property::ONE_VALUE_PER_BALLOT };
+        let property = if self.paper == Paper::Paxos { property::ONE_VALUE_PER_BALLOT } else { property::LOG_MATCHING };
         Err(Violation::new(property, detail))
     }
 

@@ -22,6 +22,9 @@
 //! | committed slots never change | on no node, across restarts | [`agreement`] |
 //! | state machine safety | no two nodes apply different things at a slot (figure 3) | [`agreement`] |
 //! | delivery in slot order, once | without gaps | [`agreement`] |
+//! | local primary order | a primary's transactions, each after those before it (Zab, DSN 2011, section II.B) | [`primary`] |
+//! | global primary order | an epoch's transactions after those of earlier epochs | [`primary`] |
+//! | primary integrity | a primary has whatever is delivered of earlier epochs | [`primary`] |
 //! | applied at most once | each client's batch, however often it was sent | [`commands`] |
 //! | nothing acknowledged is lost | what a client was told is committed | [`commands`] |
 //! | replies do not contradict | a reply is what the map answers at that place of the log | [`commands`] |
@@ -52,6 +55,7 @@ pub mod commands;
 pub mod elections;
 pub mod logs;
 mod model;
+pub mod primary;
 
 use acceptors::Acceptors;
 use agreement::Agreement;
@@ -59,6 +63,7 @@ use commands::Ledger;
 pub use commands::Read;
 use elections::Elections;
 use logs::Logs;
+use primary::Primaries;
 
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +114,12 @@ pub mod property {
     pub const STATE_MACHINE_SAFETY: &str = "state machine safety";
     /// Every slot once, in order.
     pub const DELIVERY_IN_ORDER: &str = "delivery in slot order, once";
+    /// A primary's transactions come in the order in which it broadcast them, without a gap.
+    pub const LOCAL_PRIMARY_ORDER: &str = "local primary order";
+    /// Transactions come in the order of their primaries.
+    pub const GLOBAL_PRIMARY_ORDER: &str = "global primary order";
+    /// A primary broadcasts only after it has all that is delivered of earlier ones.
+    pub const PRIMARY_INTEGRITY: &str = "primary integrity";
     /// Each batch changes the state at most once.
     pub const APPLIED_AT_MOST_ONCE: &str = "applied at most once";
     /// What a client was told is committed, and stays.
@@ -141,6 +152,7 @@ pub struct Checks {
     logs: Logs,
     acceptors: Acceptors,
     agreement: Agreement,
+    primaries: Primaries,
     ledger: Ledger,
 }
 
@@ -153,6 +165,7 @@ impl Checks {
             elections: Elections::new(replicas),
             logs: Logs::of(paper, replicas),
             acceptors: Acceptors::new(replicas, quorum),
+            primaries: Primaries::default(),
             agreement: Agreement::new(paper, replicas),
             ledger: Ledger::new(replicas, clients),
         }
@@ -174,6 +187,10 @@ impl Checks {
         }
         match self.paper {
             Paper::Raft => self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?,
+            Paper::Zab => {
+                self.elections.observe(node, &view, self.agreement.chosen(), &self.logs)?;
+                self.primaries.observe(&view, self.agreement.chosen(), |slot| protocol.stamp(slot))?;
+            }
             Paper::Paxos => {
                 self.elections.crown(node, &view)?;
                 self.acceptors.observe(node, protocol.promised())?;
