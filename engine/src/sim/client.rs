@@ -155,8 +155,9 @@ impl Client {
         Self { target, ..self }
     }
 
-    /// It is back for good, begins little more, and goes straight to where it is sent. A client that strays reaches the
-    /// leader in bounded time only by luck: it may stray after each redirection, and nobody can answer what is not asked.
+    /// It is back for good, begins little more, and goes straight to where it is sent. A client that strays reaches
+    /// the leader in bounded time only by luck: it may stray after each redirection, and nobody can answer what is
+    /// not asked.
     pub(super) fn calm_down(&mut self) {
         (self.away_until, self.budget, self.strays) = (Nanos::ZERO, 2, false);
     }
@@ -251,7 +252,8 @@ impl Client {
     }
 
     /// Asks whom it takes for the leader; or, for what may be old, anyone. Where reads go beside the log it
-    /// strays now and then: so clients find a new leader soon, and ask an old one for long.
+    /// strays now and then, as long as anything may break: so clients find a new leader soon, and ask an old
+    /// one for long.
     fn ask(&mut self, request: Request, body: Payload) {
         let strays = self.strays && self.prng.below(STRAYS_ONE_IN) == 0;
         let to = if request == STALE || strays { self.anyone() } else { self.target };
