@@ -4,6 +4,7 @@ use quorumbench_protocols::mutant::Mutant;
 use quorumbench_protocols::{Nanos, NodeId, PeerSet};
 
 use super::checks::Violation;
+use super::client::Client;
 use super::fault::Fault;
 use super::subject::Subject;
 use super::swarm::pick;
@@ -423,10 +424,7 @@ impl<P: Subject> World<P> {
         }
         broken.into_iter().for_each(|at| self.break_for_good(NodeId(at as u32), &healthy));
         self.healthy = healthy;
-        for client in &mut self.clients {
-            client.away_until = Nanos::ZERO;
-            client.budget = 2;
-        }
+        self.clients.iter_mut().for_each(Client::calm_down);
         Ok(())
     }
 

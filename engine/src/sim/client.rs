@@ -105,6 +105,8 @@ pub(super) struct Client {
     pub(super) away_until: Nanos,
     /// New batches that it may still begin.
     pub(super) budget: u64,
+    /// It does not always ask whom it takes for the leader.
+    strays: bool,
 }
 
 /// Beyond it, patience does not grow.
@@ -132,7 +134,6 @@ impl Client {
         Self {
             id,
             replicas: replicas as u64,
-            options,
             prng,
             target: NodeId(0),
             flights: VecDeque::new(),
@@ -144,12 +145,21 @@ impl Client {
             duplicates: 0,
             away_until: Nanos::ZERO,
             budget: u64::MAX,
+            strays: options.mode != ReadsMode::Log,
+            options,
         }
     }
 
     /// The same client, which asks this replica first.
     pub(super) fn aimed_at(self, target: NodeId) -> Self {
         Self { target, ..self }
+    }
+
+    /// It is back for good, begins little more, and goes straight to where it is sent. A client that strays reaches
+    /// the leader in bounded time only by luck: it may stray after each redirection, and nobody can answer what is
+    /// not asked.
+    pub(super) fn calm_down(&mut self) {
+        (self.away_until, self.budget, self.strays) = (Nanos::ZERO, 2, false);
     }
 
     /// Looks at things: begins a batch, sends again what is not answered. When it looks next.
@@ -242,9 +252,10 @@ impl Client {
     }
 
     /// Asks whom it takes for the leader; or, for what may be old, anyone. Where reads go beside the log it
-    /// strays now and then: so clients find a new leader soon, and ask an old one for long.
+    /// strays now and then, as long as anything may break: so clients find a new leader soon, and ask an old
+    /// one for long.
     fn ask(&mut self, request: Request, body: Payload) {
-        let strays = self.options.mode != ReadsMode::Log && self.prng.below(STRAYS_ONE_IN) == 0;
+        let strays = self.strays && self.prng.below(STRAYS_ONE_IN) == 0;
         let to = if request == STALE || strays { self.anyone() } else { self.target };
         self.send(to, request, body);
     }
