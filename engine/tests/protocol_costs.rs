@@ -149,6 +149,19 @@ fn messages_bytes_and_round_trips_are_what_the_papers_say() {
     documented("costs", &measured);
 }
 
+/// More batches are brought than the window takes: what waited goes out in the turn in which its place became free, and
+/// its accepts say what was decided. In ZAB that is a COMMIT all the same.
+#[test]
+fn what_waits_takes_along_what_is_decided() {
+    let points = run_spec(&steady(2 * WINDOW, "120ms"), &[]).finished.points;
+    for replicas in REPLICAS {
+        let messages = |protocol| point(&points, protocol, replicas).cost.messages_per_slot.expect("slots");
+        let computed = |protocol| (arithmetic(protocol).messages.of)(replicas as f64, WINDOW as f64);
+        cell(messages(ProtocolName::MultiPaxos), computed(ProtocolName::Raft), 2);
+        cell(messages(ProtocolName::Zab), computed(ProtocolName::Zab), 2);
+    }
+}
+
 fn point(points: &[PointResult], protocol: ProtocolName, replicas: usize) -> &PointResult {
     let is_it = |point: &&PointResult| point.axis("protocol") == protocol.name() && point.axes["replicas"] == replicas;
     points.iter().find(is_it).expect("every protocol and size was run")
@@ -164,6 +177,34 @@ fn cell(measured: f64, computed: f64, decimals: usize) -> String {
     let computed = format!("{computed:.decimals$}");
     let short = if decimals > 0 { computed.trim_end_matches('0').trim_end_matches('.') } else { &computed };
     format!(" {measured:.decimals$} ({short}) |")
+}
+
+/// Rounds of phase 1 and messages for a slot, in `bench-configs/paxos-duel.toml`.
+#[test]
+fn competing_proposers_take_rounds() {
+    const PROPOSERS: [usize; 4] = [1, 2, 3, 5];
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench-configs/paxos-duel.toml");
+    let points = run_spec(&Spec::load(&config, &[]).expect("a bundled config"), &[]).finished.points;
+    let mut measured = String::new();
+    for backoff in ["100us", "400us", "2ms"] {
+        let mut row = format!("| {backoff} |");
+        for proposers in PROPOSERS {
+            let is_it = |point: &&PointResult| {
+                point.axis("backoff") == backoff && point.axes["proposers"] == proposers && point.axes["replicas"] == 5
+            };
+            let cost = points.iter().find(is_it).expect("it was run").cost;
+            let (rounds, messages) = (cost.rounds_per_slot.expect("slots"), cost.messages_per_slot.expect("slots"));
+            if proposers == 1 {
+                cell(rounds, 1.0, 2);
+                cell(messages, (arithmetic(ProtocolName::Paxos).messages.of)(5.0, 1.0), 1);
+            } else {
+                assert!(rounds > 1.0, "{proposers} proposers that wait {backoff} never met");
+            }
+            write!(row, " {rounds:.2}, {messages:.0} |").expect("a String takes all");
+        }
+        writeln!(measured, "{row}").expect("a String takes all");
+    }
+    documented("duel", &measured);
 }
 
 /// How often a leader dies, each time in another world.

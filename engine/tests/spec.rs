@@ -208,9 +208,10 @@ fn bundled_configs_are_valid_and_ask_a_question() {
     let expected = [
         ("batch-sweep", 15, 52_500),
         ("cluster-size", 9, 31_500),
+        ("compare-protocols", 90, 315_000),
         ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
-        ("peak", 6, 63_000),
+        ("peak", 10, 105_000),
         ("quickstart", 9, 31_500),
         ("reads", 8, 28_000),
         ("smoke", 9, 3_600),

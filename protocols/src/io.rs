@@ -92,8 +92,8 @@ pub struct Config {
     pub election_timeout: Nanos,
     /// How often an idle leader says that it is there. Well below `election_timeout`.
     pub heartbeat: Nanos,
-    /// How long a proposer that was overtaken by another one stands back, at most, the first time; each further
-    /// time it may be twice as long. Zero for not at all: two of them may then go on for ever.
+    /// How long a proposer that was overtaken by another one stands back, on average, the first time; each further
+    /// time twice as long, within limits. Zero for not at all: two of them may then go on for ever.
     pub backoff: Nanos,
     /// Bytes of a snapshot that travel in one frame.
     pub chunk: usize,

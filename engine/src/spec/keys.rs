@@ -219,7 +219,7 @@ table! {
             "replicas that clients bring commands to, one client after the other; they compete",
             |to, value| to.point.cluster.proposers = value.count()).axis().when(Applies::Leaderless);
         BACKOFF = key("backoff", duration(Duration::ZERO, MINUTE), "1ms",
-            "the longest time that a proposer stands back when it is first overtaken; 0us to never do, and perhaps never end",
+            "how long a proposer stands back, on average, when it is first overtaken; 0us to never do, and perhaps never end",
             |to, value| to.point.cluster.backoff = value.duration()).axis().when(Applies::Leaderless);
     }
     "batch" {

@@ -148,7 +148,7 @@ pub struct Cluster {
     pub snapshot_basis: SnapshotBasis,
     /// Without a leader: how many replicas clients bring commands to.
     pub proposers: usize,
-    /// Without a leader: the longest time that a proposer stands back when it is first overtaken.
+    /// Without a leader: how long a proposer stands back, on average, when it is first overtaken.
     pub backoff: Duration,
 }
 

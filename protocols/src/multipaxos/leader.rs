@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::commander::Commanders;
 use super::message::{Accept, Decided, Message, Votes};
 use super::replica::Replica;
-use crate::io::{DeliveryKind, Outbox};
+use crate::io::{DeliveryKind, Outbox, Transmit};
 use crate::mutant::Mutant;
 use crate::paxos::{Accepted, Ballot};
 use crate::quorum;
@@ -274,6 +274,9 @@ impl Leader {
             return;
         }
         let to: PeerSet = replica.peers.iter().filter(|id| near(last, id)).collect();
+        if to == replica.peers {
+            withdraw_decided(out);
+        }
         for slot in (self.sent.0 + 1..=last.0).map(Slot) {
             self.send(replica, slot, to, out);
         }
@@ -325,4 +328,13 @@ impl Leader {
             replica.send(Recipients::One(transfer.target), Message::Yield { ballot: self.ballot }, out);
         }
     }
+}
+
+/// What a flush before this one said is decided, because nothing was under way, and the turn did not send yet: its
+/// deliveries made room for batches that waited, and their accepts say so, too. No answer was asked for.
+fn withdraw_decided(out: &mut Outbox) {
+    let said = |transmit: &mut Transmit| {
+        matches!(Message::of_words(&transmit.head), Some(Message::Decided(Decided { round: 0, .. })))
+    };
+    out.transmits.pop_if(said);
 }

@@ -6,7 +6,7 @@
 //! channels keep order: there is at most one of each in a flush.
 
 use super::follower::{Follower, Stage};
-use super::leader::Leader;
+use super::leader::{Channel, Leader};
 use super::message::{Ack, Message, Ping, Propose};
 use super::replica::Replica;
 use super::zxid::Zxid;
@@ -137,26 +137,50 @@ impl Leader {
     /// One transmit for all that lack the same next.
     fn propose(&mut self, replica: &Replica, out: &mut Outbox) {
         let last = replica.log.last();
-        while let Some(slot) = replica.others.iter().filter_map(|id| self.next(id, last)).min() {
-            let to: PeerSet = replica.others.iter().filter(|&id| self.next(id, last) == Some(slot)).collect();
-            let Some((head, body)) = replica.proposal(slot) else {
-                // As in a ping.
-                to.iter().for_each(|id| self.close(id));
-                continue;
-            };
-            to.iter().for_each(|id| {
-                self.channel(id).window.send();
-            });
-            out.transmit(Recipients::Peers(to), head, body);
+        while let Some(first) = replica.others.iter().filter_map(|id| self.next(id, last)).min() {
+            let (to, upto) = self.alike(replica, first, last);
+            for slot in (first.0..=upto.0).map(Slot) {
+                let Some((head, body)) = replica.proposal(slot) else {
+                    // As in a ping.
+                    to.iter().for_each(|id| self.close(id));
+                    break;
+                };
+                to.iter().for_each(|id| {
+                    self.channel(id).window.send();
+                });
+                out.transmit(Recipients::Peers(to), head, body);
+            }
         }
     }
 
-    /// The slot to send next to a follower, if one may go. NEWLEADER stands between the history and what follows.
+    /// Who lacks `first` next, and how far all of these go on together, and nobody else with them.
+    fn alike(&self, replica: &Replica, first: Slot, last: Slot) -> (PeerSet, Slot) {
+        let (mut to, mut upto) = (PeerSet::EMPTY, last);
+        for id in replica.others.iter() {
+            match self.next(id, last) {
+                Some(next) if next == first => {
+                    to = to.with(id);
+                    upto = upto.min(self.furthest(id, last));
+                }
+                Some(next) => upto = upto.min(next - 1),
+                None => {}
+            }
+        }
+        (to, upto)
+    }
+
+    /// The slot to send next to a follower, if one may go.
     fn next(&self, id: NodeId, last: Slot) -> Option<Slot> {
         let channel = &self.channels[id.0 as usize];
-        let last = if channel.new_leader_sent { last } else { channel.sync_point };
         let next = channel.window.next();
-        (channel.streams() && next <= last && channel.window.room() > 0).then_some(next)
+        (channel.streams() && next <= self.furthest(id, last)).then_some(next)
+    }
+
+    /// How far a follower may be sent now. NEWLEADER stands between the history and what follows.
+    fn furthest(&self, id: NodeId, last: Slot) -> Slot {
+        let Channel { new_leader_sent, sync_point, window, .. } = &self.channels[id.0 as usize];
+        let last = if *new_leader_sent { last } else { *sync_point };
+        last.min(window.next() - 1 + window.room() as u64)
     }
 
     /// COMMIT, one transmit for all that are told the same: nobody is told of what it was not sent.
