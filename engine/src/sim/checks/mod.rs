@@ -26,6 +26,7 @@
 //! | global primary order | an epoch's transactions after those of earlier epochs | [`primary`] |
 //! | primary integrity | a primary has whatever is delivered of earlier epochs | [`primary`] |
 //! | applied at most once | each client's batch, however often it was sent | [`commands`] |
+//! | client order | a client's batches are chosen in the order in which it sent them; not where slots are decided one by one | [`commands`] |
 //! | nothing acknowledged is lost | what a client was told is committed | [`commands`] |
 //! | replies do not contradict | a reply is what the map answers at that place of the log | [`commands`] |
 //! | real-time order | what was answered before another was asked comes before it | [`commands`] |
@@ -122,6 +123,8 @@ pub mod property {
     pub const PRIMARY_INTEGRITY: &str = "primary integrity";
     /// Each batch changes the state at most once.
     pub const APPLIED_AT_MOST_ONCE: &str = "applied at most once";
+    /// A client's batches are chosen in the order in which it sent them.
+    pub const CLIENT_ORDER: &str = "client order";
     /// What a client was told is committed, and stays.
     pub const ACKNOWLEDGED_IS_KEPT: &str = "nothing acknowledged is lost";
     /// Replies are those of one map.
@@ -167,7 +170,7 @@ impl Checks {
             acceptors: Acceptors::new(replicas, quorum),
             primaries: Primaries::default(),
             agreement: Agreement::new(paper, replicas),
-            ledger: Ledger::new(replicas, clients),
+            ledger: Ledger::new(replicas, clients, paper != Paper::Paxos),
         }
     }
 
