@@ -78,9 +78,8 @@ fn a_leader_keeps_a_clients_order_and_asks_for_what_is_missing() {
     let mut leader = greeted_leader();
     leader.inbox.extend([2, 1].map(|sequence| submit(3, sequence)));
     leader.turn(Nanos(1));
-    let missing = |sequence| {
-        (Recipients::One(NodeId(3)), Some(Request::Redirect { sequence, leader: Some(NodeId(0)) }))
-    };
+    let missing =
+        |sequence| (Recipients::One(NodeId(3)), Some(Request::Redirect { sequence, leader: Some(NodeId(0)) }));
     assert_eq!(said(&mut leader), [missing(1), missing(0)], "nothing is submitted");
     leader.inbox.extend([0, 4].map(|sequence| submit(3, sequence)));
     leader.turn(Nanos(2));

@@ -312,7 +312,11 @@ fn learners_only_learn(node: usize, view: &View, members: Option<Membership>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorumbench_protocols::PeerSet;
+    use crate::batch::{BatchHead, Writer};
+    use bytes::BytesMut;
+    use quorumbench_protocols::paxos::message::{Message, Proposal};
+    use quorumbench_protocols::paxos::{Ballot, Paxos};
+    use quorumbench_protocols::{Head, Payload, PeerSet};
 
     #[test]
     fn a_learner_that_leads_is_seen() {
@@ -322,5 +326,24 @@ mod tests {
         let seen = |node, view| learners_only_learn(node, &view, Some(members)).map_err(|violation| violation.property);
         assert_eq!((seen(2, leads), seen(3, View::default())), (Ok(()), Ok(())));
         assert_eq!(seen(3, leads), Err(property::LEARNERS_ONLY_LEARN));
+    }
+
+    #[test]
+    fn an_acceptance_of_what_nobody_asked_for_is_seen() {
+        let batch = |sequence| {
+            let mut chunk = BytesMut::new();
+            Payload::from(Writer::new(&mut chunk, BatchHead::next(3, sequence, sequence, None)).finish())
+        };
+        let accepts = |body: Payload| {
+            let mut checks = Checks::new(Paper::Paxos, 3, 1, 2);
+            checks.on_invoke(3, 0, None);
+            let ballot = Ballot { round: 1, node: NodeId(0) };
+            let head = Message::Accept(Proposal { slot: Slot(1), ballot }).head();
+            let record = Record { lsn: Lsn(1), head: Head { body_len: body.len() as u32, ..head }, body };
+            assert!(Paxos::vote(&record).is_some(), "it is an acceptance");
+            checks.on_records::<Paxos>(1, &[record]).map_err(|violation| violation.property)
+        };
+        assert_eq!((accepts(batch(0)), accepts(Payload::EMPTY)), (Ok(()), Ok(())));
+        assert_eq!(accepts(batch(1)), Err(property::CHOSEN_IS_PROPOSED));
     }
 }
