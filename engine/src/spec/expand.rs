@@ -183,7 +183,7 @@ fn round_is_free(point: &Point) -> bool {
         || cluster.replicas - cluster.observers.min(cluster.replicas - 1) == 1
         || point.quorum.of(cluster.replicas).is_some_and(|quorums| quorums.phase2() == 1);
     let beside = cluster.machine == MachineName::Kv
-        && point.load.reads == 1.0
+        && point.load.reads >= 1.0
         && matches!(point.reads.mode, ReadsMode::Lease | ReadsMode::Stale);
     let together = network.delay.is_zero() && network.round_trips.is_none();
     let links = network.bandwidth.map_or(0, |bandwidth| head * 1_000_000_000 / bandwidth as u128);

@@ -310,6 +310,7 @@ fn learners_only_learn(node: usize, view: &View, members: Option<Membership>) ->
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "an acceptance is some protocol's record")]
 mod tests {
     use super::*;
     use crate::batch::{BatchHead, Writer};
