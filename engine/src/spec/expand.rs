@@ -179,17 +179,18 @@ fn time_passes(point: &Point) -> Option<Conflict> {
 /// for ever.
 fn round_is_free(point: &Point) -> bool {
     let (Point { cluster, network, cost, .. }, head) = (point, Head::BYTES as u128);
-    let alone = cluster.protocol == ProtocolName::Echo
-        || cluster.replicas - cluster.observers.min(cluster.replicas - 1) == 1
+    let alone = cluster.replicas - cluster.observers.min(cluster.replicas - 1) == 1
         || point.quorum.of(cluster.replicas).is_some_and(|quorums| quorums.phase2() == 1);
     let beside = cluster.machine == MachineName::Kv
         && point.load.reads >= 1.0
         && matches!(point.reads.mode, ReadsMode::Lease | ReadsMode::Stale);
     let together = network.delay.is_zero() && network.round_trips.is_none();
-    let links = network.bandwidth.map_or(0, |bandwidth| head * 1_000_000_000 / bandwidth as u128);
+    let bytes_at = |bandwidth: Option<usize>| bandwidth.map_or(0, |bandwidth| head * 1_000_000_000 / bandwidth as u128);
+    let disk = cost.sync.as_nanos() + bytes_at(cost.disk_bandwidth);
+    let ordered = cluster.protocol == ProtocolName::Echo || (alone || together) && disk == 0;
     let work = (cost.turn + cost.frame).as_nanos() + cost.kib.as_nanos() * head / 1024;
     let elsewhere = network.client_delay + network.jitter;
-    (alone || beside || together) && elsewhere.is_zero() && links + work == 0
+    (ordered || beside) && elsewhere.is_zero() && bytes_at(network.bandwidth) + work == 0
 }
 
 /// Two leaders could decide different things behind each other's back.

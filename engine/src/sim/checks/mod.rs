@@ -1,7 +1,7 @@
 //! What must hold, checked after every event, by published names.
 //!
 //! The first nine are properties of one paper, and checked of protocols that go by it
-//! ([`Paper`](super::subject::Paper)); the others are checked of all.
+//! ([`Paper`]); the others are checked of all.
 //!
 //! The checkers share no code with the protocols. They keep their own copy of every node's log, of
 //! what was chosen, and of what the state machine must answer, and look after each event only at
