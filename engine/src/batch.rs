@@ -18,8 +18,11 @@ pub struct BatchHead {
     pub commands: u32,
     /// Counts a client's batches from 0.
     pub sequence: u64,
-    /// The client has an answer to every batch below this: nobody need remember those.
-    pub settled: u64,
+    /// How many batches back the client's first unanswered one is, itself if 0: nobody need remember those before.
+    pub unsettled: u32,
+    /// How many batches back the one is that its client wants ordered before it: the last before it that goes
+    /// through the log; 0 if there is none, or that is answered.
+    pub after: u32,
 }
 
 impl BatchHead {
@@ -30,16 +33,39 @@ impl BatchHead {
     /// How far a client's newest batch may be ahead of its oldest unanswered one.
     pub const MAX_AHEAD: u64 = 1 << 20;
 
+    /// The head of a batch that its client asks for now: every batch below `settled` is answered, and `previous` is
+    /// the last that went through the log.
+    ///
+    /// # Panics
+    /// If it is [`MAX_AHEAD`](Self::MAX_AHEAD) or more ahead of what is settled.
+    pub fn next(client: u32, sequence: u64, settled: u64, previous: Option<u64>) -> Self {
+        assert!(sequence - settled < Self::MAX_AHEAD, "batch {sequence} is too far ahead of {settled}");
+        let back = |to: u64| (sequence - to) as u32;
+        let after = previous.filter(|&previous| previous >= settled).map_or(0, back);
+        Self { client, commands: 0, sequence, unsettled: back(settled), after }
+    }
+
+    /// The client has an answer to every batch below this.
+    pub const fn settled(&self) -> u64 {
+        self.sequence - self.unsettled as u64
+    }
+
+    /// The batch that its client wants ordered before this one.
+    pub fn predecessor(&self) -> Option<u64> {
+        (self.after > 0).then(|| self.sequence - u64::from(self.after))
+    }
+
     /// Reads the head of `body`; `None` if `body` cannot be a batch: too short, a promise of more
-    /// commands than its bytes could hold, or too far ahead of what is settled.
+    /// commands than its bytes could hold, too far ahead of what is settled, or after what is.
     pub fn read(body: &Payload) -> Option<Self> {
         let mut head = Self::default();
         let mut reader = Reader::new(body);
         let read = reader
             .read(Self::BYTES, |from, bytes| head.as_mut_bytes()[from..from + bytes.len()].copy_from_slice(bytes));
         let most = (body.len().checked_sub(Self::BYTES)?) / Self::PREFIX;
-        let ahead = head.sequence.checked_sub(head.settled)?;
-        (read && head.commands as usize <= most && ahead < Self::MAX_AHEAD).then_some(head)
+        let ahead = u64::from(head.unsettled);
+        let back = ahead < Self::MAX_AHEAD && ahead <= head.sequence && head.after <= head.unsettled;
+        (read && head.commands as usize <= most && back).then_some(head)
     }
 }
 
@@ -177,10 +203,18 @@ mod tests {
 
     fn written(commands: &[&[u8]]) -> (BatchHead, Bytes) {
         let mut chunk = BytesMut::with_capacity(4096);
-        let head = BatchHead { client: 7, sequence: 9, settled: 3, commands: commands.len() as u32 };
+        let head = BatchHead { commands: commands.len() as u32, ..BatchHead::next(7, 9, 3, Some(5)) };
         let mut writer = Writer::new(&mut chunk, head);
         commands.iter().for_each(|command| writer.command(|chunk| chunk.put_slice(command)));
         (head, writer.finish())
+    }
+
+    #[test]
+    fn a_batch_says_which_one_goes_before_it() {
+        let said = |head: BatchHead| (head.settled(), head.predecessor());
+        assert_eq!(said(BatchHead::next(7, 9, 3, Some(5))), (3, Some(5)));
+        assert_eq!(said(BatchHead::next(7, 9, 6, Some(5))), (6, None), "that one is answered");
+        assert_eq!(said(BatchHead::next(7, 0, 0, None)), (0, None));
     }
 
     fn read(body: &Payload) -> Vec<Vec<u8>> {
@@ -207,8 +241,9 @@ mod tests {
         assert_eq!(BatchHead::read(&bytes.slice(..BatchHead::BYTES - 1).into()), None, "too short");
         for wrong in [
             BatchHead { commands: 3, ..head },
-            BatchHead { settled: 10, ..head },
-            BatchHead { sequence: u64::MAX, settled: 0, ..head },
+            BatchHead { unsettled: 10, ..head },
+            BatchHead { after: 7, ..head },
+            BatchHead { sequence: u64::MAX, unsettled: BatchHead::MAX_AHEAD as u32, ..head },
         ] {
             let mut lie = BytesMut::from(&bytes[..]);
             lie[..BatchHead::BYTES].copy_from_slice(wrong.as_bytes());

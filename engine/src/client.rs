@@ -42,6 +42,8 @@ pub struct Client {
     /// The most bytes that a batch can have: what a chunk must have left for another.
     reserve: usize,
     flights: Flights,
+    /// The last batch that goes through the log.
+    ordered: Option<u64>,
     /// Open loop: due, and not sent yet.
     due: VecDeque<Nanos>,
     /// Closed loop: since when there is room that no batch has taken.
@@ -126,6 +128,7 @@ impl Client {
             pool: Pool::new(chunk_bytes, CHUNKS),
             chunk: None,
             flights: Flights::default(),
+            ordered: None,
             due: VecDeque::new(),
             free_since: None,
             in_flight: 0,
@@ -332,9 +335,12 @@ impl Client {
     fn send_batch(&mut self, now: Nanos, commands: usize) {
         let Some(mut chunk) = self.chunk.take().or_else(|| self.pool.take()) else { return };
         let (sequence, settled) = (self.flights.next_sequence(), self.flights.settled());
-        let head = BatchHead { client: self.options.id.0, sequence, settled, commands: 0 };
         let most = self.options.batch_bytes - BatchHead::PREFIX - self.commands.max_bytes();
         let reads = commands > 0 && self.commands.begin_batch();
+        let head = BatchHead::next(self.options.id.0, sequence, settled, self.ordered);
+        if !reads {
+            self.ordered = Some(sequence);
+        }
         let mut writer = Writer::new(&mut chunk, head);
         while (writer.commands() as usize) < commands && writer.bytes() <= most {
             writer.command(|chunk| self.commands.write(chunk));
@@ -423,9 +429,10 @@ impl Client {
         }
     }
 
-    /// The replica does not lead. If it knows who does, off it goes; otherwise after a pause, to the next.
+    /// The replica does not lead, or leads and misses this batch. If it knows who leads, off the batch goes; otherwise
+    /// after a pause, to the next.
     fn on_redirect(&mut self, now: Nanos, from: NodeId, sequence: u64, leader: Option<NodeId>) {
-        let known = leader.filter(|&leader| (leader.0 as usize) < self.options.replicas && leader != from);
+        let known = leader.filter(|&leader| (leader.0 as usize) < self.options.replicas);
         self.target = known.unwrap_or(NodeId((from.0 + 1) % self.options.replicas as u32));
         let Some(flight) = self.flights.get_mut(sequence).filter(|flight| !flight.answered) else { return };
         flight.redirects = flight.redirects.saturating_add(1);

@@ -18,9 +18,11 @@ use crate::machine::Machine;
 use crate::request::Request;
 use crate::session::{Seen, Sessions};
 
+mod admission;
 mod reads;
 mod snapshots;
 
+use admission::Admission;
 use reads::ReadQueue;
 pub use snapshots::SnapshotPolicy;
 
@@ -36,7 +38,7 @@ pub struct Node<P, M> {
     sessions: Sessions,
     /// A leader's batches that wait or are under way; `None` on a node that does not lead: what was
     /// under way may be lost with the leadership.
-    admitted: Option<Sessions>,
+    admission: Option<Admission>,
     outbox: Outbox,
     /// Batches taken from clients and waiting for room in the window.
     waiting: VecDeque<Frame>,
@@ -166,7 +168,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             protocol,
             machine: M::default(),
             sessions: Sessions::default(),
-            admitted: None,
+            admission: None,
             outbox: Outbox::default(),
             waiting: VecDeque::new(),
             reads: ReadQueue::default(),
@@ -360,6 +362,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             self.stats.malformed += 1;
             return;
         };
+        // Without a leader there is no order to keep: replicas propose what they are brought, each for itself.
+        let head = if P::LEADERLESS { BatchHead { after: 0, ..head } } else { head };
         let (client, sequence) = (frame.head.from, head.sequence);
         if let Some(Request::Read(mode)) = request {
             self.on_read(mode, sequence, frame);
@@ -369,18 +373,19 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             self.say(client, Request::Redirect { sequence, leader: self.protocol.leader() });
             return;
         }
-        let admitted = self.admitted.get_or_insert_default();
+        let admission = self.admission.get_or_insert_default();
         match self.sessions.seen(&head) {
-            Seen::New if self.waiting.len() >= MAX_WAITING => {
+            Seen::New if self.waiting.len() + admission.early() >= MAX_WAITING => {
                 self.stats.busy += 1;
                 self.say(client, Request::Busy { sequence });
             }
             // Sent again while the first copy is still under way: that one will be answered. Queued, a slow
             // window would fill with copies faster than it drains.
-            Seen::New if admitted.seen(&head) != Seen::New => {}
+            Seen::New if admission.has(&head) => {}
             Seen::New => {
-                admitted.apply(&head, Bytes::new());
-                self.waiting.push_back(frame);
+                if let Some(missing) = admission.take(head, frame, &self.sessions, &mut self.waiting) {
+                    self.say(client, Request::Redirect { sequence: missing, leader: Some(self.id) });
+                }
             }
             Seen::Applied(results) => self.push_answer(client, sequence, results),
             Seen::Settled => {}
@@ -438,6 +443,9 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.stats.slots += 1;
         self.stats.commands += u64::from(head.commands);
         let results = self.apply(delivery.slot, &head, &delivery.body);
+        if let Some(admission) = &mut self.admission {
+            admission.on_applied(&head, &mut self.waiting);
+        }
         if let (true, Some(results)) = (leads && self.answers_for(&head), results) {
             self.push_answer(NodeId(head.client), head.sequence, results);
         }
@@ -445,8 +453,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
 
     /// A leader answers for all that it delivers. Without one, whoever was brought a batch answers for it.
     fn answers_for(&self, head: &BatchHead) -> bool {
-        let admitted = |admitted: &Sessions| admitted.seen(head) != Seen::New;
-        !P::LEADERLESS || self.admitted.as_ref().is_some_and(admitted)
+        !P::LEADERLESS || self.admission.as_ref().is_some_and(|admission| admission.has(head))
     }
 
     /// Applies a batch, at most once. `None` if its client waits for no answer.
@@ -498,8 +505,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         if self.leads() {
             return;
         }
-        self.admitted = None;
-        while let Some(frame) = self.waiting.pop_front() {
+        let early = self.admission.take().into_iter().flat_map(Admission::into_early);
+        for frame in std::mem::take(&mut self.waiting).into_iter().chain(early) {
             if let Some(head) = BatchHead::read(&frame.body) {
                 let redirect = Request::Redirect { sequence: head.sequence, leader: self.protocol.leader() };
                 self.say(frame.head.from, redirect);

@@ -15,11 +15,12 @@ pub enum Request {
         /// How many in a row.
         batches: u64,
     },
-    /// Replica to client: I do not lead; perhaps `leader` does.
+    /// Replica to client: I do not lead; perhaps `leader` does. One that names itself leads, and has a batch that goes
+    /// after this one.
     Redirect {
         /// The batch that was not taken.
         sequence: u64,
-        /// Where to go, if this replica knows.
+        /// Where to go with it, if this replica knows.
         leader: Option<NodeId>,
     },
     /// Replica to client: more waits here than I keep; send this batch again later.

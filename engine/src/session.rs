@@ -41,13 +41,18 @@ pub enum Seen {
 impl Sessions {
     /// What is known of the batch.
     pub fn seen(&self, head: &BatchHead) -> Seen {
-        self.clients.get(&head.client).map_or(Seen::New, |session| session.seen(head.sequence))
+        self.seen_of(head.client, head.sequence)
+    }
+
+    /// What is known of this client's batch.
+    pub fn seen_of(&self, client: u32, sequence: u64) -> Seen {
+        self.clients.get(&client).map_or(Seen::New, |session| session.seen(sequence))
     }
 
     /// Marks the batch as applied; whoever asks again is told `results`.
     pub fn apply(&mut self, head: &BatchHead, results: Bytes) {
         let session = self.clients.entry(head.client).or_default();
-        session.settle(head.settled);
+        session.settle(head.settled());
         session.mark(head.sequence);
         if !results.is_empty() {
             session.results.insert(head.sequence, results);
@@ -148,7 +153,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn head(sequence: u64, settled: u64) -> BatchHead {
-        BatchHead { client: 1, commands: 1, sequence, settled }
+        BatchHead { commands: 1, ..BatchHead::next(1, sequence, settled, None) }
     }
 
     #[test]

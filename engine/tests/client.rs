@@ -118,6 +118,8 @@ fn redirects_are_followed_but_not_round_in_circles() {
     alone.hear(1, redirect(None));
     assert_eq!(alone.turn(1), [], "nobody knows");
     assert_eq!(alone.turn(5 * MS), [(2, 1, 4)], "perhaps the next does");
+    alone.hear(2, redirect(Some(2)));
+    assert_eq!(alone.turn(1), [(2, 1, 4)], "it leads, and has what comes after this");
     alone.hear(2, redirect(Some(77)));
     assert_eq!(alone.turn(5 * MS), [], "there is no such replica");
     alone.hear(0, Request::Busy { sequence: 1 });

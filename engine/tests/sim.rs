@@ -434,6 +434,9 @@ fn the_command_writes_what_clients_saw() {
     let history = History::read(&first[..]).expect("it reads back");
     assert!(history.operations().len() > 10);
     assert_eq!(judge(&history), Ok(()));
+    for too_far in ["--seed 18446744073709551615", "--length 18446744073709551615"] {
+        assert_eq!(sim(too_far).status.code(), Some(2), "{too_far} would check nothing, or wrap");
+    }
     let nowhere = sim("--seed 7 --history no-such-folder/h");
     assert_eq!(nowhere.status.code(), Some(1));
 }

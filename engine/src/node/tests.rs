@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 fn submit(client: u32, sequence: u64) -> Frame {
     let mut chunk = BytesMut::new();
-    let mut writer = Writer::new(&mut chunk, BatchHead { client, sequence, ..BatchHead::default() });
+    let mut writer = Writer::new(&mut chunk, BatchHead::next(client, sequence, 0, sequence.checked_sub(1)));
     writer.command(|_| ());
     writer.command(|_| ());
     let body = Payload::from(writer.finish());
@@ -71,6 +71,21 @@ fn what_is_sent_again_while_it_waits_waits_once() {
         leader.turn(Nanos(turn));
     }
     assert_eq!((leader.transmits().len(), leader.waiting.len()), (2, 3), "two under way, three in line");
+}
+
+#[test]
+fn a_leader_keeps_a_clients_order_and_asks_for_what_is_missing() {
+    let mut leader = greeted_leader();
+    leader.inbox.extend([2, 1].map(|sequence| submit(3, sequence)));
+    leader.turn(Nanos(1));
+    let missing =
+        |sequence| (Recipients::One(NodeId(3)), Some(Request::Redirect { sequence, leader: Some(NodeId(0)) }));
+    assert_eq!(said(&mut leader), [missing(1), missing(0)], "nothing is submitted");
+    leader.inbox.extend([0, 4].map(|sequence| submit(3, sequence)));
+    leader.turn(Nanos(2));
+    let waiting: Vec<_> = leader.waiting.iter().filter_map(|frame| BatchHead::read(&frame.body)).collect();
+    assert_eq!(waiting.iter().map(|head| head.sequence).collect::<Vec<_>>(), [2], "0 and 1 are in the window");
+    assert!(said(&mut leader).contains(&missing(3)));
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first seed [default: 1]
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     seed: Option<u64>,
     /// Begins no seed after this much real time; those that were begun are finished. How many they are then depends on
     /// the machine, and the summary says so
@@ -57,7 +57,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "MODE", value_parser = mode_named)]
     reads: Option<ReadsMode>,
     /// How long things may break, in election timeouts
-    #[arg(long, value_name = "TIMEOUTS")]
+    #[arg(long, value_name = "TIMEOUTS", value_parser = clap::value_parser!(u64).range(..=MOST_LENGTH))]
     length: Option<u64>,
     /// Threads. Outcomes do not depend on it [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -80,6 +80,10 @@ Examples:
 
 A failing seed prints the property, the nodes, the last events, and the command that replays it.";
 
+/// There are seeds beyond any first one.
+const MOST_SEED: u64 = u64::MAX / 2;
+/// In election timeouts: virtual time stays far from its end.
+const MOST_LENGTH: u64 = 1_000_000;
 /// Seeds unless the user says how many.
 const SEEDS: u64 = 100;
 /// Nothing is said of progress before this, nor more often than that.
@@ -120,6 +124,11 @@ impl SimArgs {
         let first = self.seed.unwrap_or(1);
         let count = self.seeds.unwrap_or(if self.seed.is_some() { 1 } else { SEEDS });
         let jobs = if self.trace { 1 } else { self.jobs.map_or_else(host::cores, usize::from) };
+        // A file that cannot be written is known before a thousand seeds are run.
+        let history = match self.history.as_deref().map(File::create).transpose() {
+            Ok(history) => history,
+            Err(error) => return self.unwritable(&error),
+        };
         let begun = Instant::now();
         let mut totals = Totals::default();
         let mut last = None;
@@ -133,16 +142,17 @@ impl SimArgs {
             last = Some(outcome);
         });
         progress.clear();
-        if let (Some(path), Some(outcome)) = (&self.history, &last)
-            && let Err(error) = write_history(path, &outcome.history)
-        {
-            return fail(exit::FAILED, &format!("{}: {error}", path.display()));
-        }
-        let failed = last.filter(|outcome| outcome.failure.is_some());
         let elapsed = begun.elapsed().as_secs_f64();
-        if let Some(outcome) = failed {
+        let written = match (history, &last) {
+            (Some(file), Some(outcome)) => write_history(file, &outcome.history),
+            _ => Ok(()),
+        };
+        if let Some(outcome) = last.filter(|outcome| outcome.failure.is_some()) {
             self.report(&outcome, &clusters);
             return exit::FAILED.into();
+        }
+        if let Err(error) = written {
+            return self.unwritable(&error);
         }
         say(&totals.text());
         if let Some(seconds) = self.seconds.filter(|_| totals.seeds < count) {
@@ -183,6 +193,11 @@ impl SimArgs {
             let message = format!("--reads {mode}: {protocol} reads through the log, or: {}", names.join(", "));
             (!reads.contains(&mode)).then_some(message)
         })
+    }
+
+    fn unwritable(&self, error: &io::Error) -> ExitCode {
+        let path = self.history.as_deref().unwrap_or(Path::new(""));
+        fail(exit::FAILED, &format!("{}: {error}", path.display()))
     }
 
     fn run(&self, seed: u64, clusters: &[(ProtocolName, Option<Cluster>)], trace: bool) -> Outcome {
@@ -227,17 +242,23 @@ impl SimArgs {
         clusters: &[(ProtocolName, Option<Cluster>)],
     ) -> String {
         let mut command = vec!["quorumbench sim".to_owned()];
-        command.extend(self.config.iter().map(|config| config.display().to_string()));
+        command.extend(self.config.iter().map(|config| quoted(&config.display().to_string())));
         if self.config.is_none() || self.protocol.is_some() {
             command.push(format!("--protocol {}", pick(seed, clusters).0));
         }
         command.push(format!("--seed {seed}"));
-        command.extend(self.overrides.iter().map(|set| format!("--set '{set}'")));
+        command.extend(self.overrides.iter().map(|set| format!("--set {}", quoted(set))));
         command.extend(self.reads.map(|mode| format!("--reads {mode}")));
         command.extend(without.iter().map(|fault| format!("--without {fault}")));
         command.extend(length.map(|length| format!("--length {length}")));
         command.join(" ")
     }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn run(seed: u64, clusters: &[(ProtocolName, Option<Cluster>)], wishes: &Wishes, trace: bool) -> Outcome {
@@ -263,8 +284,8 @@ fn cluster(point: &Point) -> Cluster {
     }
 }
 
-fn write_history(path: &Path, history: &History) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+fn write_history(file: File, history: &History) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
     history.write(&mut file)?;
     file.flush()
 }
@@ -324,6 +345,9 @@ mod tests {
             let seed = typed.seed.expect("a seed");
             assert_eq!(typed.replay(seed, &typed.without, typed.length, &clusters), command);
         }
+        let set = parse("quorumbench sim x.toml --seed 3 --set commands=[1,64]");
+        assert_eq!(set.replay(3, &[], None, &clusters), "quorumbench sim x.toml --seed 3 --set 'commands=[1,64]'");
+        assert_eq!((quoted("a b.toml"), quoted("it's")), ("'a b.toml'".into(), r"'it'\''s'".into()));
         let many = parse("quorumbench sim --seeds 1000 --jobs 2");
         let replay = many.replay(17, &[Fault::Rot], Some(5), &clusters);
         assert_eq!(replay, "quorumbench sim --protocol raft --seed 17 --without rot --length 5");

@@ -95,6 +95,8 @@ pub(super) struct Client {
     flights: VecDeque<Flight>,
     /// The sequence of the first flight.
     settled: u64,
+    /// The last batch that goes through the log.
+    ordered: Option<u64>,
     chunk: BytesMut,
     values: u64,
     pub(super) operations: Vec<Operation>,
@@ -138,6 +140,7 @@ impl Client {
             target: NodeId(0),
             flights: VecDeque::new(),
             settled: 0,
+            ordered: None,
             chunk: BytesMut::new(),
             values: 0,
             operations: Vec::new(),
@@ -194,10 +197,13 @@ impl Client {
         if self.chunk.capacity() < most {
             self.chunk = BytesMut::with_capacity(most.max(16 << 10));
         }
-        let head = BatchHead { client: self.id.0, commands: 0, sequence, settled: self.settled };
         let beside = self.options.mode.beside_the_log();
         let all_read = beside.is_some() && self.prng.below(100) < self.options.reads;
         let read = beside.filter(|_| all_read);
+        let head = BatchHead::next(self.id.0, sequence, self.settled, self.ordered);
+        if read.is_none() {
+            self.ordered = Some(sequence);
+        }
         let mut writer = Writer::new(&mut self.chunk, head);
         for _ in 0..count {
             let key = self.prng.below(self.options.keys) as u8;

@@ -1,5 +1,7 @@
 //! The cross product of all lists, and what no combination may be.
 
+use quorumbench_protocols::Head;
+
 use super::keys::{self, Applies, Draft, Key, TABLE};
 use super::names::{MachineName, ProtocolName, ReadsMode};
 use super::parse;
@@ -70,6 +72,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| quorums_meet(point))
         .or_else(|| leases_exist(point))
         .or_else(|| somebody_votes(point))
+        .or_else(|| time_passes(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -154,6 +157,40 @@ fn somebody_votes(point: &Point) -> Option<Conflict> {
         message: format!("{} {observers} of {} {replicas} leave nobody who votes", keys::OBSERVERS, keys::REPLICAS),
         help: format!("it can be at most {}", replicas - 1),
     })
+}
+
+/// A closed loop asks again as soon as it is answered. If its round takes no virtual time, the clock stands still for ever.
+fn time_passes(point: &Point) -> Option<Conflict> {
+    (point.is_virtual() && !point.load.arrival.is_open() && round_is_free(point)).then(|| Conflict {
+        keys: [&keys::CLIENT_DELAY, &keys::ARRIVAL],
+        message: format!(
+            "{} \"{}\" in virtual time, with {} {} and a round that takes no time otherwise: it would go round for ever \
+             at one moment",
+            keys::ARRIVAL,
+            point.load.arrival.name(),
+            keys::CLIENT_DELAY,
+            duration_text(point.network.client_delay),
+        ),
+        help: format!("set {} or {} to at least \"1us\"", keys::CLIENT_DELAY, keys::TURN),
+    })
+}
+
+/// Whether a client may have its answer at the moment at which it asks. Jitter may be nothing for a while, and is not
+/// for ever.
+fn round_is_free(point: &Point) -> bool {
+    let (Point { cluster, network, cost, .. }, head) = (point, Head::BYTES as u128);
+    let alone = cluster.replicas - cluster.observers.min(cluster.replicas - 1) == 1
+        || point.quorum.of(cluster.replicas).is_some_and(|quorums| quorums.phase2() == 1);
+    let beside = cluster.machine == MachineName::Kv
+        && point.load.reads >= 1.0
+        && matches!(point.reads.mode, ReadsMode::Lease | ReadsMode::Stale);
+    let together = network.delay.is_zero() && network.round_trips.is_none();
+    let bytes_at = |bandwidth: Option<usize>| bandwidth.map_or(0, |bandwidth| head * 1_000_000_000 / bandwidth as u128);
+    let disk = cost.sync.as_nanos() + bytes_at(cost.disk_bandwidth);
+    let ordered = cluster.protocol == ProtocolName::Echo || (alone || together) && disk == 0;
+    let work = (cost.turn + cost.frame).as_nanos() + cost.kib.as_nanos() * head / 1024;
+    let elsewhere = network.client_delay + network.jitter;
+    (ordered || beside) && elsewhere.is_zero() && bytes_at(network.bandwidth) + work == 0
 }
 
 /// Two leaders could decide different things behind each other's back.

@@ -55,7 +55,7 @@ const KEY: &[u8] = b"key";
 
 fn batch(sequence: u64, command: KvCommand<'_>) -> Payload {
     let mut chunk = BytesMut::new();
-    let mut writer = Writer::new(&mut chunk, BatchHead { client: 3, sequence, ..BatchHead::default() });
+    let mut writer = Writer::new(&mut chunk, BatchHead::next(3, sequence, 0, None));
     writer.command(|chunk| command.write(chunk));
     writer.finish().into()
 }

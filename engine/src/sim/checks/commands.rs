@@ -7,9 +7,11 @@ use super::{Violation, property};
 use crate::batch::{BatchHead, Commands};
 
 /// "Applied at most once", "nothing acknowledged is lost", "replies do not contradict", "real-time order",
-/// "linearizable reads" and "stale reads were once true".
+/// "client order", "linearizable reads" and "stale reads were once true".
 #[derive(Debug)]
 pub struct Ledger {
+    /// Whether a client's batches must be chosen in the order in which it sent them.
+    in_order: bool,
     /// Clients' ids from here on.
     first_client: u32,
     clients: Vec<Client>,
@@ -52,8 +54,9 @@ pub struct Read {
 }
 
 impl Ledger {
-    pub(super) fn new(replicas: usize, clients: usize) -> Self {
+    pub(super) fn new(replicas: usize, clients: usize, in_order: bool) -> Self {
         Self {
+            in_order,
             first_client: replicas as u32,
             clients: (0..clients).map(|_| Client::default()).collect(),
             order: Vec::new(),
@@ -97,6 +100,10 @@ impl Ledger {
                 batch.after
             );
             return Err(Violation::new(property::REAL_TIME_ORDER, detail));
+        }
+        if let Some(before) = self.skipped(client, sequence) {
+            let detail = format!("slot {slot} has batch {sequence} of client n{client}, who sent batch {before} first");
+            return Err(Violation::new(property::CLIENT_ORDER, detail));
         }
         let results = self.model.apply(slot, Commands::new(&head, body));
         self.batch(client, sequence).expect("it was found just now").chosen = Some((slot, results));
@@ -188,6 +195,15 @@ impl Ledger {
         self.chosen
     }
 
+    /// The batch that should have been chosen before this one and is not: it is the last before it that goes through
+    /// the log.
+    fn skipped(&self, client: u32, sequence: u64) -> Option<u64> {
+        let earlier =
+            self.clients[(client - self.first_client) as usize].batches.iter().enumerate().take(sequence as usize);
+        let (before, batch) = earlier.rev().find(|(_, batch)| batch.read.is_none())?;
+        (self.in_order && batch.chosen.is_none()).then_some(before as u64)
+    }
+
     fn batch(&mut self, client: u32, sequence: u64) -> Option<&mut Batch> {
         let client = self.clients.get_mut(client.checked_sub(self.first_client)? as usize)?;
         client.batches.get_mut(usize::try_from(sequence).ok()?)
@@ -205,14 +221,14 @@ mod tests {
 
     fn batch(client: u32, sequence: u64, commands: &[KvCommand<'_>]) -> Payload {
         let mut chunk = BytesMut::new();
-        let mut writer = Writer::new(&mut chunk, BatchHead { client, sequence, ..BatchHead::default() });
+        let mut writer = Writer::new(&mut chunk, BatchHead::next(client, sequence, sequence, None));
         commands.iter().for_each(|command| writer.command(|chunk| command.write(chunk)));
         writer.finish().into()
     }
 
     /// One replica, clients 1 and 2, each with a batch asked; nothing chosen.
     fn ledger() -> Ledger {
-        let mut ledger = Ledger::new(1, 2);
+        let mut ledger = Ledger::new(1, 2, true);
         ledger.on_invoke(1, 0, None);
         ledger.on_invoke(2, 0, None);
         ledger
@@ -307,6 +323,29 @@ mod tests {
         assert_eq!(ledger.on_applied(0, 1, 0), Ok(()), "an empty machine is filled again");
         let other = ledger.on_applied(0, 2, 0).map_err(|violation| violation.property);
         assert_eq!(other, Err(property::STATE_MACHINE_SAFETY));
+    }
+
+    #[test]
+    fn a_batch_chosen_before_an_earlier_one_is_seen() {
+        let asked = |in_order| {
+            let mut ledger = Ledger::new(1, 1, in_order);
+            (0..2).for_each(|sequence| ledger.on_invoke(1, sequence, None));
+            let read = Read { mode: ReadMode::Index, body: batch(1, 2, &[]) };
+            ledger.on_invoke(1, 2, Some(read));
+            ledger.on_invoke(1, 3, None);
+            ledger
+        };
+        let choose = |ledger: &mut Ledger, sequence| {
+            ledger.on_chosen(&batch(1, sequence, &[])).map_err(|violation| violation.property)
+        };
+        let mut ledger = asked(true);
+        assert_eq!(choose(&mut ledger, 0), Ok(()));
+        assert_eq!(choose(&mut ledger, 3), Err(property::CLIENT_ORDER));
+        let mut ledger = asked(true);
+        for sequence in [0, 1, 0, 3, 1] {
+            assert_eq!(choose(&mut ledger, sequence), Ok(()), "what reads beside the log is never chosen");
+        }
+        assert_eq!(choose(&mut asked(false), 3), Ok(()), "slots that are decided one by one promise no order");
     }
 
     #[test]

@@ -26,6 +26,7 @@
 //! | global primary order | an epoch's transactions after those of earlier epochs | [`primary`] |
 //! | primary integrity | a primary has whatever is delivered of earlier epochs | [`primary`] |
 //! | applied at most once | each client's batch, however often it was sent | [`commands`] |
+//! | client order | a client's batches are chosen in the order in which it sent them; not where slots are decided one by one | [`commands`] |
 //! | nothing acknowledged is lost | what a client was told is committed | [`commands`] |
 //! | replies do not contradict | a reply is what the map answers at that place of the log | [`commands`] |
 //! | real-time order | what was answered before another was asked comes before it | [`commands`] |
@@ -122,6 +123,8 @@ pub mod property {
     pub const PRIMARY_INTEGRITY: &str = "primary integrity";
     /// Each batch changes the state at most once.
     pub const APPLIED_AT_MOST_ONCE: &str = "applied at most once";
+    /// A client's batches are chosen in the order in which it sent them.
+    pub const CLIENT_ORDER: &str = "client order";
     /// What a client was told is committed, and stays.
     pub const ACKNOWLEDGED_IS_KEPT: &str = "nothing acknowledged is lost";
     /// Replies are those of one map.
@@ -167,7 +170,7 @@ impl Checks {
             acceptors: Acceptors::new(replicas, quorum),
             primaries: Primaries::default(),
             agreement: Agreement::new(paper, replicas),
-            ledger: Ledger::new(replicas, clients),
+            ledger: Ledger::new(replicas, clients, paper != Paper::Paxos),
         }
     }
 
@@ -307,9 +310,14 @@ fn learners_only_learn(node: usize, view: &View, members: Option<Membership>) ->
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "an acceptance is some protocol's record")]
 mod tests {
     use super::*;
-    use quorumbench_protocols::PeerSet;
+    use crate::batch::{BatchHead, Writer};
+    use bytes::BytesMut;
+    use quorumbench_protocols::paxos::message::{Message, Proposal};
+    use quorumbench_protocols::paxos::{Ballot, Paxos};
+    use quorumbench_protocols::{Head, Payload, PeerSet};
 
     #[test]
     fn a_learner_that_leads_is_seen() {
@@ -319,5 +327,24 @@ mod tests {
         let seen = |node, view| learners_only_learn(node, &view, Some(members)).map_err(|violation| violation.property);
         assert_eq!((seen(2, leads), seen(3, View::default())), (Ok(()), Ok(())));
         assert_eq!(seen(3, leads), Err(property::LEARNERS_ONLY_LEARN));
+    }
+
+    #[test]
+    fn an_acceptance_of_what_nobody_asked_for_is_seen() {
+        let batch = |sequence| {
+            let mut chunk = BytesMut::new();
+            Payload::from(Writer::new(&mut chunk, BatchHead::next(3, sequence, sequence, None)).finish())
+        };
+        let accepts = |body: Payload| {
+            let mut checks = Checks::new(Paper::Paxos, 3, 1, 2);
+            checks.on_invoke(3, 0, None);
+            let ballot = Ballot { round: 1, node: NodeId(0) };
+            let head = Message::Accept(Proposal { slot: Slot(1), ballot }).head();
+            let record = Record { lsn: Lsn(1), head: Head { body_len: body.len() as u32, ..head }, body };
+            assert!(Paxos::vote(&record).is_some(), "it is an acceptance");
+            checks.on_records::<Paxos>(1, &[record]).map_err(|violation| violation.property)
+        };
+        assert_eq!((accepts(batch(0)), accepts(Payload::EMPTY)), (Ok(()), Ok(())));
+        assert_eq!(accepts(batch(1)), Err(property::CHOSEN_IS_PROPOSED));
     }
 }
