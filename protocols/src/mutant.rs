@@ -66,7 +66,8 @@ mutants! {
     R5b: "what was durable before a truncation still counts after it", seen in "rabbitmq/ra #637",
         found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "liveness";
     R5c: "a sync that completes early vouches for those before it", seen in "openraft #1964",
-        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "election safety";
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost"
+            | "election safety";
     R6: "a stale append truncates without a conflict", seen in "akka-raft #66, CCF #5991",
         found as "leader completeness" | "committed slots never change";
     R7: "commit up to the own last slot, not the last one matched", seen in "copycat #265, scylla #9965",
@@ -117,31 +118,40 @@ mutants! {
     R18: "an interrupted leadership transfer leaves its flag set", seen in "hashicorp/raft #696",
         found as "liveness";
     Z1: "what a TRUNC cuts is kept in memory", seen in "ZOOKEEPER-2845",
-        found as "log matching" | "committed slots never change" | "correct nodes are well-formed" | "no panic";
+        found as "log matching" | "committed slots never change" | "correct nodes are well-formed"
+            | "no panic", in "zab";
     Z2: "NEWLEADER is acknowledged before the history is durable", seen in "ZOOKEEPER-3911, -4646",
-        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "primary integrity";
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost"
+            | "primary integrity", in "zab";
     Z3: "the epoch is durable before the history that it vouches for", seen in "ZOOKEEPER-4643",
-        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "primary integrity" | "correct nodes are well-formed";
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost"
+            | "primary integrity" | "correct nodes are well-formed", in "zab";
     Z4: "proposals race past each other during synchronization", seen in "ZOOKEEPER-4685, -3023, -4785",
-        found as "log matching" | "committed slots never change" | "correct nodes are well-formed";
+        found as "log matching" | "committed slots never change" | "correct nodes are well-formed", in "zab";
     Z5: "a COMMIT before UPTODATE leaves a hole in what is delivered", seen in "ZOOKEEPER-4394, -4925",
-        found as "delivery in slot order, once" | "state machine safety";
+        found as "delivery in slot order, once" | "state machine safety", in "zab";
     Z6: "a TRUNC cuts the memory and not the journal", seen in "ZOOKEEPER-4882, -5094",
-        found as "log matching" | "committed slots never change" | "leader completeness" | "correct nodes are well-formed";
+        found as "log matching" | "committed slots never change" | "leader completeness"
+            | "correct nodes are well-formed", in "zab";
     Z7: "votes are not totally ordered", seen in "ZOOKEEPER-1419, -1818",
-        found as "liveness";
+        found as "liveness", in "zab";
     Z8a: "a transaction is not proposed to those that have only acknowledged the epoch", seen in "ZAB's paper",
-        found as "liveness";
+        found as "liveness", in "zab";
     Z8b: "a follower does not bear a proposal that comes twice", seen in "ZAB's paper",
-        found as "log matching" | "correct nodes are well-formed";
+        found as "log matching" | "correct nodes are well-formed", in "zab";
     Z8c: "the COMMIT of NEWLEADER commits all that was synchronized", seen in "ZAB's paper",
-        found as "committed slots never change" | "state machine safety" | "leader completeness" | "correct nodes are well-formed" | "primary integrity";
+        found as "committed slots never change" | "state machine safety" | "leader completeness"
+            | "correct nodes are well-formed" | "primary integrity", in "zab";
     ZO: "an observer is counted in a quorum", seen in "our own",
-        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost" | "primary integrity";
+        found as "leader completeness" | "committed slots never change" | "nothing acknowledged is lost"
+            | "primary integrity"
+            | "correct nodes are well-formed", in "zab";
     ZT: "a TRUNC cuts a committed transaction", seen in "our own",
-        found as "committed slots never change" | "leader completeness" | "log matching" | "correct nodes are well-formed";
+        found as "committed slots never change" | "leader completeness" | "log matching"
+            | "correct nodes are well-formed", in "zab";
     ZB: "a leader broadcasts before a quorum has its history", seen in "our own",
-        found as "leader completeness" | "committed slots never change" | "state machine safety" | "primary integrity" | "correct nodes are well-formed";
+        found as "leader completeness" | "committed slots never change" | "state machine safety" | "primary integrity"
+            | "correct nodes are well-formed", in "zab";
     Q1: "a vote is given to an older log", seen in "our own",
         found as "leader completeness";
     Q2: "a vote of an older term is counted", seen in "our own",

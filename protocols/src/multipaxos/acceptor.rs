@@ -10,7 +10,7 @@ use crate::paxos::{Accepted, Ballot};
 use crate::wire::{Head, Lsn, Payload, Recipients, Slot};
 
 /// What was accepted and is not known to be decided, as far as everything before it is: slots may be missing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Acceptor {
     slots: VecDeque<Option<Held>>,
     /// The slot before the first of them.
@@ -20,7 +20,7 @@ pub(super) struct Acceptor {
 }
 
 /// An accepted value, and the record of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) accepted: Accepted,
     lsn: Lsn,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::wire::{NodeId, PeerSet, Slot};
 
 /// One commander a slot, in a row. Slots are decided in any order; the first ones leave together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Commanders {
     slots: VecDeque<Commander>,
     /// The slot before the first of them.

@@ -12,7 +12,7 @@ use crate::quorum;
 use crate::reads::{Lease, Reads};
 use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leader {
     ballot: Ballot,
     commanders: Commanders,

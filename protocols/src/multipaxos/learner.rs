@@ -9,7 +9,7 @@ use crate::paxos::Ballot;
 use crate::transfer::Arriving;
 use crate::wire::{Frame, NodeId, Payload, Recipients, Slot};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Learner {
     /// Somebody said that everything up to here is decided.
     heard: Slot,

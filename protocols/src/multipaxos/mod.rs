@@ -43,7 +43,7 @@ use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
 /// Drive it as [`Protocol`] says. Submit to the node whose [`room`](Protocol::room) is above zero;
 /// [`leader`](Protocol::leader) is a hint where that is. The other getters are for tests, checkers and metrics: they
 /// change nothing, and nothing in the protocol's world reads them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MultiPaxos {
     replica: Replica,
     state: State,
@@ -52,7 +52,7 @@ pub struct MultiPaxos {
     recovered: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Follower(Follower),
     Scout(Box<Scout>),
@@ -60,7 +60,7 @@ enum State {
 }
 
 /// Accepts and learns, and does nothing on its own behalf.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Follower {
     /// The leader of the ballot promised, once it is heard.
     leader: Option<NodeId>,

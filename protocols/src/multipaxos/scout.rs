@@ -11,7 +11,7 @@ use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 /// A campaign for one ballot. It asks again, under the same ballot, until it is preempted: a node that nobody hears
 /// must not count rounds up for all that time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Scout {
     ballot: Ballot,
     /// The leader itself asked for it.

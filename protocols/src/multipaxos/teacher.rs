@@ -9,7 +9,7 @@ use crate::paxos::Ballot;
 use crate::transfer::Transfer;
 use crate::wire::{Head, Nanos, NodeId, PeerSet, Recipients, Slot};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Teacher {
     /// Snapshots on their way. It is the receiver that asks again, so nothing is sent to one that is gone.
     lessons: Vec<Lesson>,
@@ -17,7 +17,7 @@ pub(super) struct Teacher {
     lacking: PeerSet,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lesson {
     to: NodeId,
     transfer: Transfer,

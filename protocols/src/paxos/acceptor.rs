@@ -14,7 +14,7 @@ use crate::journal::Journal;
 use crate::mutant::{Mutant, Switch};
 use crate::wire::{Head, Lsn, NodeId, Payload, Recipients, Slot};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Acceptor {
     promised: Ballot,
     accepted: Option<Accepted>,
@@ -23,7 +23,7 @@ pub(super) struct Acceptor {
 }
 
 /// An answer of phase 1 or 2.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// It goes out once this is durable.
     lsn: Lsn,
@@ -95,8 +95,11 @@ impl Acceptor {
     }
 
     /// The next answer whose record is durable.
-    pub(super) fn next_answer(&mut self, journal: &Journal) -> Option<Answer> {
-        let durable = self.due.front().is_some_and(|answer| journal.holds(answer.lsn));
+    pub(super) fn next_answer(&mut self, site: &Site, journal: &Journal) -> Option<Answer> {
+        let early = |answer: &Answer| {
+            site.mutant.is(Mutant::P3) && answer.to == site.id && matches!(answer.message, Message::Promise(_))
+        };
+        let durable = self.due.front().is_some_and(|answer| journal.holds(answer.lsn) || early(answer));
         if durable { self.due.pop_front() } else { None }
     }
 

@@ -15,7 +15,7 @@ use crate::snapshots::Snapshots;
 use crate::transfer::{Arriving, Transfer};
 use crate::wire::{Head, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Learner {
     pub(super) log: SlotLog,
     pub(super) delivered: Slot,
@@ -42,7 +42,7 @@ pub(super) struct Learner {
 }
 
 /// What it asked for last: everything up to a slot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     whom: NodeId,
     upto: Slot,
@@ -51,7 +51,7 @@ struct Asked {
 }
 
 /// Another learner.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Other {
     /// It knows what is chosen up to here, durably.
     durable: Slot,

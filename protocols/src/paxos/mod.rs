@@ -40,7 +40,7 @@ use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, PeerSet, Recip
 ///
 /// Drive it as [`Protocol`] says. Any node takes batches, one at a time. The other getters are for tests,
 /// checkers and metrics: they change nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Paxos {
     site: Site,
     proposer: Proposer,
@@ -56,7 +56,7 @@ pub struct Paxos {
 }
 
 /// Who this node is, and who the others are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Site {
     id: NodeId,
     group: u16,
@@ -263,14 +263,16 @@ impl Paxos {
         self.timer.rearm(now);
         let ballot = self.proposer.begin(self.site.id, self.acceptor.promised());
         let proposal = Proposal { slot: self.slot(), ballot };
-        if self.site.mutant.is(Mutant::P3) {
-            self.announce(proposal, out);
-        }
         self.acceptor.on_prepare(&self.site, proposal, &mut self.journal, out);
+        if self.site.mutant.is(Mutant::P3) {
+            self.answer_all(now, out);
+        }
     }
 
-    fn announce(&self, proposal: Proposal, out: &mut Outbox) {
-        self.site.send(Recipients::Peers(self.site.peers), Message::Prepare(proposal), Payload::EMPTY, out);
+    fn answer_all(&mut self, now: Nanos, out: &mut Outbox) {
+        while let Some(answer) = self.acceptor.next_answer(&self.site, &self.journal) {
+            self.answer(now, answer, out);
+        }
     }
 
     /// An acceptor's answer is durable: it goes out, or to this node's own proposer, which may now use its ballot.
@@ -282,9 +284,8 @@ impl Paxos {
         }
         match message {
             Message::Promise(promise) if self.proposer.ballot() == Some(promise.ballot) => {
-                if !self.site.mutant.is(Mutant::P3) {
-                    self.announce(Proposal { slot: promise.slot, ballot: promise.ballot }, out);
-                }
+                let prepare = Message::Prepare(Proposal { slot: promise.slot, ballot: promise.ballot });
+                self.site.send(Recipients::Peers(self.site.peers), prepare, Payload::EMPTY, out);
                 self.on_promise(now, to, &promise, &body, out);
             }
             Message::Accepted(proposal) => self.on_accepted(to, proposal, out),
@@ -402,9 +403,7 @@ impl Protocol for Paxos {
     }
 
     fn flush(&mut self, now: Nanos, out: &mut Outbox) {
-        while let Some(answer) = self.acceptor.next_answer(&self.journal) {
-            self.answer(now, answer, out);
-        }
+        self.answer_all(now, out);
         self.begin(now, out);
         self.learner.flush(&self.site, now, &self.journal, out);
     }

@@ -8,7 +8,7 @@ use crate::prng::Prng;
 use crate::quorum;
 use crate::wire::{Nanos, NodeId, Payload, PeerSet};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Proposer {
     /// A client's batch that is to be chosen, in this slot or a later one.
     value: Option<Payload>,
@@ -26,7 +26,7 @@ pub(super) struct Proposer {
 }
 
 /// A ballot that is being tried.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Round {
     ballot: Ballot,
     promised: PeerSet,

@@ -19,7 +19,7 @@ use crate::mutant::Mutant;
 use crate::quorum;
 use crate::wire::{Nanos, NodeId, PeerSet};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Election {
     /// By node id: the last word of each voter.
     words: Vec<Option<Word>>,

@@ -12,7 +12,7 @@ use crate::transfer::Arriving;
 use crate::wire::{Nanos, NodeId, Recipients, Slot};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is owed, or was seen, for itself")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Follower {
     pub(super) leader: NodeId,
     /// This connection, among all that there were.

@@ -9,7 +9,7 @@ use crate::transfer::Transfer;
 use crate::window::Window;
 use crate::wire::{Nanos, NodeId, PeerSet, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leader {
     /// The epoch that it proposes; 0 until a quorum has said what was proposed before.
     pub(super) epoch: u64,
@@ -54,7 +54,7 @@ pub(super) enum Phase {
 
 /// What the leader knows of a follower or observer.
 #[expect(clippy::struct_excessive_bools, reason = "each was sent, or is owed, for itself")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Channel {
     /// The follower's connection; 0 for none.
     pub(super) session: u64,
@@ -79,7 +79,7 @@ pub(super) struct Channel {
 }
 
 /// What a follower is sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Flow {
     /// Nothing: it has not accepted the epoch.
     Closed,

@@ -45,14 +45,14 @@ use crate::wire::{Frame, Malformed, Nanos, NodeId, Slot};
 /// Drive it as [`Protocol`] says. Submit to the node whose [`room`](Protocol::room) is above zero;
 /// [`leader`](Protocol::leader) is a hint where that is. The other getters are for tests, checkers
 /// and metrics: they change nothing, and nothing in the protocol's world reads them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Zab {
     replica: Replica,
     state: State,
     reads: Reads,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Looking(Election),
     /// Or observing: an observer is a follower that nobody counts.

@@ -10,7 +10,7 @@ use crate::prng::Prng;
 use crate::snapshots::Snapshots;
 use crate::wire::{Head, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Replica {
     pub(super) id: NodeId,
     pub(super) group: u16,

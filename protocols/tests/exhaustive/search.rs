@@ -90,7 +90,7 @@ impl<P: Checked> Search<P> {
     fn start(&self) -> World<P> {
         let mut world = self.case.start();
         for step in self.case.begin {
-            world.left = Bounds { commands: 1, timeouts: 1, ..Bounds::default() };
+            world.left = Bounds { commands: 1, timeouts: 1, crashes: 1, ..Bounds::default() };
             world = self.prelude(world, *step);
         }
         World { left: self.case.bounds, ..world }
@@ -100,6 +100,7 @@ impl<P: Checked> Search<P> {
         match step {
             Prelude::Timeout(id) => self.next(&world, Action::Timeout(NodeId(id))),
             Prelude::Submit(id) => self.next(&world, Action::Submit(NodeId(id))),
+            Prelude::Crash(id) => self.next(&world, Action::Crash(NodeId(id))),
             Prelude::Sync(id) => self.next(&world, Action::Sync(NodeId(id))),
             Prelude::Carry(from, to) => {
                 let at = world.flight.iter().position(|sent| (sent.from.0, sent.to.0) == (from, to));
@@ -130,7 +131,9 @@ impl<P: Checked> Model for Search<P> {
     }
 
     fn actions(&self, world: &World<P>, actions: &mut Vec<Action>) {
-        world.actions(actions);
+        if world.nodes.iter().all(|node| node.protocol.rounds() <= self.case.rounds) {
+            world.actions(actions);
+        }
     }
 
     fn next_state(&self, world: &World<P>, action: Action) -> Option<World<P>> {

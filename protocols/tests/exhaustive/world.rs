@@ -31,6 +31,9 @@ pub struct Case {
     pub bounds: Bounds,
     pub disks: Disks,
     pub mutant: Switch,
+    /// Where a node has begun more rounds than this the search goes no further: two proposers of Paxos could go on
+    /// outbidding each other without any timeout.
+    pub rounds: u64,
     /// What has happened already, at nobody's expense.
     pub begin: &'static [Prelude],
 }
@@ -68,12 +71,18 @@ pub enum Disks {
 pub enum Prelude {
     Timeout(u32),
     Submit(u32),
+    Crash(u32),
     /// A frame from one to another arrives.
     Carry(u32, u32),
     /// What is written is durable.
     Sync(u32),
     /// Everything arrives between these nodes, and is durable there; what else was sent is lost.
     Settle(&'static [u32]),
+}
+
+impl Prelude {
+    /// All that is on its way is lost.
+    pub const LOSE: Self = Self::Settle(&[]);
 }
 
 /// Something that may happen next. A frame is meant by its place among those in flight.
@@ -160,7 +169,7 @@ impl Event {
 impl Case {
     /// Three nodes that know nobody, with fast disks.
     pub fn fresh(bounds: Bounds) -> Self {
-        Self { nodes: 3, bounds, disks: Disks::Instant, mutant: Switch::default(), begin: &[] }
+        Self { nodes: 3, bounds, disks: Disks::Instant, mutant: Switch::default(), rounds: u64::MAX, begin: &[] }
     }
 
     /// Node 0 leads, and the others have heard of it.
@@ -174,6 +183,7 @@ impl Case {
             // chance, that says whose passes first. So the generator has no say, see `Print`.
             election_timeout: Nanos(1),
             heartbeat: Nanos(1),
+            backoff: Nanos::ZERO,
             mutant: self.mutant,
             ..Config::new(id, self.nodes)
         }
