@@ -19,9 +19,10 @@
 //! the log). [`raft`], [`multipaxos`], [`zab`] and [`paxos`] are protocols; [`floors`] are not: they are what a
 //! protocol's numbers are read against.
 //!
-//! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes, up to three commands and
-//! timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that can
-//! happen, for agreement on each slot, delivery in order and once, integrity, and one leader a term.
+//! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes of each protocol, up to three
+//! commands and timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that
+//! can happen, for agreement on each slot, delivery in order and once, integrity, and one leader a term, ballot or
+//! epoch.
 //!
 //! # Driving one by hand
 //!

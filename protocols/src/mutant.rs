@@ -177,22 +177,22 @@ mutants! {
     P7: "two proposers duel for ever", seen in "Paxos Made Simple, section 2.4",
         found as "liveness", in "paxos";
     MP1a: "an acceptor forgets its promise on restart", seen in "our own",
-        found as "election safety", in "multipaxos";
+        found as "promises are kept" | "election safety", in "multipaxos";
     MP1b: "an acceptor forgets what it accepted on restart", seen in "our own",
-        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
+        found as "promises are kept" | "committed slots never change" | "state machine safety", in "multipaxos";
     MP3: "a ballot is used before it is durable, and again after a restart", seen in "phxpaxos #145",
-        found as "election safety", in "multipaxos";
+        found as "promises are kept" | "one value per ballot" | "election safety", in "multipaxos";
     MP4: "a promise for an older ballot is counted for a newer one", seen in "our own",
-        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
+        found as "only one value is chosen" | "committed slots never change" | "state machine safety", in "multipaxos";
     P5a: "a new leader does not take the highest ballot's value of a slot", seen in "our own",
-        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
+        found as "only one value is chosen" | "committed slots never change" | "state machine safety", in "multipaxos";
     P5b: "a new leader leaves holes", seen in "our own",
         found as "liveness", in "multipaxos";
     P6: "an acceptance of an older ballot is counted for a newer one", seen in "swiftpaxos #2",
         found as "log matching" | "committed slots never change" | "state machine safety"
             | "correct nodes are well-formed", in "multipaxos";
     P8: "quorums that do not meet are accepted in silence", seen in "Howard et al., Flexible Paxos, 2016",
-        found as "log matching" | "committed slots never change" | "state machine safety", in "multipaxos";
+        found as "only one value is chosen" | "committed slots never change" | "state machine safety", in "multipaxos";
 }
 
 /// Which bug is planted here, if any.

@@ -20,12 +20,13 @@ fn led(bounds: Bounds) -> Case {
     Case { begin: LED, ..Case::fresh(bounds) }
 }
 
+/// Two of three have ended the election; the third may, or a heartbeat passes.
 #[test]
 #[ignore = "millions of states: with --release and --include-ignored"]
 fn elects() {
     const LATE: &[Prelude] = &[ALL, Prelude::Timeout(2), Prelude::Timeout(0)];
-    let bounds = Bounds { commands: 1, timeouts: 1, ..Bounds::default() };
-    check::<Zab>("zab, elections", Case { begin: LATE, ..Case::fresh(bounds) });
+    let bounds = Bounds { timeouts: 1, ..Bounds::default() };
+    fine::<Zab>("zab, elections", Case { begin: LATE, ..Case::fresh(bounds) });
 }
 
 #[test]
@@ -46,13 +47,6 @@ fn a_loss() {
     check::<Zab>("zab, a loss", led(bounds));
 }
 
-#[test]
-#[ignore = "millions of states: with --release and --include-ignored"]
-fn a_crash_and_a_timeout() {
-    let bounds = Bounds { commands: 1, timeouts: 1, crashes: 1, ..Bounds::default() };
-    check::<Zab>("zab, a crash and a timeout", led(bounds));
-}
-
 const SYNCHRONIZING: &[Prelude] = &[ALL, Prelude::Timeout(2), Prelude::Timeout(0), Prelude::Timeout(1)];
 
 /// Node 2 is elected, and nobody has synchronized with it.
@@ -67,10 +61,8 @@ fn synchronizes() {
 }
 
 #[test]
-#[ignore = "millions of states: with --release and --include-ignored"]
-fn synchronizes_with_a_crash_and_slow_disks() {
-    let bounds = Bounds { crashes: 1, ..Bounds::default() };
-    fine::<Zab>("zab, synchronization, a crash, slow disks", Case { disks: Disks::Slow, ..synchronizing(bounds) });
+fn synchronizes_with_a_crash() {
+    fine::<Zab>("zab, synchronization, a crash", synchronizing(Bounds { crashes: 1, ..Bounds::default() }));
 }
 
 /// Node 2 led and wrote a command, alone. Nodes 0 and 1 crashed, elected the latter, and
