@@ -204,10 +204,13 @@ fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
     }
 }
 
-/// A point's coordinates but for the protocol: what its floors share.
+/// A point's coordinates but for the protocol, and for what only some protocols have: what its floors share.
 fn without_protocol(point: &Point) -> String {
     let mut axes = point.axes();
     axes.remove("protocol");
+    for key in Spec::keys().iter().filter(|key| key.applies.asks_the_protocol()) {
+        axes.remove(key.name);
+    }
     Json::Object(axes).to_string()
 }
 
@@ -374,6 +377,14 @@ mod tests {
     fn spec() -> Spec {
         let text = "name = \"x\"\n[cluster]\nprotocol = [\"raft\", \"echo\", \"star\"]\n[load]\nrate = [10, 20, 30]\n[run]\nrepetitions = 4";
         Spec::parse(text, "x.toml", &[]).expect("a valid config")
+    }
+
+    #[test]
+    fn what_only_some_protocols_have_does_not_part_them_from_their_floors() {
+        let points = Spec::parse("name = 'x'", "x.toml", &["protocol=[echo,star,raft,multipaxos,zab,paxos]".into()]);
+        let points = points.expect("a valid config").points();
+        let shared: std::collections::BTreeSet<_> = points.iter().map(without_protocol).collect();
+        assert_eq!((points.len(), shared.len()), (6, 1), "{shared:?}");
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("peak", 10, 105_000),
         ("quickstart", 9, 31_500),
         ("reads", 8, 28_000),
-        ("smoke", 9, 3_600),
+        ("smoke", 18, 7_200),
         ("transports", 27, 94_500),
         ("virtual-disk", 12, 30_000),
         ("wan-five-regions", 6, 42_000),

@@ -88,6 +88,11 @@ pub enum Applies {
 }
 
 impl Applies {
+    /// True where the protocol decides.
+    pub const fn asks_the_protocol(self) -> bool {
+        matches!(self, Self::Leaderless | Self::Observers | Self::Quorums)
+    }
+
     /// True at this point, whose earlier keys are set.
     pub(super) fn to(self, point: &Point) -> bool {
         match self {
