@@ -142,7 +142,7 @@ impl Subject for MultiPaxos {
         node.flush();
         node.sync();
         node.flush();
-        let promise = multipaxos::message::Promise { ballot: BALLOT, decided: Slot(0), count: 0 };
+        let promise = multipaxos::message::Promise { ballot: BALLOT, decided: Slot(0), from: Slot(1), count: 0 };
         node.hear(1, multipaxos::message::Message::Promise(promise).head(), &Payload::EMPTY);
         node.flush();
         assert_eq!(node.protocol.leader(), Some(NodeId(0)));

@@ -85,9 +85,9 @@ mutants! {
     R12a: "a resent command is applied twice", seen in "ratis #915",
         found as "applied at most once" | "replies do not contradict";
     R12b: "sessions are lost in a snapshot", seen in "atomix #982",
-        found as "applied at most once" | "replies do not contradict";
+        found as "applied at most once" | "replies do not contradict" | "liveness";
     R12c: "sessions expire by each replica's own clock", seen in "thesis, section 6.3",
-        found as "applied at most once" | "replies do not contradict";
+        found as "applied at most once" | "replies do not contradict" | "liveness";
     R13a: "a deposed leader answers reads without asking a majority", seen in "etcd #741",
         found as "linearizable reads";
     R13b: "a new leader answers reads before its first commit", seen in "etcd #7331",
@@ -190,7 +190,7 @@ mutants! {
         found as "liveness", in "multipaxos";
     P6: "an acceptance of an older ballot is counted for a newer one", seen in "swiftpaxos #2",
         found as "log matching" | "committed slots never change" | "state machine safety"
-            | "correct nodes are well-formed", in "multipaxos";
+            | "correct nodes are well-formed" | "only what is chosen is learned", in "multipaxos";
     P8: "quorums that do not meet are accepted in silence", seen in "Howard et al., Flexible Paxos, 2016",
         found as "only one value is chosen" | "committed slots never change" | "state machine safety", in "multipaxos";
 }

@@ -165,7 +165,7 @@ impl Replica {
             out.transmit(to, self.head(Message::Report(report)), accepted.body.clone());
             count += 1;
         }
-        self.send(to, Message::Promise(Promise { ballot, decided: self.log.last(), count }), out);
+        self.send(to, Message::Promise(Promise { ballot, decided: self.log.last(), from, count }), out);
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Promise {
     pub ballot: Ballot,
     /// Everything up to here is decided, and is not reported: it can be learned.
     pub decided: Slot,
+    /// The first slot that was asked about. Another question has another answer, and other reports.
+    pub from: Slot,
     /// So many reports went before this.
     pub count: u64,
 }
@@ -225,7 +227,7 @@ impl Message {
             DECIDED => Self::Decided(Decided { ballot: ballot(0)?, decided: slot(1), trim: slot(2), round: words[3] }),
             PREPARE => Self::Prepare(Prepare { ballot: ballot(0)?, from: slot(1), transfer: flag }),
             REPORT => Self::Report(Report { ballot: ballot(0)?, slot: slot(1), accepted: ballot(2)?, kind }),
-            PROMISE => Self::Promise(Promise { ballot: ballot(0)?, decided: slot(1), count: words[2] }),
+            PROMISE => Self::Promise(Promise { ballot: ballot(0)?, decided: slot(1), count: words[2], from: slot(3) }),
             PREEMPTED => Self::Preempted { ballot: ballot(0)?, led: flag },
             LEARN => Self::Learn { from: slot(0) },
             LEARNED => Self::Learned(Learned { slot: slot(0), stamp: ballot(1)?, decided: slot(2), kind }),
@@ -303,7 +305,7 @@ impl Message {
             Self::Decided(d) => (DECIDED, 0, [d.ballot.word(), d.decided.0, d.trim.0, d.round, 0, 0]),
             Self::Prepare(p) => (PREPARE, flag(p.transfer), [p.ballot.word(), p.from.0, 0, 0, 0, 0]),
             Self::Report(r) => (REPORT, noop(r.kind), [r.ballot.word(), r.slot.0, r.accepted.word(), 0, 0, 0]),
-            Self::Promise(p) => (PROMISE, 0, [p.ballot.word(), p.decided.0, p.count, 0, 0, 0]),
+            Self::Promise(p) => (PROMISE, 0, [p.ballot.word(), p.decided.0, p.count, p.from.0, 0, 0]),
             Self::Preempted { ballot, led } => (PREEMPTED, flag(led), [ballot.word(), 0, 0, 0, 0, 0]),
             Self::Learn { from } => (LEARN, 0, [from.0, 0, 0, 0, 0, 0]),
             Self::Learned(l) => (LEARNED, noop(l.kind), [l.slot.0, l.stamp.word(), l.decided.0, 0, 0, 0]),
@@ -341,7 +343,7 @@ mod tests {
         for message in [
             Message::Prepare(Prepare { ballot, from: slot, transfer: true }),
             Message::Report(Report { ballot, slot, accepted, kind }),
-            Message::Promise(Promise { ballot, decided: slot, count: 3 }),
+            Message::Promise(Promise { ballot, decided: slot, from: slot, count: 3 }),
             Message::Accept(Accept { ballot, slot, decided: Slot(4), trim: Slot(3), kind }),
             Message::Accepted(Votes {
                 ballot,

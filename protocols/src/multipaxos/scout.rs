@@ -34,9 +34,14 @@ struct Answer {
 }
 
 impl Answer {
-    /// Everything that the promise speaks of has arrived. What was decided since an earlier answer is not missed.
+    /// Everything that the promise speaks of has arrived. What was decided since an earlier answer is not missed; and
+    /// a report of a slot that this answer was not asked about is none of those that it counts, or it would stand in
+    /// for one that was lost.
     fn is_complete(&self) -> bool {
-        self.promise.is_some_and(|promise| self.reported.range(promise.decided + 1..).count() as u64 >= promise.count)
+        self.promise.is_some_and(|promise| {
+            let first = promise.from.max(promise.decided + 1);
+            self.reported.range(first..).count() as u64 >= promise.count
+        })
     }
 }
 
@@ -147,5 +152,22 @@ impl Scout {
             self.adopt(replica, slot, accepted.clone());
         }
         self.adopted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_an_earlier_answer_does_not_stand_in_for_one_that_was_lost() {
+        let promise = |from, count| Promise { ballot: Ballot::ZERO, decided: Slot(28), from: Slot(from), count };
+        let reported = [38, 39, 40, 42].map(Slot).into_iter().collect();
+        let mut answer = Answer { promise: Some(promise(38, 5)), reported };
+        assert!(!answer.is_complete());
+        answer.promise = Some(promise(39, 4));
+        assert!(!answer.is_complete(), "41 is missing, and 38 was not asked for again");
+        answer.reported.insert(Slot(41));
+        assert!(answer.is_complete());
     }
 }

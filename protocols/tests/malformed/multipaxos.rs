@@ -77,7 +77,7 @@ fn multipaxos_survives_every_number_in_every_word() {
         paxos::Message::Prepare(paxos::Prepare { ballot: ballot(2, 1), from: slot, transfer: false }),
         paxos::Message::Prepare(paxos::Prepare { ballot: ballot(3, 2), from: slot, transfer: true }),
         paxos::Message::Report(paxos::Report { ballot: ballot(2, 2), slot, accepted: own, kind }),
-        paxos::Message::Promise(paxos::Promise { ballot: ballot(2, 2), decided: two, count: 1 }),
+        paxos::Message::Promise(paxos::Promise { ballot: ballot(2, 2), decided: two, from: Slot(1), count: 1 }),
         paxos::Message::Accept(paxos::Accept { ballot: own, slot, decided: two, trim: two, kind }),
         paxos::Message::Accepted(paxos::Votes {
             ballot: own,

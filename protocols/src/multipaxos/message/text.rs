@@ -15,7 +15,9 @@ impl fmt::Display for Message {
                 write!(f, "Prepare {} from={}{transfer}", p.ballot, p.from)
             }
             Self::Report(r) => write!(f, "Report {} slot={}@{}{}", r.ballot, r.slot, r.accepted, noop(r.kind)),
-            Self::Promise(p) => write!(f, "Promise {} decided={} count={}", p.ballot, p.decided, p.count),
+            Self::Promise(p) => {
+                write!(f, "Promise {} decided={} from={} count={}", p.ballot, p.decided, p.from, p.count)
+            }
             Self::Accept(a) => {
                 write!(f, "Accept {} slot={} decided={} trim={}{}", a.ballot, a.slot, a.decided, a.trim, noop(a.kind))
             }
