@@ -468,7 +468,10 @@ impl<P: Subject> World<P> {
             }
             // Tied to the others by one of them only. Of three voters that would be a chain, whose end may
             // well lead, with the middle of it as its majority.
-            3 if self.atlas.fewest_voters() > 3 => {
+            // And so it may where two are a quorum of phase 2.
+            3 if self.atlas.fewest_voters() > 3
+                && (!P::ABILITIES.quorums || self.scenario.cluster.quorums.phase2() > 2) =>
+            {
                 let bridge = NodeId(healthy[self.prng.below(healthy.len() as u64) as usize] as u32);
                 for other in everyone().filter(|&other| other != bridge) {
                     self.network.cut(id, other);
