@@ -45,6 +45,7 @@ pub mod session;
 pub mod check;
 pub mod sim;
 
+pub mod disk;
 pub mod drive;
 pub mod host;
 pub mod measure;

@@ -1,6 +1,8 @@
 //! An experiment, run: every point, in an order that is fair, with what it yields stored at once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -9,13 +11,14 @@ use quorumbench_protocols::Prng;
 use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
+use crate::disk::Disk;
 use crate::drive::{self, DriveError, Fault, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, StoreError,
+    Cost, Ending, EventLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage, StoreError,
     encode_histogram,
 };
-use crate::spec::{Point, ProtocolName, Spec};
+use crate::spec::{Durability, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};
 
 /// What to run, and where to put it.
@@ -123,16 +126,18 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Finished, StoreError> {
     let spec = experiment.spec;
-    let points = spec.points();
+    let mut points = spec.points();
     let plan = plan(&points, spec);
     let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))?;
     let mut finished = Finished { dir: dir.path().to_owned(), points: Vec::new(), planned: plan.len(), failure: None };
-    let mut floors = Floors::default();
+    let logs = dir.path().join("logs");
+    points.iter_mut().for_each(|point| _ = point.storage.path.get_or_insert(logs.clone()));
+    let mut beside = Beside::default();
     for (index, shot) in plan.iter().enumerate() {
         let point = &points[shot.point];
         let label = label(point, spec);
         observer.begin(index, plan.len(), &label);
-        match shoot(experiment, point, *shot, &mut floors, interrupted, observer) {
+        match shoot(experiment, point, *shot, &mut beside, interrupted, observer) {
             Ok((result, outcome)) => {
                 if let Err(error) = dir.append(index, &result, &label, &outcome.recording, outcome.window_closed) {
                     finished.failure = Some(RunError::Store(error));
@@ -145,6 +150,9 @@ pub fn run(
                 }
             }
             Err(Missed::Drive(DriveError::Interrupted)) => finished.failure = Some(RunError::Interrupted),
+            Err(Missed::Disk(folder, source)) => {
+                finished.failure = Some(RunError::Store(StoreError { path: folder, source }));
+            }
             Err(Missed::Drive(source)) => finished.failure = Some(RunError::Drive { label, source }),
             Err(Missed::Unsafe(breach)) => {
                 finished.failure = Some(RunError::Unsafe { label, breach: Box::new(breach) });
@@ -209,7 +217,7 @@ fn without_protocol(point: &Point) -> String {
     let mut axes = point.axes();
     axes.remove("protocol");
     for key in Spec::keys().iter().filter(|key| key.applies.asks_the_protocol()) {
-        axes.remove(key.name);
+        axes.remove(key.coordinate);
     }
     Json::Object(axes).to_string()
 }
@@ -224,6 +232,7 @@ fn label(point: &Point, spec: &Spec) -> String {
 
 /// Why a point has no result.
 enum Missed {
+    Disk(PathBuf, io::Error),
     Drive(DriveError),
     Unsafe(Breach),
 }
@@ -232,10 +241,11 @@ fn shoot(
     experiment: &Experiment<'_>,
     point: &Point,
     shot: Shot,
-    floors: &mut Floors,
+    beside: &mut Beside,
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<(PointResult, Outcome), Missed> {
+    let disk = beside.disks.under(point)?;
     let probe = || if point.is_virtual() { 0.0 } else { host::core_round_trip_ns() };
     let before = probe();
     let run = experiment.spec.run();
@@ -248,11 +258,12 @@ fn shoot(
         observer.phase(Phase::Checking);
         trace.verify(point.cluster.machine).map_err(Missed::Unsafe)?;
     }
-    let warnings = warnings(point, &outcome, round_trip);
+    let warnings = warnings(point, &outcome, disk.as_ref(), round_trip);
     let mut result = result(experiment.spec.name(), point, shot, &outcome, &warnings);
     result.checked = check;
     result.core_round_trip_ns = round_trip;
-    result.floor = floors.beside(point, &result);
+    result.floor = beside.floors.beside(point, &result);
+    result.storage = disk.map(|disk| storage(&disk, &outcome));
     Ok((result, outcome))
 }
 
@@ -281,6 +292,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         service_ns: Percentiles::from(&recording.service),
         send_lag_ns: Percentiles::from(&recording.send_lag),
         cost: cost(outcome),
+        storage: None,
         floor: None,
         warnings: warnings.iter().map(ToString::to_string).collect(),
         events: outcome.events.iter().map(event).collect(),
@@ -309,6 +321,54 @@ fn cost(outcome: &Outcome) -> Cost {
         messages_per_slot: per_slot(outcome.together.messages),
         bytes_per_slot: per_slot(outcome.together.message_bytes),
         rounds_per_slot: per_slot(outcome.together.rounds),
+    }
+}
+
+fn storage(disk: &Disk, outcome: &Outcome) -> Storage {
+    let counters = outcome.replicas.counters;
+    let per_second = |count: u64| count as f64 * 1e9 / outcome.window_ns as f64;
+    let syncs_of_one = counters.file_syncs as f64 / outcome.totals.len() as f64;
+    Storage {
+        file_system: disk.file_system.clone(),
+        syncs_per_s: per_second(counters.file_syncs),
+        commands_per_sync: (syncs_of_one > 0.0).then(|| outcome.recording.tally.completed as f64 / syncs_of_one),
+        writes_per_s: per_second(counters.file_writes),
+        written_bytes_per_s: per_second(counters.file_bytes),
+        write_ns: Percentiles::from(&outcome.log_writes),
+        alone_ns: Percentiles::from(&disk.syncs),
+        write_histogram: encode_histogram(&outcome.log_writes),
+        alone_histogram: encode_histogram(&disk.syncs),
+    }
+}
+
+/// What stands beside the points of a run: measured once, said with each.
+#[derive(Debug, Default)]
+struct Beside {
+    floors: Floors,
+    disks: Disks,
+}
+
+/// The disks that were looked at, by folder and by how they are written to.
+#[derive(Debug, Default)]
+struct Disks {
+    probed: BTreeMap<(PathBuf, bool), Disk>,
+}
+
+impl Disks {
+    /// The disk under a point's logs, if they are on one. Nothing else runs while it is looked at.
+    fn under(&mut self, point: &Point) -> Result<Option<Disk>, Missed> {
+        let storage = &point.storage;
+        let Some(folder) = storage.path.clone().filter(|_| storage.durability != Durability::None) else {
+            return Ok(None);
+        };
+        let disk = match self.probed.entry((folder.clone(), storage.direct)) {
+            Entry::Occupied(probed) => probed.get().clone(),
+            Entry::Vacant(new) => {
+                let disk = Disk::probe(&folder, storage.direct).map_err(|source| Missed::Disk(folder, source))?;
+                new.insert(disk).clone()
+            }
+        };
+        Ok(Some(disk))
     }
 }
 

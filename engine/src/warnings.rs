@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 
+use crate::disk::Disk;
 use crate::drive::Outcome;
 use crate::measure::INTERVAL_NS;
 use crate::results::Percentiles;
@@ -72,6 +73,16 @@ pub enum Warning {
         /// Before and after, in nanoseconds.
         round_trip_ns: [f64; 2],
     },
+    /// Logs were on what is no disk.
+    MemoryDisk {
+        /// What it is.
+        file_system: String,
+    },
+    /// The disk says that it has synced sooner than any can.
+    FastSync {
+        /// The median of its syncs alone.
+        p50_ns: u64,
+    },
     /// This program was built without optimisation.
     DebugBuild,
 }
@@ -117,13 +128,26 @@ impl std::fmt::Display for Warning {
                 f,
                 "cores_moved: a cache line's round trip between cores went from {before:.0} to {after:.0} ns; the host moved them"
             ),
+            Self::MemoryDisk { file_system } => {
+                write!(f, "memory_disk: the logs were on {file_system}, which is memory: set storage.path to a disk")
+            }
+            Self::FastSync { p50_ns } => write!(
+                f,
+                "fast_sync: a sync alone took {:.1} us, quicker than any device: something on the way does not wait for it",
+                *p50_ns as f64 / 1e3
+            ),
             Self::DebugBuild => write!(f, "debug_build: built without optimisation; use cargo run --release"),
         }
     }
 }
 
 /// All that is to be said of a point.
-pub fn warnings(point: &Point, outcome: &Outcome, core_round_trip_ns: [f64; 2]) -> Vec<Warning> {
+pub fn warnings(
+    point: &Point,
+    outcome: &Outcome,
+    disk: Option<&Disk>,
+    core_round_trip_ns: [f64; 2],
+) -> Vec<Warning> {
     let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
     let threads = point.cluster.replicas + point.load.clients;
     let cores = outcome.cores;
@@ -140,6 +164,10 @@ pub fn warnings(point: &Point, outcome: &Outcome, core_round_trip_ns: [f64; 2]) 
         some(tally.late > 0, Warning::Late { commands: tally.late }),
         some(dropped > 0, Warning::DroppedFrames { frames: dropped }),
         disturbed(outcome),
+        disk.filter(|disk| disk.is_memory())
+            .map(|disk| Warning::MemoryDisk { file_system: disk.file_system.clone() }),
+        disk.filter(|disk| !disk.is_memory() && disk.is_too_fast())
+            .map(|disk| Warning::FastSync { p50_ns: disk.syncs.value_at_quantile(0.5) }),
         some(moved, Warning::LeaderChanged),
         cores_moved(core_round_trip_ns),
         too_few_samples(&recording.response),

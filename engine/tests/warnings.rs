@@ -62,7 +62,7 @@ fn healthy() -> Outcome {
 
 /// The codes of what is said of an outcome, but for what is true of every short test in a debug build.
 fn codes(point: &Point, outcome: &Outcome) -> Vec<String> {
-    let said = warnings(point, outcome, [60.0, 70.0]).into_iter().map(|warning| warning.to_string());
+    let said = warnings(point, outcome, None, [60.0, 70.0]).into_iter().map(|warning| warning.to_string());
     let codes = said.map(|text| text.split_once(": ").expect("a code, a colon, and words").0.to_owned());
     codes.filter(|code| !["debug_build", "too_few_samples"].contains(&code.as_str())).collect()
 }
@@ -164,13 +164,13 @@ fn what_went_wrong_is_said() {
     assert_eq!(said(&open(), |outcome| outcome.totals[0].malformed = 1), ["disturbed"]);
     assert_eq!(said(&open(), |outcome| outcome.events[0].at_ns = 5), ["leader_changed"]);
     assert_eq!(said(&open(), |outcome| outcome.cores = 1), ["shared_cores"]);
-    let moved = warnings(&open(), &healthy(), [60.0, 300.0]);
+    let moved = warnings(&open(), &healthy(), None, [60.0, 300.0]);
     assert!(moved.iter().any(|warning| warning.to_string().starts_with("cores_moved: ")));
 }
 
 #[test]
 fn percentiles_with_too_few_samples_are_named() {
-    let said = warnings(&open(), &healthy(), [0.0; 2]);
+    let said = warnings(&open(), &healthy(), None, [0.0; 2]);
     let text = said.iter().map(ToString::to_string).find(|text| text.starts_with("too_few_samples: "));
     assert_eq!(text.as_deref(), Some("too_few_samples: p99.9, p99.99 from 360000 commands"));
 }

@@ -105,7 +105,7 @@ fn with_protocol<P: Protocol + Send + 'static>(
         ..Config::new(id, voters)
     };
     let snapshots =
-        SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: cluster.snapshot_basis };
+        SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: point.snapshot_basis() };
     // A floor keeps no log that one could stand for.
     let snapshots = if cluster.protocol.is_floor() { SnapshotPolicy::NEVER } else { snapshots };
     let protocol = P::new(&config, seed);

@@ -61,6 +61,9 @@ pub struct PointResult {
     pub send_lag_ns: Percentiles,
     /// What a command cost.
     pub cost: Cost,
+    /// What its logs cost; null without logs on a disk.
+    #[serde(default)]
+    pub storage: Option<Storage>,
     /// This point over its floors in the same run and repetition; null where the run has none.
     pub floor: Option<Floor>,
     /// Reasons to doubt the numbers, each `code: explanation`.
@@ -133,6 +136,30 @@ pub struct Cost {
     /// slot.
     #[serde(default)]
     pub rounds_per_slot: Option<f64>,
+}
+
+/// What the replicas' logs on a disk did, and what the disk does alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Storage {
+    /// The file system that they were on.
+    pub file_system: String,
+    /// Syncs a second in the window, of all logs together; 0 where nothing is synced.
+    pub syncs_per_s: f64,
+    /// Commands answered in the window, by the syncs of one log, on average over the logs; null where nothing is synced.
+    pub commands_per_sync: Option<f64>,
+    /// Writes a second in the window, of all logs together.
+    pub writes_per_s: f64,
+    /// Bytes a second that these wrote, padding included.
+    pub written_bytes_per_s: f64,
+    /// From a log's write to the end of its sync, as the replicas saw it during the whole point; without syncs, to the
+    /// end of the write.
+    pub write_ns: Percentiles,
+    /// One write of 4 KiB and its sync at a time, with nothing else going on: the disk's own, before the run.
+    pub alone_ns: Percentiles,
+    /// The full histogram of the former, in base64 of its V2-deflate form.
+    pub write_histogram: String,
+    /// The same of the latter.
+    pub alone_histogram: String,
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.

@@ -3,7 +3,7 @@
 use quorumbench_protocols::Head;
 
 use super::keys::{self, Applies, Draft, Key, TABLE};
-use super::names::{MachineName, ProtocolName, ReadsMode};
+use super::names::{Durability, MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
@@ -73,6 +73,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| leases_exist(point))
         .or_else(|| somebody_votes(point))
         .or_else(|| time_passes(point))
+        .or_else(|| direct_is_synced(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -229,6 +230,16 @@ fn proposers_exist(point: &Point) -> Option<Conflict> {
         keys: [&keys::PROPOSERS, key],
         message: format!("{} {proposers} is more than {key} {most}", keys::PROPOSERS),
         help: format!("it can be at most {}", replicas.min(clients)),
+    })
+}
+
+/// What goes past the kernel's cache is not in it.
+fn direct_is_synced(point: &Point) -> Option<Conflict> {
+    let storage = &point.storage;
+    (storage.direct && storage.durability == Durability::PageCache).then(|| Conflict {
+        keys: [&keys::DIRECT, &keys::DURABILITY],
+        message: format!("{} with {} \"{}\"", keys::DIRECT, keys::DURABILITY, storage.durability),
+        help: format!("set {} to \"{}\", or leave {} at false", keys::DURABILITY, Durability::Fsync, keys::DIRECT),
     })
 }
 

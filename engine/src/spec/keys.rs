@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+use super::names::{ArrivalName, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -15,8 +15,10 @@ use super::value::{Kind, Value};
 pub struct Key {
     /// The table that it is in; empty for the top of the file.
     pub section: &'static str,
-    /// Its name in there, which no other section has.
+    /// Its name in there.
     pub name: &'static str,
+    /// Its name among a point's coordinates, which no other key has: [`name`](Self::name), unless that is taken.
+    pub coordinate: &'static str,
     /// What its values are.
     pub kind: Kind,
     /// Its value when there is none, without quotes; `None` for a key that must be given.
@@ -47,6 +49,10 @@ impl Key {
 
     const fn when(self, applies: Applies) -> Self {
         Self { applies, ..self }
+    }
+
+    const fn known_as(self, coordinate: &'static str) -> Self {
+        Self { coordinate, ..self }
     }
 
     const fn required(self) -> Self {
@@ -85,12 +91,16 @@ pub enum Applies {
     Threads,
     /// In virtual time.
     Sim,
+    /// With a protocol that writes a log, on a real machine.
+    Log,
+    /// With a log on a disk.
+    Disk,
 }
 
 impl Applies {
     /// True where the protocol decides.
     pub const fn asks_the_protocol(self) -> bool {
-        matches!(self, Self::Leaderless | Self::Observers | Self::Quorums)
+        matches!(self, Self::Leaderless | Self::Observers | Self::Quorums | Self::Log | Self::Disk)
     }
 
     /// True at this point, whose earlier keys are set.
@@ -107,6 +117,8 @@ impl Applies {
             Self::Uring => point.cluster.transport == TransportName::Uring,
             Self::Threads => point.cluster.transport != TransportName::Sim,
             Self::Sim => point.cluster.transport == TransportName::Sim,
+            Self::Log => !point.cluster.protocol.is_floor() && point.cluster.transport != TransportName::Sim,
+            Self::Disk => point.storage.durability != Durability::None,
         }
     }
 }
@@ -133,7 +145,7 @@ const fn key(
     doc: &'static str,
     apply: fn(&mut Draft, &Value),
 ) -> Key {
-    Key { section: "", name, kind, default: Some(default), axis: false, applies: Applies::Always, doc, apply }
+    Key { section: "", name, coordinate: name, kind, default: Some(default), axis: false, applies: Applies::Always, doc, apply }
 }
 
 const fn count(min: u64, max: u64) -> Kind {
@@ -217,7 +229,7 @@ table! {
         SNAPSHOT_BYTES = key("snapshot_bytes", size(1, 1 << 40), "256MiB",
             "bytes of batches after which it does",
             |to, value| to.point.cluster.snapshot_bytes = value.size() as u64).axis();
-        SNAPSHOT_BASIS = key("snapshot_basis", Kind::Choice(SnapshotBasis::CHOICES), "kept",
+        SNAPSHOT_BASIS = key("snapshot_basis", Kind::Choice(SnapshotBasis::CHOICES), "auto",
             "slots and bytes of what",
             |to, value| to.point.cluster.snapshot_basis = value.choice(SnapshotBasis::named)).axis();
         PROPOSERS = key("proposers", count(1, 63), "1",
@@ -293,6 +305,31 @@ table! {
         SEED = key("seed", count(0, i64::MAX as u64), "1",
             "all randomness follows from it", |to, value| to.run.seed = value.count() as u64);
     }
+    "storage" {
+        DURABILITY = key("durability", Kind::Choice(Durability::CHOICES), "none",
+            "what stands behind an acknowledgement",
+            |to, value| to.point.storage.durability = value.choice(Durability::named)).axis().when(Applies::Log);
+        PATH = key("path", Kind::Folder, "auto",
+            "the folder that logs are written to while a point runs; auto for the run's own",
+            |to, value| to.point.storage.path = value.folder()).axis().when(Applies::Disk);
+        DIRECT = key("direct", Kind::Switch, "false",
+            "whether logs are written past the kernel's cache, with O_DIRECT",
+            |to, value| to.point.storage.direct = value.switch()).axis().when(Applies::Disk);
+        STORAGE_LINGER = key("linger", duration(Duration::ZERO, SECOND), "0us",
+            "how long records may wait for company before they are written",
+            |to, value| to.point.storage.linger = value.duration())
+            .known_as("storage_linger").axis().when(Applies::Disk);
+        MAX_BATCH = key("max_batch", size(1, BATCH_BYTES), "1MiB",
+            "bytes of records from which they wait no longer",
+            |to, value| to.point.storage.max_batch = value.size()).axis().when(Applies::Disk);
+        WRITES = key("in_flight", count(1, 64), "4",
+            "most writes of one log under way at once",
+            |to, value| to.point.storage.in_flight = value.count())
+            .known_as("storage_in_flight").axis().when(Applies::Disk);
+        SEGMENT = key("segment", size(64 << 10, 1 << 32), "64MiB",
+            "bytes of one file of a log, laid out in advance",
+            |to, value| to.point.storage.segment = value.size()).axis().when(Applies::Disk);
+    }
     "transport" {
         CONGESTION = key("congestion", Kind::Label { max: 15 }, "cubic",
             "the congestion control of TCP sockets",
@@ -353,7 +390,7 @@ pub(super) fn sections() -> Vec<&'static str> {
 
 /// Where this key is in the table.
 pub(super) fn position(key: &Key) -> usize {
-    TABLE.iter().position(|each| each.name == key.name).expect("keys are made by the table")
+    TABLE.iter().position(|each| each.coordinate == key.coordinate).expect("keys are made by the table")
 }
 
 #[cfg(test)]
@@ -361,14 +398,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_parts_are_unique() {
+    fn coordinates_are_unique() {
         for (index, key) in TABLE.iter().enumerate() {
-            assert_eq!(position(key), index, "coordinates and overrides go by {}", key.name);
+            assert_eq!(position(key), index, "coordinates and overrides go by {}", key.coordinate);
             assert!(!key.doc.is_empty() && !key.doc.ends_with('.'), "{key}");
         }
         assert_eq!(
             sections(),
-            ["cluster", "batch", "load", "reads", "quorum", "run", "transport", "network", "cost"],
+            ["cluster", "batch", "load", "reads", "quorum", "run", "storage", "transport", "network", "cost"],
             "each in one piece"
         );
     }

@@ -61,8 +61,8 @@ use keys::{Draft, TABLE};
 pub use distribution::Keys;
 pub use error::SpecError;
 pub use keys::{Applies, Key};
-pub use names::{ArrivalName, Choice, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
-pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, TransportOptions};
+pub use names::{ArrivalName, Choice, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;
 pub use units::{duration_text, size_text};
 pub use value::{Kind, Value};
@@ -120,11 +120,11 @@ impl Spec {
         self.points.clone()
     }
 
-    /// The axes with more than one value, by the last parts of their keys. Those that apply to no point are left out.
+    /// The axes with more than one value, by the names that coordinates have. Those that apply to no point are left out.
     pub fn varied(&self) -> Vec<&'static str> {
         let lists = TABLE.iter().zip(&self.settings).filter(|(_, values)| values.len() > 1);
         let lists = lists.filter(|(key, _)| self.points.iter().any(|point| point.coordinate(key).is_some()));
-        lists.map(|(key, _)| key.name).collect()
+        lists.map(|(key, _)| key.coordinate).collect()
     }
 
     /// Every key's value or list, defaults included, nested by section.

@@ -122,8 +122,18 @@ names! {
 names! {
     /// What counts towards a replica's next snapshot.
     SnapshotBasis {
+        Auto = "auto": "with a log on a disk as delivered, else as kept",
         Kept = "kept": "what the log still keeps: while all replicas follow, they agree to let go, and none is taken",
         Delivered = "delivered": "all that was delivered since the last one, as where a journal on a disk must be cut",
+    }
+}
+
+names! {
+    /// What stands behind an acknowledgement.
+    Durability {
+        None = "none": "memory only: what is measured is ordering, and a crash would lose it",
+        PageCache = "page-cache": "a log, written to the kernel: survives a killed process, not a power cut",
+        Fsync = "fsync": "a log, synced before anything is acknowledged: survives both",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Overrides from the command line: `--set key=value`.
 //!
-//! The key is full (`batch.commands`) or its last part (`commands`). The value is TOML; what is not is taken as a
+//! The key is full (`batch.commands`) or what it is among the coordinates (`commands`). The value is TOML; what is not is taken as a
 //! string, as shells eat quotes: `--set transport=mem`, `--set payload=[64B,1KiB]`.
 
 use std::borrow::Cow;
@@ -74,7 +74,7 @@ fn shifted(written: Written<'_>, by: usize) -> Written<'_> {
 }
 
 fn find(name: &str) -> Result<&'static Key, Complaint> {
-    let key = TABLE.iter().copied().find(|key| key.full() == name || key.name == name);
+    let key = TABLE.iter().copied().find(|key| key.full() == name || key.coordinate == name);
     key.ok_or_else(|| {
         let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
         unknown_key(section, last)

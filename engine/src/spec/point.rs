@@ -1,6 +1,7 @@
 //! One point of an experiment: every setting of one run, typed.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use quorumbench_protocols::quorum::{self, Quorums};
@@ -8,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
 use super::keys::Key;
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+use super::names::{ArrivalName, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
 use super::regions::Regions;
 use super::value::Value;
 use crate::batch::BatchHead;
@@ -26,6 +27,8 @@ pub struct Point {
     pub reads: Reads,
     /// How many make a quorum.
     pub quorum: Quorum,
+    /// What stands behind an acknowledgement.
+    pub storage: Storage,
     /// How the transport is tuned.
     pub transport_options: TransportOptions,
     /// The virtual network.
@@ -37,7 +40,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// The full coordinates, varied or not, by the last part of each key, as a config would have them in their
+    /// The full coordinates, varied or not, each by its name as a coordinate, as a config would have them in their
     /// shortest form: `"64B"`, `64`, `"poisson"`. What does not apply here (the rate of a closed loop) is absent.
     pub fn axes(&self) -> Map<String, Json> {
         self.coordinates.iter().map(|(name, value)| ((*name).to_owned(), value.to_json())).collect()
@@ -45,7 +48,7 @@ impl Point {
 
     /// This point's value of an axis, if it applies.
     pub fn coordinate(&self, axis: &Key) -> Option<&Value> {
-        self.coordinates.iter().find(|(name, _)| *name == axis.name).map(|(_, value)| value)
+        self.coordinates.iter().find(|(name, _)| *name == axis.coordinate).map(|(_, value)| value)
     }
 
     /// Whether it runs in virtual time. Such results never compare with real ones.
@@ -53,8 +56,17 @@ impl Point {
         self.cluster.transport == TransportName::Sim
     }
 
+    /// What counts towards a replica's next snapshot: never [`SnapshotBasis::Auto`].
+    pub fn snapshot_basis(&self) -> SnapshotBasis {
+        match (self.cluster.snapshot_basis, self.storage.durability) {
+            (SnapshotBasis::Auto, Durability::None) => SnapshotBasis::Kept,
+            (SnapshotBasis::Auto, _) => SnapshotBasis::Delivered,
+            (basis, _) => basis,
+        }
+    }
+
     pub(super) fn add_coordinate(&mut self, axis: &Key, value: Value) {
-        self.coordinates.push((axis.name, value));
+        self.coordinates.push((axis.coordinate, value));
     }
 
     /// A point before any key is applied. Every key is, so none of this is seen.
@@ -90,6 +102,15 @@ impl Point {
             },
             reads: Reads { mode: ReadsMode::ALL[0] },
             quorum: Quorum { phase1: None, phase2: None },
+            storage: Storage {
+                durability: Durability::ALL[0],
+                path: None,
+                direct: false,
+                linger: Duration::ZERO,
+                max_batch: 0,
+                in_flight: 0,
+                segment: 0,
+            },
             transport_options: TransportOptions {
                 congestion: String::new(),
                 zero_copy_threshold: None,
@@ -281,6 +302,25 @@ impl Quorum {
         let or_majority = |phase: Option<usize>| phase.unwrap_or(quorum::majority(replicas));
         Quorums::flexible(replicas, or_majority(self.phase1), or_majority(self.phase2))
     }
+}
+
+/// `[storage]`: what stands behind an acknowledgement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Storage {
+    /// What an acknowledged command survives.
+    pub durability: Durability,
+    /// The folder that the logs go into; `None` for the run's own.
+    pub path: Option<PathBuf>,
+    /// Whether logs are written past the kernel's cache.
+    pub direct: bool,
+    /// How long records may wait for company before they are written.
+    pub linger: Duration,
+    /// Bytes of records from which they wait no longer.
+    pub max_batch: usize,
+    /// Most writes under way at once.
+    pub in_flight: usize,
+    /// Bytes of one file of a log, laid out in advance.
+    pub segment: usize,
 }
 
 /// `[transport]`: how the transport is tuned.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -71,6 +72,10 @@ pub enum Kind {
     Keys,
     /// Regions and how far they are apart, or `off`.
     Regions,
+    /// `true` or `false`.
+    Switch,
+    /// A folder, or `auto`.
+    Folder,
 }
 
 impl fmt::Display for Kind {
@@ -93,6 +98,8 @@ impl fmt::Display for Kind {
             Self::Address => write!(f, "an IP address such as 127.0.0.1"),
             Self::Keys => write!(f, "`uniform:KEYS` or `zipf:KEYS:EXPONENT`"),
             Self::Regions => write!(f, "`off` or round-trip times such as `a-b 68ms, a-c 145ms, b-c 205ms`"),
+            Self::Switch => write!(f, "`true` or `false`"),
+            Self::Folder => write!(f, "`auto` or a folder's path, of at most {MOST_PATH} bytes and without quotes or backslashes"),
         }
     }
 }
@@ -122,6 +129,12 @@ pub enum Value {
     Keys(Keys),
     /// Of [`Kind::Regions`].
     Regions(Regions),
+    /// Of [`Kind::Switch`].
+    Switch(bool),
+    /// Of [`Kind::Folder`].
+    Folder(String),
+    /// Of [`Kind::Folder`].
+    Auto,
 }
 
 /// The text that a config has between the quotes.
@@ -139,6 +152,9 @@ impl fmt::Display for Value {
             Self::Address(address) => write!(f, "{address}"),
             Self::Keys(keys) => write!(f, "{keys}"),
             Self::Regions(regions) => write!(f, "{regions}"),
+            Self::Switch(on) => write!(f, "{on}"),
+            Self::Folder(path) => f.write_str(path),
+            Self::Auto => f.write_str(AUTO),
         }
     }
 }
@@ -150,6 +166,7 @@ impl Value {
             Self::Count(count) => count.into(),
             Self::Number(number) if number.fract() == 0.0 && number.abs() < EXACT => (number as i64).into(),
             Self::Number(number) => number.into(),
+            Self::Switch(on) => on.into(),
             _ => self.to_string().into(),
         }
     }
@@ -157,7 +174,7 @@ impl Value {
     /// As TOML. No text needs an escape: none of the kinds allows a quote, a backslash or a control character.
     pub fn to_toml(&self) -> String {
         match self {
-            Self::Count(_) | Self::Number(_) => self.to_string(),
+            Self::Count(_) | Self::Number(_) | Self::Switch(_) => self.to_string(),
             _ => format!("\"{self}\""),
         }
     }
@@ -187,6 +204,9 @@ impl Value {
             (Kind::Size { .. } | Kind::SizeOrOff { .. }, _) => {
                 return amount(written, units::SIZES, key).map(Self::Size);
             }
+            (Kind::Switch, DeValue::Boolean(on)) => Some(Self::Switch(*on)),
+            (Kind::Folder, DeValue::String(text)) if text == AUTO => Some(Self::Auto),
+            (Kind::Folder, DeValue::String(text)) => folder(text),
             (Kind::Address, DeValue::String(text)) => text.parse().ok().map(Self::Address),
             (Kind::Keys, DeValue::String(text)) => {
                 return Keys::parse(text).map(Self::Keys).map_err(|problem| unfit(written, kind, &problem));
@@ -261,6 +281,20 @@ impl Value {
         }
     }
 
+    pub(super) fn switch(&self) -> bool {
+        let Self::Switch(on) = self else { unreachable!("{self:?} is no switch") };
+        *on
+    }
+
+    /// `None` for `auto`.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(path) => Some(path.into()),
+            Self::Auto => None,
+            _ => unreachable!("{self:?} is no folder"),
+        }
+    }
+
     pub(super) fn keys(&self) -> Keys {
         let Self::Keys(keys) = self else { unreachable!("{self:?} is no distribution of keys") };
         *keys
@@ -293,6 +327,11 @@ fn whole(written: &DeValue<'_>, range: RangeInclusive<u64>) -> Option<Value> {
 fn label(text: &str, max: usize) -> Option<Value> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     ((1..=max).contains(&text.len()) && text.chars().all(fits)).then(|| Value::Label(text.into()))
+}
+
+fn folder(text: &str) -> Option<Value> {
+    let plain = |c: char| !c.is_control() && c != '"' && c != '\\';
+    ((1..=MOST_PATH).contains(&text.len()) && text.chars().all(plain)).then(|| Value::Folder(text.into()))
 }
 
 fn chosen(text: &str, choices: &[Choice]) -> Option<Value> {
@@ -360,6 +399,12 @@ fn unknown_unit(unit: &str, units: &[Unit]) -> Complaint {
 
 /// How a [`Kind::Quorum`] is left to the number of replicas.
 const MAJORITY: &str = "majority";
+
+/// How a [`Kind::Folder`] is left to the program.
+const AUTO: &str = "auto";
+
+/// Most bytes of a path.
+const MOST_PATH: usize = 1024;
 
 /// How a [`Kind::SizeOrOff`] is switched off.
 const OFF: &str = "off";
