@@ -143,7 +143,6 @@ impl Node {
     fn new(mesh: Mesh) -> io::Result<Self> {
         let (peers, dials) = (Peers::new(&mesh), Dials::new(&mesh));
         let listener = mesh.listener.map(|listener| {
-            socket::tune(&listener, &mesh.options.congestion)?;
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         });
@@ -231,6 +230,9 @@ impl Node {
                 }
                 Poll::Pending => return false,
             };
+            if socket::tune(&stream, &self.options.congestion).is_err() {
+                continue;
+            }
             let silent = self.newcomers.iter().enumerate().filter(|(_, other)| other.origin() == Origin::Accepted);
             if let Some(oldest) = makes_room(silent.map(|(at, other)| (other.until(), at))) {
                 self.newcomers.remove(oldest);

@@ -18,7 +18,7 @@ use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Tra
 use crate::dial::Dials;
 use crate::peers::{End, Peers};
 use crate::pool::Pool;
-use crate::{Clock, Counters, Mesh, Options, Transport, Wait, socket};
+use crate::{Clock, Counters, Mesh, Options, Transport, Wait};
 
 mod capabilities;
 mod connection;
@@ -95,7 +95,6 @@ impl Uring {
         let (peers, dials) = (Peers::new(&mesh), Dials::new(&mesh));
         let Mesh { listener, clock, options, .. } = mesh;
         if let Some(listener) = &listener {
-            socket::tune(listener, &options.congestion)?;
             // A ring gives up at once on a socket that says it must not wait.
             listener.set_nonblocking(false)?;
         }

@@ -93,7 +93,7 @@ impl Uring {
         }
         // Out of descriptors, or gone before it was taken: the next one may do better.
         let Ok(socket) = completion.accepted() else { return Ok(()) };
-        if self.listener.is_none() {
+        if self.listener.is_none() || socket::tune(&socket, &self.options.congestion).is_err() {
             return Ok(());
         }
         let silent = self.connections.iter().flatten();

@@ -97,6 +97,7 @@ macro_rules! over_sockets {
                 reconnect::what_was_queued_for_a_lost_connection_is_counted,
                 reconnect::a_node_that_leaves_closes_its_connections,
                 reconnect::a_node_may_leave_in_the_middle_of_a_write,
+                reconnect::what_is_accepted_is_tuned_whenever_it_was_dialled,
                 reconnect::whoever_does_not_answer_is_dialled_less_and_less_often,
                 hostile::random_bytes_are_no_hello,
                 hostile::a_hello_must_be_of_this_run_and_version,

@@ -2,10 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use quorumbench_protocols::{Head, NodeId};
 use quorumbench_transports::{Clock, Options, hello::Hello};
+use rustix::net::getpeername;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use zerocopy::IntoBytes;
 
 use crate::harness::{RUN, mesh};
@@ -28,6 +31,16 @@ impl Raw {
         stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket option");
         stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a socket option");
         Self { stream, unheeded: 0 }
+    }
+
+    /// The socket at the other end, if this process has accepted it.
+    pub(crate) fn other_end(&self) -> Option<OwnedFd> {
+        let here = self.stream.local_addr().expect("it is connected");
+        let myself = pidfd_open(getpid(), PidfdFlags::empty()).expect("this process lives");
+        let open = std::fs::read_dir("/proc/self/fd").expect("every Linux has it").flatten();
+        let numbers = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let mut sockets = numbers.filter_map(|fd| pidfd_getfd(&myself, fd, PidfdGetfdFlags::empty()).ok());
+        sockets.find(|socket| getpeername(socket).is_ok_and(|peer| peer == Some(here.into())))
     }
 
     /// Writes; the other end may have hung up already.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use quorumbench_protocols::{Nanos, Payload};
 use quorumbench_transports::{Clock, Options};
+use rustix::net::sockopt;
 use zerocopy::IntoBytes;
 
 use crate::harness::{Cluster, OverSockets, Socketed, address, listener, mesh, payload, transmit, until};
@@ -70,6 +71,26 @@ fn node_9<T: Socketed>(cluster: &mut Cluster<T>, at: SocketAddr) -> Raw {
         raw.head().is_some_and(|answer| answer == raw::hello(0))
     });
     raw
+}
+
+/// Connections are made by the kernel as soon as somebody listens, which may be long before a node accepts them.
+pub(crate) fn what_is_accepted_is_tuned_whenever_it_was_dialled<T: Socketed>() {
+    let (clock, options) = (Clock::start(), Options { congestion: "reno".into(), ..Options::default() });
+    let zero = listener();
+    let at = address(&zero);
+    let early = Raw::connect(at);
+    let mut node = T::join(mesh(0, Some(zero), &[], clock, &options)).expect("joins");
+    let late = Raw::connect(at);
+    for dialler in [early, late] {
+        until("it is accepted, and tuned", || {
+            node.recv(clock.now() + 1_000_000, &mut Vec::new()).expect("receives");
+            let accepted = dialler.other_end();
+            accepted.is_some_and(|socket| {
+                sockopt::tcp_nodelay(&socket) == Ok(true)
+                    && sockopt::tcp_congestion(&socket).is_ok_and(|congestion| congestion == "reno")
+            })
+        });
+    }
 }
 
 /// A peer that restarted knows better than this node that its older connection is dead.
