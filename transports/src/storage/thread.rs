@@ -184,8 +184,10 @@ impl Shared {
 
     /// Brings a write to its end, but for the sync.
     fn write(&self, mut begun: Begun, groups: &mut Groups, over: &mut Vec<FileWritten>) {
-        let mut end = begun.is_whole().then_some(Ok(()));
-        while end.is_none() {
+        if begun.is_whole() {
+            return begun.end(Ok(()), groups, over);
+        }
+        let result = loop {
             let mut slices = [IoSlice::new(&[]); MOST_RUNS];
             let mut filled = 0;
             for (slice, run) in slices.iter_mut().zip(begun.rest()) {
@@ -195,10 +197,12 @@ impl Shared {
             let took = rustix::io::pwritev(begun.file(), &slices[..filled], begun.offset());
             self.spent.syscalls.fetch_add(1, Ordering::Relaxed);
             self.spent.bytes.fetch_add(took.unwrap_or(0) as u64, Ordering::Relaxed);
-            end = begun.took(took);
-        }
+            if let Some(result) = begun.took(took) {
+                break result;
+            }
+        };
         self.spent.writes.fetch_add(1, Ordering::Relaxed);
-        begun.end(end.unwrap_or(Ok(())), groups, over);
+        begun.end(result, groups, over);
     }
 
     /// Tells the node what is over.
