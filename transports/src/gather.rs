@@ -1,10 +1,11 @@
-//! What goes out in one write: heads and small payloads side by side, large payloads by handle.
+//! What goes out in one write, to a peer or a file: heads and small payloads side by side, large
+//! payloads by handle.
 
 use bytes::Bytes;
 use quorumbench_protocols::{Head, Payload};
 use zerocopy::IntoBytes;
 
-/// Frames on their way to one peer.
+/// Frames on their way to one peer, or records to a file.
 ///
 /// A gather list's entry costs more than copying a few hundred bytes does, so payloads below a
 /// threshold are copied next to their heads (and counted); the others are held by handle until the
@@ -31,9 +32,20 @@ struct Held {
 impl Gather {
     /// Adds a frame, and says how many payload bytes it copied.
     pub fn push(&mut self, head: &Head, body: &Payload, threshold: usize) -> usize {
-        self.staged.extend_from_slice(head.as_bytes());
-        self.bytes += Head::BYTES;
+        self.append(head.as_bytes());
         self.frames += 1;
+        self.append_payload(body, threshold)
+    }
+
+    /// Adds bytes that are nobody's frame: what opens a connection, a record's header, padding.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.staged.extend_from_slice(bytes);
+        self.bytes += bytes.len();
+    }
+
+    /// Adds a payload without a head: pieces of fewer than `threshold` bytes are copied, the others
+    /// held. Says how many bytes it copied.
+    pub fn append_payload(&mut self, body: &Payload, threshold: usize) -> usize {
         let mut copied = 0;
         if body.is_empty() {
             return copied;
@@ -49,12 +61,6 @@ impl Gather {
             self.bytes += piece.len();
         }
         copied
-    }
-
-    /// Adds a head that is nobody's frame: what opens a connection.
-    pub fn open(&mut self, head: &Head) {
-        self.staged.extend_from_slice(head.as_bytes());
-        self.bytes += Head::BYTES;
     }
 
     /// The contiguous runs in order, after the first `skip` bytes.
@@ -127,6 +133,16 @@ mod tests {
         assert_eq!((gather.bytes(), gather.frames()), (4 * 64 + 2 * 600 + 10, 4));
         gather.clear();
         assert!(gather.is_empty() && gather.runs(0).next().is_none());
+    }
+
+    #[test]
+    fn bytes_without_a_head_are_nobody_s_frame() {
+        let (mut gather, large) = (Gather::default(), Bytes::from(vec![7; 600]));
+        gather.append(b"header");
+        assert_eq!(gather.append_payload(&large.into(), 512), 0);
+        gather.append(&[0; 4]);
+        assert_eq!(gather.runs(0).map(<[u8]>::len).collect::<Vec<_>>(), [6, 600, 4]);
+        assert_eq!((gather.bytes(), gather.frames()), (610, 0));
     }
 
     #[test]

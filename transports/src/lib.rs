@@ -6,6 +6,9 @@
 //! Between one pair of nodes frames arrive in the order sent, or, when a connection was lost or a
 //! peer was full, not at all: then they are counted as dropped.
 //!
+//! A node waits in `recv` and nowhere else, so what it writes to files goes the same way:
+//! [`Transport::write_file`] begins a write and `recv` returns when one is over ([`storage`]).
+//!
 //! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
 //! frames out of them, [`gather`] and [`link`] line up what goes out; [`hello`], [`peers`], [`dial`] and
 //! [`socket`] say who talks to whom. On these stand [`mem`] (rings between threads: the ceiling) and
@@ -36,6 +39,8 @@ use std::time::Instant;
 
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Transmit};
 
+use storage::{FileWrite, FileWritten};
+
 pub mod dial;
 pub mod framing;
 pub mod gather;
@@ -45,6 +50,7 @@ pub mod mem;
 pub mod peers;
 pub mod pool;
 pub mod socket;
+pub mod storage;
 pub mod tokio_tcp;
 pub mod uring;
 
@@ -58,13 +64,29 @@ pub trait Transport {
     /// The machine's: the run ends with what is saved.
     fn send(&mut self, transmits: &mut Vec<Transmit>) -> io::Result<()>;
 
-    /// Waits until a frame is there or `deadline` has come, then appends all that has arrived.
+    /// Waits until a frame is there, a write to a file is over, or `deadline` has come, then appends
+    /// all that has arrived.
     /// With a deadline that has passed it only looks. It may also return early with nothing.
     ///
     /// # Errors
     /// The machine's: the run ends with what is saved. A lost connection is not an error here; it
     /// is dialled again and counted.
     fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()>;
+
+    /// Begins a write to a file, and a sync after it if asked for. Never blocks: it begins at once or
+    /// with the next [`recv`](Self::recv), and goes on while that waits. Writes are over in any order.
+    ///
+    /// # Errors
+    /// The machine's: the run ends with what is saved. An error of the write itself comes with its
+    /// [`FileWritten`].
+    ///
+    /// # Panics
+    /// If the write would end beyond what a file can hold, 2^63 bytes.
+    fn write_file(&mut self, write: FileWrite) -> io::Result<()>;
+
+    /// Appends to `done` what is over since the last call, each write once. Call it after
+    /// [`recv`](Self::recv), which does not wait while something is over and not taken.
+    fn written(&mut self, done: &mut Vec<FileWritten>);
 
     /// What it has cost so far.
     fn counters(&self) -> Counters;
@@ -94,6 +116,16 @@ pub struct Counters {
     pub strangers: u64,
     /// Connections dropped because of bytes that are no frame.
     pub malformed: u64,
+    /// Writes to files that came to their end, with an error or without, syncs aside.
+    pub file_writes: u64,
+    /// `fdatasync` calls that came to their end. One may have served many writes.
+    pub file_syncs: u64,
+    /// Bytes written to files.
+    pub file_bytes: u64,
+    /// CPU time of the thread that writes to files where no ring does, in nanoseconds: the node's as
+    /// much as that of its own thread. What a ring's workers in the kernel spend is in nobody's but the
+    /// process's.
+    pub storage_cpu_ns: u64,
 }
 
 impl Counters {
@@ -121,6 +153,10 @@ impl Counters {
             lost_connections: f(self.lost_connections, other.lost_connections),
             strangers: f(self.strangers, other.strangers),
             malformed: f(self.malformed, other.malformed),
+            file_writes: f(self.file_writes, other.file_writes),
+            file_syncs: f(self.file_syncs, other.file_syncs),
+            file_bytes: f(self.file_bytes, other.file_bytes),
+            storage_cpu_ns: f(self.storage_cpu_ns, other.storage_cpu_ns),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One peer's outgoing side: one list in the kernel's hands, one being filled.
 
 use quorumbench_protocols::{Head, Payload};
+use zerocopy::IntoBytes;
 
 use crate::gather::Gather;
 use crate::{Counters, Options};
@@ -19,7 +20,7 @@ impl Link {
     /// Queues the hello of a new connection. It is nobody's frame: no counter sees it.
     pub fn open(&mut self, hello: &Head) {
         debug_assert!(self.is_empty(), "a hello comes first");
-        self.filling.open(hello);
+        self.filling.append(hello.as_bytes());
     }
 
     /// Queues a frame, or drops and counts it if the link is full.

@@ -5,12 +5,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use crossbeam::sync::{Parker, Unparker};
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Transmit};
 
+use crate::storage::{FileWrite, FileWritten, Writer};
 use crate::{Clock, Counters, Options, Transport, Wait};
 
 /// One node of a [`mesh`].
@@ -27,6 +29,9 @@ pub struct Mem {
     parker: Parker,
     /// Scratch: who was sent something since the last ring of the bells.
     touched: Vec<bool>,
+    writer: Writer,
+    /// The own doorbell.
+    waker: Waker,
     counters: Counters,
 }
 
@@ -37,6 +42,24 @@ type Ring = ArrayQueue<Frame>;
 struct Doorbell {
     asleep: AtomicBool,
     unparker: Unparker,
+}
+
+impl Doorbell {
+    /// Whether somebody slept.
+    fn ring(&self) -> bool {
+        let asleep = self.asleep.swap(false, Ordering::SeqCst);
+        if asleep {
+            self.unparker.unpark();
+        }
+        asleep
+    }
+}
+
+impl Wake for Doorbell {
+    fn wake(self: Arc<Self>) {
+        fence(Ordering::SeqCst);
+        self.ring();
+    }
 }
 
 /// Nodes `0..nodes`, each joined to each.
@@ -56,6 +79,8 @@ pub fn mesh(nodes: usize, clock: Clock, options: &Options) -> Vec<Mem> {
         doorbells: doorbells.clone(),
         parker,
         touched: vec![false; nodes],
+        writer: Writer::default(),
+        waker: doorbells[id].clone().into(),
         counters: Counters::default(),
     };
     parkers.into_iter().enumerate().map(node).collect()
@@ -80,9 +105,11 @@ impl Mem {
     fn sleep_until(&mut self, deadline: Nanos) {
         let bell = &self.doorbells[self.id.0 as usize];
         bell.asleep.store(true, Ordering::SeqCst);
-        // Pairs with the fence in `ring_bells`: either the sender sees us asleep, or we see its frame.
+        self.writer.listen(&self.waker);
+        // Pairs with the fences before the bell is rung: either who does sees us asleep, or we see what
+        // it has for us.
         fence(Ordering::SeqCst);
-        if self.incoming.iter().all(|ring| ring.is_empty()) {
+        if self.incoming.iter().all(|ring| ring.is_empty()) && !self.writer.any_over() {
             let patience = deadline.saturating_since(self.clock.now());
             self.counters.syscalls += 1;
             self.parker.park_timeout(Duration::from_nanos(patience));
@@ -94,10 +121,7 @@ impl Mem {
     fn ring_bells(&mut self) {
         fence(Ordering::SeqCst);
         for (touched, bell) in self.touched.iter_mut().zip(&self.doorbells) {
-            if std::mem::take(touched) && bell.asleep.swap(false, Ordering::SeqCst) {
-                self.counters.syscalls += 1;
-                bell.unparker.unpark();
-            }
+            self.counters.syscalls += u64::from(std::mem::take(touched) && bell.ring());
         }
     }
 }
@@ -121,7 +145,7 @@ impl Transport for Mem {
     }
 
     fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()> {
-        while !self.take_all(inbox) && self.clock.now() < deadline {
+        while !self.take_all(inbox) && !self.writer.any_over() && self.clock.now() < deadline {
             match self.wait {
                 Wait::Block => self.sleep_until(deadline),
                 Wait::Spin => std::hint::spin_loop(),
@@ -130,7 +154,15 @@ impl Transport for Mem {
         Ok(())
     }
 
+    fn write_file(&mut self, write: FileWrite) -> io::Result<()> {
+        self.writer.write(write)
+    }
+
+    fn written(&mut self, done: &mut Vec<FileWritten>) {
+        self.writer.written(done);
+    }
+
     fn counters(&self) -> Counters {
-        self.counters
+        self.writer.add_to(self.counters)
     }
 }

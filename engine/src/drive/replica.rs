@@ -6,7 +6,7 @@ use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::zab::Zab;
-use quorumbench_protocols::{Config, Frame, Lsn, Nanos, NodeId, Protocol, Record, Transmit};
+use quorumbench_protocols::{Config, Frame, Lsn, Malformed, Nanos, NodeId, Protocol, Record, Transmit};
 
 use crate::check::witness::ReplicaTrace;
 use crate::machine::{Kv, Machine, Null};
@@ -22,6 +22,7 @@ pub(super) trait Replica: Send {
     fn transmits(&mut self) -> &mut Vec<Transmit>;
     fn records(&mut self) -> &mut Vec<Record>;
     fn durable(&mut self, lsn: Lsn);
+    fn take_release(&mut self) -> Option<Lsn>;
     fn leader(&self) -> Option<NodeId>;
     fn transfer(&mut self, target: NodeId);
     fn stats(&self) -> NodeStats;
@@ -54,6 +55,10 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
         Self::durable(self, lsn);
     }
 
+    fn take_release(&mut self) -> Option<Lsn> {
+        Self::take_release(self)
+    }
+
     fn leader(&self) -> Option<NodeId> {
         self.protocol().leader()
     }
@@ -77,25 +82,68 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
 
 /// Replica `id` of `point`'s cluster, with an empty log. With [`Storage::Deferred`] the caller is its disk.
 pub(super) fn build(point: &Point, id: NodeId, seed: u64, storage: Storage) -> Box<dyn Replica> {
-    match point.cluster.protocol {
-        ProtocolName::Raft => with_protocol::<Raft>(point, id, seed, storage),
-        ProtocolName::MultiPaxos => with_protocol::<MultiPaxos>(point, id, seed, storage),
-        ProtocolName::Zab => with_protocol::<Zab>(point, id, seed, storage),
-        ProtocolName::Paxos => with_protocol::<Paxos>(point, id, seed, storage),
-        ProtocolName::Echo => with_protocol::<Echo>(point, id, seed, storage),
-        ProtocolName::Star => with_protocol::<Star>(point, id, seed, storage),
-    }
+    by_name!(point.cluster.protocol, P => with_protocol(point, id, storage, |config| P::new(config, seed)))
 }
+
+/// The same replica as it comes back from what its log holds, which the caller goes on with.
+///
+/// # Errors
+/// [`Malformed`] for a record that the protocol never wrote.
+pub(super) fn recover(
+    point: &Point,
+    id: NodeId,
+    seed: u64,
+    records: &[Record],
+) -> Result<Box<dyn Replica>, Malformed> {
+    by_name!(point.cluster.protocol, P => {
+        let protocol = P::recover(&config(point, id), seed, records)?;
+        Ok(with_protocol(point, id, Storage::Deferred, |_| protocol))
+    })
+}
+
+/// The kind of record in which a protocol's log holds snapshots.
+pub(super) fn snapshot_record(protocol: ProtocolName) -> Option<u8> {
+    by_name!(protocol, P => P::SNAPSHOT_RECORD)
+}
+
+/// The same expression for each protocol, whose type is `$protocol` in it.
+macro_rules! by_name {
+    ($name:expr, $protocol:ident => $body:expr) => {
+        by_name!(@ $name, $protocol, $body, Raft MultiPaxos Zab Paxos Echo Star)
+    };
+    (@ $name:expr, $protocol:ident, $body:expr, $($each:ident)+) => {
+        match $name {
+            $(ProtocolName::$each => {
+                type $protocol = $each;
+                $body
+            })+
+        }
+    };
+}
+use by_name;
 
 fn with_protocol<P: Protocol + Send + 'static>(
     point: &Point,
     id: NodeId,
-    seed: u64,
     storage: Storage,
+    protocol: impl FnOnce(&Config) -> P,
 ) -> Box<dyn Replica> {
     let cluster = &point.cluster;
+    let snapshots =
+        SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: point.snapshot_basis() };
+    // A floor keeps no log that one could stand for.
+    let snapshots = if cluster.protocol.is_floor() { SnapshotPolicy::NEVER } else { snapshots };
+    let protocol = protocol(&config(point, id));
+    match cluster.machine {
+        MachineName::Null => Box::new(Node::<P, Null>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
+        MachineName::Kv => Box::new(Node::<P, Kv>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
+    }
+}
+
+fn config(point: &Point, id: NodeId) -> Config {
+    let cluster = &point.cluster;
     let voters = cluster.replicas - cluster.observers;
-    let config = Config {
+    Config {
         observers: (voters..cluster.replicas).map(|id| NodeId(id as u32)).collect(),
         window: point.batch.window,
         election_timeout: Nanos(cluster.election_timeout.as_nanos() as u64),
@@ -103,14 +151,5 @@ fn with_protocol<P: Protocol + Send + 'static>(
         backoff: Nanos(cluster.backoff.as_nanos() as u64),
         quorums: point.quorum.of(cluster.replicas).expect("quorums that do not meet make no point"),
         ..Config::new(id, voters)
-    };
-    let snapshots =
-        SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: point.snapshot_basis() };
-    // A floor keeps no log that one could stand for.
-    let snapshots = if cluster.protocol.is_floor() { SnapshotPolicy::NEVER } else { snapshots };
-    let protocol = P::new(&config, seed);
-    match cluster.machine {
-        MachineName::Null => Box::new(Node::<P, Null>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
-        MachineName::Kv => Box::new(Node::<P, Kv>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
     }
 }

@@ -16,6 +16,7 @@ use crate::dial::Dials;
 use crate::hello::Hello;
 use crate::peers::{ACCEPT_PAUSE_NS, End, MOST_SILENT, Origin, Peers, makes_room};
 use crate::pool::STARVED_NS;
+use crate::storage::{FileWrite, FileWritten, Writer};
 use crate::{Clock, Counters, Mesh, Options, Transport, Wait, socket};
 
 mod alarm;
@@ -74,6 +75,7 @@ struct Node {
     /// A connection waits for a chunk to come home, which nothing announces.
     starved: bool,
     alarm: Alarm,
+    writer: Writer,
     counters: Counters,
 }
 
@@ -116,9 +118,10 @@ impl Transport for TokioTcp {
         // have arrived too.
         let mut polled = false;
         runtime.block_on(poll_fn(|cx| {
+            node.writer.listen(cx.waker());
             let more = node.look(cx, inbox)?;
             let now = node.clock.now();
-            let done = inbox.len() > before || now >= deadline;
+            let done = inbox.len() > before || node.writer.any_over() || now >= deadline;
             if done && polled {
                 return Poll::Ready(Ok(()));
             }
@@ -134,8 +137,16 @@ impl Transport for TokioTcp {
         }))
     }
 
+    fn write_file(&mut self, write: FileWrite) -> io::Result<()> {
+        self.node.writer.write(write)
+    }
+
+    fn written(&mut self, done: &mut Vec<FileWritten>) {
+        self.node.writer.written(done);
+    }
+
     fn counters(&self) -> Counters {
-        self.node.counters
+        self.node.writer.add_to(self.node.counters)
     }
 }
 
@@ -158,6 +169,7 @@ impl Node {
             connections: Vec::new(),
             starved: false,
             alarm: Alarm::new()?,
+            writer: Writer::default(),
             counters: Counters::default(),
         })
     }

@@ -4,10 +4,11 @@
 //! are sliced where the kernel put them. What is sent is gathered per peer, and one write is under
 //! way per socket. [`Transport::recv`] submits the writes and waits in the same call: writes do not
 //! wait for room in their sockets, so they are over as soon as they are submitted, and the wait is
-//! for one completion more than there are writes.
+//! for one completion more than there are writes. Writes to files take longer, and are what such a wait
+//! is for: their completions, too, end it.
 //!
 //! `ring` is the boundary to the kernel and the only file with `unsafe`; `connection` is one socket's
-//! life; `peers` is who is there.
+//! life; `peers` is who is there; `files` is what is written to files.
 
 use std::fmt;
 use std::io;
@@ -18,16 +19,19 @@ use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Tra
 use crate::dial::Dials;
 use crate::peers::{End, Peers};
 use crate::pool::Pool;
+use crate::storage::{FileWrite, FileWritten};
 use crate::{Clock, Counters, Mesh, Options, Transport, Wait};
 
 mod capabilities;
 mod connection;
+mod files;
 mod operation;
 mod peers;
 mod ring;
 
 pub use capabilities::{Capabilities, Unavailable};
 use connection::{Connection, Phase};
+use files::Files;
 use operation::{Op, Patience, Tag};
 use ring::Ring;
 
@@ -53,6 +57,7 @@ pub struct Uring {
     /// When a timer is due, at the earliest.
     alarm: Nanos,
     pool: Pool,
+    files: Files,
     counters: Counters,
     /// Dropped after everything it lends memory from.
     ring: Ring,
@@ -115,6 +120,7 @@ impl Uring {
             accepting: false,
             alarm: Nanos::ZERO,
             pool: Pool::new(options.chunk_bytes, options.chunks),
+            files: Files::default(),
             counters: Counters::default(),
             options,
             ring,
@@ -131,9 +137,16 @@ impl Uring {
     /// Takes everything that has completed.
     fn take_completions(&mut self, inbox: &mut Vec<Frame>) -> io::Result<()> {
         while let Some(completion) = self.ring.next() {
-            if completion.op == Op::Accept {
-                self.accepted(completion)?;
-                continue;
+            match completion.op {
+                Op::Accept => {
+                    self.accepted(completion)?;
+                    continue;
+                }
+                Op::WriteFile | Op::SyncFile => {
+                    self.files.landed(&completion, &mut self.ring, &mut self.counters)?;
+                    continue;
+                }
+                Op::Connect | Op::Greet | Op::Receive | Op::Write | Op::Cancel => {}
             }
             let Tag { slot, generation } = completion.tag;
             let connection = self.connections.get_mut(usize::from(slot)).and_then(Option::as_mut);
@@ -154,10 +167,10 @@ impl Uring {
                         Ok(())
                     })?;
                 }
-                Op::Accept | Op::Cancel => {}
+                Op::Accept | Op::Cancel | Op::WriteFile | Op::SyncFile => {}
             }
         }
-        Ok(())
+        self.files.sync(&mut self.ring)
     }
 
     /// Goes on with a connection, or ends it.
@@ -271,16 +284,24 @@ impl Transport for Uring {
                 self.timers(now)?;
             }
             self.write()?;
-            self.enter(now, deadline)?;
+            self.enter(now, if self.files.any_over() { Nanos::ZERO } else { deadline })?;
             self.take_completions(inbox)?;
-            if inbox.len() > before {
-                return Ok(());
+            if inbox.len() > before || self.files.any_over() {
+                return self.files.hurry(&mut self.ring);
             }
             now = self.clock.now();
             if now >= deadline {
                 return Ok(());
             }
         }
+    }
+
+    fn write_file(&mut self, write: FileWrite) -> io::Result<()> {
+        self.files.begin(write, &mut self.ring)
+    }
+
+    fn written(&mut self, done: &mut Vec<FileWritten>) {
+        self.files.written(done);
     }
 
     fn counters(&self) -> Counters {

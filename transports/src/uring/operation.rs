@@ -5,6 +5,7 @@ use std::time::Duration;
 use io_uring::types::Timespec;
 
 /// Which connection an operation belongs to: its slot, and a number that no later user of the slot has.
+/// Which file write or sync: its place, which nobody else has until it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     pub(super) slot: u16,
@@ -21,6 +22,8 @@ pub(super) enum Op {
     Receive,
     Write,
     Cancel,
+    WriteFile,
+    SyncFile,
 }
 
 /// How long an enter may sleep.
@@ -29,6 +32,18 @@ pub(super) enum Patience {
     None,
     For(u64),
     Forever,
+}
+
+impl Tag {
+    /// Of a file write or a sync.
+    pub(super) fn of_file(place: usize) -> Self {
+        Self { slot: 0, generation: u32::try_from(place).expect("fewer than four billion at once") }
+    }
+
+    /// The place that [`of_file`](Self::of_file) was given.
+    pub(super) fn place(self) -> usize {
+        self.generation as usize
+    }
 }
 
 impl Patience {
@@ -40,7 +55,8 @@ impl Patience {
     }
 }
 
-const OPS: [Op; 6] = [Op::Accept, Op::Connect, Op::Greet, Op::Receive, Op::Write, Op::Cancel];
+const OPS: [Op; 8] =
+    [Op::Accept, Op::Connect, Op::Greet, Op::Receive, Op::Write, Op::Cancel, Op::WriteFile, Op::SyncFile];
 
 /// The number that an operation carries, and its completion brings back.
 pub(super) fn encode(op: Op, tag: Tag) -> u64 {

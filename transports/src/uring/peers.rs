@@ -12,7 +12,7 @@ use super::operation::{Op, Patience, Tag};
 use super::ring::Completion;
 use crate::peers::{ACCEPT_PAUSE_NS, HELLO_PATIENCE_NS, Origin, makes_room};
 use crate::pool::STARVED_NS;
-use crate::socket;
+use crate::{socket, storage};
 
 /// The tag of accepts.
 const LISTENER: Tag = Tag { slot: u16::MAX, generation: 0 };
@@ -212,9 +212,10 @@ impl Uring {
                 self.give_up(slot)?;
             }
         }
-        let until = self.clock.now() + LEAVING_NS;
-        while self.accepting || self.connections.iter().any(Option::is_some) {
-            let left = until.saturating_since(self.clock.now());
+        let start = self.clock.now();
+        while self.accepting || self.connections.iter().any(Option::is_some) || !self.files.is_idle() {
+            let patience = if self.files.is_idle() { LEAVING_NS } else { storage::LEAVING_NS };
+            let left = (start + patience).saturating_since(self.clock.now());
             if left == 0 {
                 break;
             }

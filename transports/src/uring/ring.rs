@@ -4,7 +4,8 @@
 //! of the transport safe:
 //!
 //! - Memory that the kernel may use is owned by a [`Lent`], which leaks it rather than free it while
-//!   it is out: a [`Flight`] (what is written), a [`Greeting`] (a hello being read) and [`Buffers`]
+//!   it is out: a [`Flight`] (what is written), a
+//!   [`FileFlight`] (the same, to a file), a [`Greeting`] (a hello being read) and [`Buffers`]
 //!   (chunks to receive into). None of them gives out anything that could move or free that memory.
 //! - It comes back only by a [`Completion`], which only [`Ring::next`] makes, each is used once, and
 //!   each names the operation and the connection it belongs to.
@@ -18,7 +19,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use bytes::BytesMut;
-use io_uring::types::{BufRingEntry, CancelBuilder, Fd, IOU_PBUF_RING_INC, SubmitArgs};
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, FsyncFlags, IOU_PBUF_RING_INC, SubmitArgs};
 use io_uring::{IoUring, Submitter, cqueue, opcode, squeue};
 use quorumbench_protocols::{Frame, Head, Payload};
 use rustix::event::PollFlags;
@@ -29,6 +30,7 @@ use super::capabilities::Capabilities;
 use super::operation::{self, Op, Patience, Tag};
 use crate::framing::{Framer, TooLong};
 use crate::link::Link;
+use crate::storage::{Begun, MOST_RUNS};
 use crate::{Counters, Options, hello};
 
 /// The ring of one thread. Not `Send`: only the thread that made it may use it.
@@ -56,8 +58,6 @@ pub(super) struct Completion {
 const SUBMISSIONS: u32 = 256;
 /// Receives of many connections may complete in one enter. Beyond this the kernel keeps them back.
 const COMPLETIONS: u32 = 4096;
-/// The most entries that a gather list may have (`UIO_MAXIOV`).
-const MOST_RUNS: usize = 1024;
 
 impl Ring {
     /// A ring for the calling thread.
@@ -150,6 +150,13 @@ impl Ring {
         let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), u32::from(PollFlags::OUT.bits())).build();
         // SAFETY: the operation points to no memory.
         unsafe { self.push(entry, Op::Connect, tag) }
+    }
+
+    /// Makes durable what was written to a file, which the caller keeps open meanwhile.
+    pub(super) fn sync_file(&mut self, file: BorrowedFd<'_>, tag: Tag) -> io::Result<()> {
+        let entry = opcode::Fsync::new(Fd(file.as_raw_fd())).flags(FsyncFlags::DATASYNC).build();
+        // SAFETY: the operation points to no memory.
+        unsafe { self.push(entry, Op::SyncFile, tag) }
     }
 
     /// Ends an operation early; it still completes.
@@ -393,6 +400,63 @@ impl Flight {
         self.load.out
     }
 }
+
+/// What is on its way to a file.
+pub(super) struct FileFlight {
+    tag: Tag,
+    load: Lent<FileLoad>,
+}
+
+struct FileLoad {
+    /// None when nothing is on its way.
+    begun: Option<Begun>,
+    /// Kept from one write to the next.
+    runs: Vec<libc::iovec>,
+}
+
+impl FileFlight {
+    pub(super) fn new(tag: Tag) -> Self {
+        Self { tag, load: Lent::new(FileLoad { begun: None, runs: Vec::new() }) }
+    }
+
+    /// Starts to write.
+    pub(super) fn begin(&mut self, begun: Begun, ring: &mut Ring) -> io::Result<()> {
+        assert!(self.load.value.begun.is_none(), "one write at a time");
+        self.load.value.begun = Some(begun);
+        self.take_off(ring)
+    }
+
+    /// Writes what is not yet in the file, or as much as one operation may.
+    fn take_off(&mut self, ring: &mut Ring) -> io::Result<()> {
+        assert!(!self.load.out, "one operation at a time");
+        let FileLoad { begun, runs } = &mut *self.load.value;
+        let begun = begun.as_ref().expect("a write has begun");
+        runs.clear();
+        let iovec = |run: &[u8]| libc::iovec { iov_base: run.as_ptr().cast_mut().cast(), iov_len: run.len() };
+        runs.extend(begun.rest().take(MOST_RUNS).map(iovec));
+        let (fd, offset) = (Fd(begun.file().as_raw_fd()), begun.offset());
+        let entry = opcode::Writev::new(fd, runs.as_ptr(), runs.len() as u32).offset(offset).build();
+        // SAFETY: the list is in `self.load`, and so are the runs: nothing changes or frees them, or
+        // closes the file, until `landed`, when the operation is complete.
+        unsafe { ring.push(entry, Op::WriteFile, self.tag) }?;
+        self.load.out = true;
+        Ok(())
+    }
+
+    /// Takes what the kernel says of the write: how it ended, unless it goes on with the rest.
+    pub(super) fn landed(&mut self, completion: &Completion, ring: &mut Ring) -> io::Result<Option<FileEnd>> {
+        assert_eq!((completion.op, completion.tag), (Op::WriteFile, self.tag));
+        self.load.out = false;
+        let begun = self.load.value.begun.as_mut().expect("a write has begun");
+        match begun.took(completion.result().map(|bytes| bytes as usize)) {
+            None => self.take_off(ring).map(|()| None),
+            Some(result) => Ok(self.load.value.begun.take().map(|begun| (begun, result))),
+        }
+    }
+}
+
+/// A write, and how it ended but for its sync.
+pub(super) type FileEnd = (Begun, io::Result<()>);
 
 /// Chunks that one connection receives into, in order: a ring shared with the kernel.
 pub(super) struct Buffers {

@@ -10,6 +10,7 @@ use quorumbench_transports::uring::Uring;
 
 mod accounting;
 mod delivery;
+mod files;
 mod harness;
 mod hostile;
 mod pressure;
@@ -49,6 +50,14 @@ macro_rules! every_transport {
             waiting::a_ping_pong_under_short_deadlines_does_not_wait_for_them,
             accounting::what_is_sent_is_received,
             accounting::frames_to_nobody_are_dropped_and_counted,
+            files::what_is_written_is_in_the_file,
+            files::an_aligned_block_is_written_directly,
+            files::thousands_of_writes_are_each_over_once,
+            files::a_write_that_is_over_ends_the_wait,
+            files::what_is_over_waits_to_be_taken,
+            files::frames_go_on_while_a_slow_write_is_under_way,
+            files::an_error_is_told_of_its_write_and_no_other,
+            files::a_node_may_leave_with_writes_under_way,
         }
     };
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use quorumbench_protocols::{Frame, Nanos, Transmit};
+use quorumbench_transports::storage::{FileWrite, FileWritten};
 use quorumbench_transports::uring::{Capabilities, Uring, probe};
 use quorumbench_transports::{Counters, Mesh, Transport};
 
@@ -31,6 +32,14 @@ impl Transport for Uring61 {
 
     fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()> {
         self.0.recv(deadline, inbox)
+    }
+
+    fn write_file(&mut self, write: FileWrite) -> io::Result<()> {
+        self.0.write_file(write)
+    }
+
+    fn written(&mut self, done: &mut Vec<FileWritten>) {
+        self.0.written(done);
     }
 
     fn counters(&self) -> Counters {
