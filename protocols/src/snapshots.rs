@@ -61,12 +61,16 @@ impl Snapshots {
         self.wanted = None;
     }
 
-    /// Lets the records go that a durable snapshot stands for.
-    pub(crate) fn release(&mut self, journal: &Journal, out: &mut Outbox) {
+    /// Lets the records go that a durable snapshot stands for. Says up to where the log may go, too: what is durable
+    /// here and all have `agreed` on, or can be given as a snapshot, but for a `window` of slots that a slow node may ask
+    /// for.
+    pub(crate) fn release(&mut self, journal: &Journal, agreed: Slot, window: usize, out: &mut Outbox) -> Slot {
         if let Some(cut) = self.cut.take_if(|cut| journal.holds(cut.until) || journal.mutant.is(Mutant::Q6)) {
             out.release = Some(cut.from);
             self.covered = self.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
         }
+        let covered = Slot(self.covered.saturating_since(Slot(window as u64)));
+        agreed.min(journal.slot()).max(self.wanted.map_or(covered, |wanted| wanted.min(covered)))
     }
 
     /// Hands out the last one, without the `prefix` of its body that is the protocol's own, once it is durable.
@@ -80,12 +84,5 @@ impl Snapshots {
         out.deliveries.push(Delivery { slot: *slot, kind: DeliveryKind::Snapshot, body });
         *delivered = *slot;
         true
-    }
-
-    /// Up to where the log may go: what all have `agreed` on, or can be given as a snapshot, but for a `window` of
-    /// slots that a slow node may ask for.
-    pub(crate) fn may_go(&self, agreed: Slot, window: usize) -> Slot {
-        let covered = Slot(self.covered.saturating_since(Slot(window as u64)));
-        agreed.max(self.wanted.map_or(covered, |wanted| wanted.min(covered)))
     }
 }

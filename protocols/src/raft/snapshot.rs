@@ -109,9 +109,7 @@ impl Replica {
     /// ([`Protocol::wants_snapshot`](crate::Protocol::wants_snapshot)). Neither is for a node that
     /// comes back blank under its old id: it may have voted, and must come as a new one.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        self.snapshots.release(&self.journal, out);
-        let agreed = self.trim().min(self.delivered).min(self.journal.slot());
-        let upto = self.snapshots.may_go(agreed, self.window);
+        let upto = self.snapshots.release(&self.journal, self.trim().min(self.delivered), self.window, out);
         if upto > self.log.trimmed() {
             self.log.trim_to(upto);
             self.memberships.trim_to(upto);

@@ -125,6 +125,8 @@ struct Hasty {
 }
 
 impl Protocol for Hasty {
+    const SNAPSHOT_RECORD: Option<u8> = Raft::SNAPSHOT_RECORD;
+
     fn new(config: &Config, seed: u64) -> Self {
         Self { raft: Raft::new(config, seed), delivered: Slot::ZERO }
     }
