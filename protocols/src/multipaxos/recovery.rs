@@ -77,12 +77,10 @@ impl Replica {
         Some(())
     }
 
-    /// The driver's state machine as of `slot`. One without any bytes cannot travel, and saves nothing.
+    /// The driver's state machine as of `slot`.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
-        let fits = !body.is_empty() && u32::try_from(body.len()).is_ok();
-        let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
-        if fits && slot > Slot::ZERO && self.snapshots.takes(slot) {
+        if let Some(stamp) = self.snapshots.stamp(&self.log, self.delivered, slot, body.len()) {
             self.write_snapshot(Snapshot { slot, stamp, body: body.clone() }, out);
         }
     }

@@ -25,10 +25,7 @@ impl Learner {
         journal: &mut Journal,
         out: &mut Outbox,
     ) -> Option<(Lsn, Snapshot)> {
-        let stamp = self.log.stamp(slot).filter(|_| slot <= self.delivered && slot > Slot::ZERO)?;
-        if u32::try_from(body.len()).is_err() || !self.snapshots.takes(slot) {
-            return None;
-        }
+        let stamp = self.snapshots.stamp(&self.log, self.delivered, slot, body.len())?;
         let from = journal.record_other(record(site, slot, stamp, body), body.clone(), out);
         for slot in (slot.0 + 1..=self.log.last().0).map(Slot) {
             let Some(entry) = self.log.get(slot) else { continue };

@@ -12,11 +12,8 @@ impl Replica {
     /// The driver's state machine as of `slot`. A snapshot's body begins with the membership as of its slot.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
-        let fits = u32::try_from(body.len() + Members::BYTES).is_ok();
-        let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
-        if !fits || !self.snapshots.takes(slot) {
-            return;
-        }
+        let len = Members::BYTES + body.len();
+        let Some(stamp) = self.snapshots.stamp(&self.log, self.delivered, slot, len) else { return };
         let members = self.memberships.at(slot).bytes();
         let body = std::iter::once(&members).chain(body.pieces()).cloned().collect();
         let snapshot = Snapshot { slot, stamp, body };

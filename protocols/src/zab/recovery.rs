@@ -47,14 +47,10 @@ impl Replica {
         Ok(())
     }
 
-    /// The driver's state machine as of `slot`. One of no bytes has nothing to keep.
+    /// The driver's state machine as of `slot`.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
-        let fits = u32::try_from(body.len()).is_ok_and(|len| len > 0);
-        let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered && slot > Slot::ZERO) else { return };
-        if !fits || !self.snapshots.takes(slot) {
-            return;
-        }
+        let Some(stamp) = self.snapshots.stamp(&self.log, self.delivered, slot, body.len()) else { return };
         let snapshot = Snapshot { slot, stamp, body: body.clone() };
         let from = self.journal.record_other(self.snapshot_head(&snapshot), body.clone(), out);
         // What follows it is written down again behind it, so that everything before it can go. It is
