@@ -158,6 +158,8 @@ impl<const FLAW: u8> Broken<FLAW> {
 }
 
 impl<const FLAW: u8> Protocol for Broken<FLAW> {
+    const SNAPSHOT_RECORD: Option<u8> = Raft::SNAPSHOT_RECORD;
+
     fn new(config: &Config, seed: u64) -> Self {
         Self::of(Raft::new(config, seed))
     }

@@ -19,6 +19,10 @@ pub trait Protocol: Sized {
     /// was brought itself.
     const LEADERLESS: bool = false;
 
+    /// The kind of the record that holds a snapshot: a journal that was cut begins with one. `None` for a protocol that
+    /// records none, and never releases anything.
+    const SNAPSHOT_RECORD: Option<u8>;
+
     /// A node with an empty log. `seed` is all the randomness that it will ever have.
     fn new(config: &Config, seed: u64) -> Self;
 

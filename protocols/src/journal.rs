@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::io::{Outbox, Record};
 use crate::mutant::{Mutant, Switch};
-use crate::wire::{Head, Lsn, Payload, Slot};
+use crate::wire::{Head, Lsn, Malformed, Payload, Slot, reject};
 
 /// Numbers the records and learns, by [`Lsn`], how far they are safe.
 #[derive(Clone, Debug, Default)]
@@ -64,10 +64,12 @@ impl Journal {
         self.record(head, body, out)
     }
 
-    /// Whether a record that was found after a crash follows the last one, or begins the journal: the first
+    /// Checks that a record that was found after a crash follows the last one, or begins the journal: the first
     /// ever, or a snapshot's, which is of kind `snapshot`.
-    pub(crate) fn continues(&self, record: &Record, snapshot: u8) -> bool {
-        record.lsn == self.last + 1 || (self.last == Lsn::ZERO && record.head.kind == snapshot)
+    pub(crate) fn continues(&self, record: &Record, snapshot: u8) -> Result<(), Malformed> {
+        let begins = self.last == Lsn::ZERO && record.head.kind == snapshot;
+        reject(record.lsn != self.last + 1 && !begins, "a gap in the journal")
+            .map_err(|what| Malformed { kind: record.head.kind, what })
     }
 
     /// A record that was found after a crash: it is durable, and with it the log up to `slot`.

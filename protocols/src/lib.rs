@@ -15,8 +15,8 @@
 //!
 //! The contract is in [`io`], what travels in [`wire`]. The mechanics that protocols share are [`log`],
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
-//! (elections), `snapshots` (what may go because of one), `transfer` (one on its way) and `reads` (beside
-//! the log). [`raft`], [`multipaxos`], [`zab`] and [`paxos`] are protocols; [`floors`] are not: they are what a
+//! (elections), `snapshots` (what may go because of one), `transfer` (one on its way), `handover` (of leadership) and `reads`
+//! (beside the log). [`raft`], [`multipaxos`], [`zab`] and [`paxos`] are protocols; [`floors`] are not: they are what a
 //! protocol's numbers are read against.
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes of each protocol, up to three
@@ -63,6 +63,7 @@
 //! ```
 
 pub mod floors;
+mod handover;
 pub mod io;
 mod journal;
 pub mod log;

@@ -30,6 +30,16 @@ impl Reads {
     /// More than these wait for nobody: the driver asked for too much at once.
     const LIMIT: usize = 1 << 16;
 
+    /// Takes a read on a node that was `delivered` so much, and leads the term `leads` or none.
+    #[inline(never)]
+    pub(crate) fn take(&mut self, id: u64, mode: ReadMode, delivered: Slot, leads: Option<u64>, out: &mut Outbox) {
+        match leads {
+            _ if mode == ReadMode::Stale => serve(id, delivered, out),
+            Some(term) => self.ask(term, id, mode, out),
+            None => refuse(id, out),
+        }
+    }
+
     /// Takes a read for the leader of `term`.
     pub(crate) fn ask(&mut self, term: u64, id: u64, mode: ReadMode, out: &mut Outbox) {
         self.enter(term, out);
@@ -64,7 +74,7 @@ impl Reads {
         let before = self.asked.len();
         for (id, mode) in self.waiting.drain(..) {
             if mode == ReadMode::Lease && leased {
-                out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(committed) });
+                serve(id, committed, out);
             } else {
                 self.asked.push_back(Asked { id, slot: committed, round });
             }
@@ -81,12 +91,18 @@ impl Reads {
     pub(crate) fn confirm(&mut self, round: u64, out: &mut Outbox) {
         while let Some(&Asked { id, slot, .. }) = self.asked.front().filter(|asked| asked.round <= round) {
             self.asked.pop_front();
-            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(slot) });
+            serve(id, slot, out);
         }
     }
 }
 
-fn refuse(id: u64, out: &mut Outbox) {
+/// Serves a read once `slot` was delivered here.
+pub(crate) fn serve(id: u64, slot: Slot, out: &mut Outbox) {
+    out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(slot) });
+}
+
+/// Sends the client elsewhere.
+pub(crate) fn refuse(id: u64, out: &mut Outbox) {
     out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused });
 }
 

@@ -2,6 +2,7 @@
 
 use crate::io::{Delivery, DeliveryKind, Outbox, Snapshot};
 use crate::journal::Journal;
+use crate::log::SlotLog;
 use crate::mutant::Mutant;
 use crate::wire::{Lsn, Slot};
 
@@ -34,6 +35,13 @@ impl Snapshots {
         self.cut.is_none() && self.last.as_ref().is_none_or(|last| last.slot < slot)
     }
 
+    /// The stamp for a snapshot of `slot`, of `len` bytes, if it is one to take: of what is in the `log` and was
+    /// `delivered`, and new; of no more bytes than a record holds, and of some, as nothing cannot travel.
+    pub(crate) fn stamp(&self, log: &SlotLog, delivered: Slot, slot: Slot, len: usize) -> Option<u64> {
+        let fits = u32::try_from(len).is_ok_and(|len| len > 0);
+        log.stamp(slot).filter(|_| fits && slot > Slot::ZERO && slot <= delivered && self.takes(slot))
+    }
+
     /// A snapshot was recorded in `from`, and what else is still needed after it, up to and with `until`.
     pub(crate) fn take(&mut self, snapshot: Snapshot, from: Lsn, until: Lsn) {
         self.last = Some(snapshot);
@@ -61,12 +69,16 @@ impl Snapshots {
         self.wanted = None;
     }
 
-    /// Lets the records go that a durable snapshot stands for.
-    pub(crate) fn release(&mut self, journal: &Journal, out: &mut Outbox) {
+    /// Lets the records go that a durable snapshot stands for. Says up to where the log may go, too: what is durable
+    /// here and all have `agreed` on, or can be given as a snapshot, but for a `window` of slots that a slow node may ask
+    /// for.
+    pub(crate) fn release(&mut self, journal: &Journal, agreed: Slot, window: usize, out: &mut Outbox) -> Slot {
         if let Some(cut) = self.cut.take_if(|cut| journal.holds(cut.until) || journal.mutant.is(Mutant::Q6)) {
             out.release = Some(cut.from);
             self.covered = self.last.as_ref().map_or(Slot::ZERO, |last| last.slot);
         }
+        let covered = Slot(self.covered.saturating_since(Slot(window as u64)));
+        agreed.min(journal.slot()).max(self.wanted.map_or(covered, |wanted| wanted.min(covered)))
     }
 
     /// Hands out the last one, without the `prefix` of its body that is the protocol's own, once it is durable.
@@ -81,11 +93,27 @@ impl Snapshots {
         *delivered = *slot;
         true
     }
+}
 
-    /// Up to where the log may go: what all have `agreed` on, or can be given as a snapshot, but for a `window` of
-    /// slots that a slow node may ask for.
-    pub(crate) fn may_go(&self, agreed: Slot, window: usize) -> Slot {
-        let covered = Slot(self.covered.saturating_since(Slot(window as u64)));
-        agreed.max(self.wanted.map_or(covered, |wanted| wanted.min(covered)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Entry;
+    use crate::wire::Payload;
+
+    #[test]
+    fn a_snapshot_is_of_what_was_delivered_and_new() {
+        let (mut log, mut snapshots) = (SlotLog::default(), Snapshots::default());
+        for stamp in [3, 4, 4] {
+            log.append(Entry { stamp, kind: DeliveryKind::Batch, body: Payload::EMPTY });
+        }
+        let stamp = |snapshots: &Snapshots, slot, len| snapshots.stamp(&log, Slot(2), Slot(slot), len);
+        assert_eq!([1, 2].map(|slot| stamp(&snapshots, slot, 9)), [Some(3), Some(4)]);
+        assert_eq!([0, 3, 4].map(|slot| stamp(&snapshots, slot, 9)), [None; 3]);
+        assert_eq!([0, 1 << 32].map(|len| stamp(&snapshots, 2, len)), [None; 2]);
+        snapshots.replay(Snapshot { slot: Slot(1), stamp: 3, body: Payload::EMPTY });
+        assert_eq!([1, 2].map(|slot| stamp(&snapshots, slot, 9)), [None, Some(4)]);
+        snapshots.take(Snapshot { slot: Slot(1), stamp: 3, body: Payload::EMPTY }, Lsn(7), Lsn(7));
+        assert_eq!(stamp(&snapshots, 2, 9), None, "one is being written");
     }
 }

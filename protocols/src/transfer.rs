@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::io::Snapshot;
-use crate::wire::{Payload, Slot};
+use crate::wire::{Payload, Slot, reject};
 
 /// Which bytes of which snapshot a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,6 @@ pub(crate) struct Part {
 impl Part {
     /// Whether a part with `len` bytes can be one. All numbers are far below what overflows.
     pub(crate) fn check(&self, len: u64) -> Result<(), &'static str> {
-        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
         reject(self.slot == Slot::ZERO || self.stamp == 0, "a snapshot of nothing")?;
         reject(self.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
         reject(len == 0 || self.offset + len > self.total, "a part past the end")
@@ -51,16 +50,17 @@ impl Transfer {
         Self { snapshot, acknowledged: 0, sent: 0, moved: true, stalled: false }
     }
 
-    /// The next bytes to send, if some may go.
-    pub(crate) fn next(&mut self, chunk: usize) -> Option<(u64, Payload)> {
-        let total = self.snapshot.body.len();
+    /// The next part to send, of at most `chunk` bytes, if one may go.
+    pub(crate) fn next(&mut self, chunk: usize) -> Option<(Part, Payload)> {
+        let Snapshot { slot, stamp, ref body } = self.snapshot;
+        let total = body.len();
         let ahead = if self.stalled { 1 } else { Self::IN_FLIGHT };
         if self.sent == total || self.sent - self.acknowledged >= ahead * chunk {
             return None;
         }
         let (offset, len) = (self.sent, chunk.min(total - self.sent));
         self.sent += len;
-        Some((offset as u64, self.snapshot.body.slice(offset, len)))
+        Some((Part { slot, stamp, offset: offset as u64, total: total as u64 }, body.slice(offset, len)))
     }
 
     /// A heartbeat passed. Without progress it goes back to what the receiver is known to have, or
@@ -73,14 +73,18 @@ impl Transfer {
         }
     }
 
-    /// The receiver has everything up to `offset`. Less than before is believed only after a stall:
-    /// it may be an old answer.
-    pub(crate) fn on_received(&mut self, offset: usize) {
+    /// The receiver has everything up to `offset`, and says so of this snapshot. Less than before is believed only after
+    /// a stall: it may be an old answer. Whether that is all.
+    pub(crate) fn on_received(&mut self, offset: u64) -> Result<bool, &'static str> {
+        let total = self.snapshot.body.len();
+        let offset = usize::try_from(offset).ok().filter(|&offset| offset <= total);
+        let offset = offset.ok_or("acknowledges bytes never sent")?;
         if offset > self.acknowledged || (self.stalled && offset < self.acknowledged) {
             self.sent = if offset > self.acknowledged { self.sent.max(offset) } else { offset };
             self.acknowledged = offset;
             (self.moved, self.stalled) = (true, false);
         }
+        Ok(offset == total)
     }
 }
 

@@ -53,6 +53,30 @@ impl Head {
     pub const FIRST_FOREIGN_KIND: u8 = 0x80;
 }
 
+/// Terms, ballots' words, slots, rounds and the like stay below this. No cluster lives to count so far, so a larger
+/// number is a broken peer's, and no sum of two can overflow.
+pub(crate) const LIMIT: u64 = 1 << 62;
+
+/// Checks that none of a head's numbers is beyond [`LIMIT`].
+pub(crate) fn within_reach(numbers: &[u64]) -> Result<(), &'static str> {
+    reject(numbers.iter().any(|&number| number >= LIMIT), "a number beyond reach")
+}
+
+/// An error if something is `wrong`.
+pub(crate) const fn reject(wrong: bool, what: &'static str) -> Result<(), &'static str> {
+    if wrong { Err(what) } else { Ok(()) }
+}
+
+impl Frame {
+    /// Checks what no kind of message gives a meaning of its own: there are no flags above `flags`, the body is as long
+    /// as the head says, and empty but for a kind that `has_body`.
+    pub(crate) fn check(&self, flags: u8, has_body: bool) -> Result<(), &'static str> {
+        reject(self.head.flags > flags, "unknown flags")?;
+        reject(self.head.body_len as usize != self.body.len(), "the body is not as long as the head says")?;
+        reject(!has_body && self.head.body_len > 0, "a body where none belongs")
+    }
+}
+
 /// Bytes that belong to whoever received or built them, shared by handle.
 #[derive(Clone, Debug)]
 pub enum Payload {

@@ -161,6 +161,7 @@ impl<P> Tap<P> {
 
 impl<P: Protocol> Protocol for Tap<P> {
     const LEADERLESS: bool = P::LEADERLESS;
+    const SNAPSHOT_RECORD: Option<u8> = P::SNAPSHOT_RECORD;
 
     fn new(config: &Config, seed: u64) -> Self {
         Self::on(P::new(config, seed))

@@ -1,6 +1,7 @@
 //! The transport's floor: one server delivers each batch as it comes. No replication, no safety.
 
-use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadOutcome, Record};
+use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record};
+use crate::reads;
 use crate::wire::{Malformed, Nanos, NodeId, Slot};
 
 /// Node 0 delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
@@ -16,6 +17,8 @@ impl Echo {
 }
 
 impl Protocol for Echo {
+    const SNAPSHOT_RECORD: Option<u8> = None;
+
     fn new(config: &Config, _seed: u64) -> Self {
         Self { id: config.id, window: config.window, delivered: Slot::ZERO }
     }
@@ -33,7 +36,7 @@ impl Protocol for Echo {
                 Ok(())
             }
             Input::Read { id, .. } => {
-                out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused });
+                reads::refuse(id, out);
                 Ok(())
             }
             Input::Frame(frame) => Err(Malformed { kind: frame.head.kind, what: "echo nodes do not talk" }),

@@ -1,9 +1,10 @@
 //! The floor of replication: a fixed leader, one broadcast and one acknowledgement per follower.
 //! No terms, no election, no retransmission: a lost frame or node stops it for ever.
 
-use crate::io::{Config, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadOutcome, Record};
+use crate::io::{Config, DeliveryKind, Input, Outbox, Protocol, Record};
 use crate::log::{Entry, LogSize, SlotLog};
 use crate::quorum;
+use crate::reads;
 use crate::window::Window;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
@@ -134,6 +135,8 @@ impl Star {
 }
 
 impl Protocol for Star {
+    const SNAPSHOT_RECORD: Option<u8> = None;
+
     fn new(config: &Config, _seed: u64) -> Self {
         Self {
             id: config.id,
@@ -176,7 +179,7 @@ impl Protocol for Star {
                 let head = self.head(Self::ACKNOWLEDGE, Slot::ZERO);
                 out.transmit(Recipients::One(Self::LEADER), head, Payload::EMPTY);
             }
-            Input::Read { id, .. } => out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused }),
+            Input::Read { id, .. } => reads::refuse(id, out),
             Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } | Input::Reconfigure(_) => {}
         }
         Ok(())

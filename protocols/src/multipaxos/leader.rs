@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::commander::Commanders;
 use super::message::{Accept, Decided, Message, Votes};
 use super::replica::Replica;
+use crate::handover::Handover;
 use crate::io::{DeliveryKind, Outbox, Transmit};
 use crate::mutant::Mutant;
 use crate::paxos::{Accepted, Ballot};
@@ -39,8 +40,7 @@ pub(super) struct Leader {
     /// What was durable here by then.
     counted: Slot,
     heartbeat_at: Nanos,
-    /// Dies with the leadership: there is no flag that could be left behind.
-    transfer: Option<Transfer>,
+    handover: Handover,
     /// Scratch for sorting.
     sorted: Vec<u64>,
 }
@@ -56,15 +56,6 @@ struct Peer {
     round: u64,
     /// When it last answered this ballot.
     heard_at: Nanos,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Transfer {
-    target: NodeId,
-    /// When it is given up and clients are served again.
-    until: Nanos,
-    /// The target was told since the last heartbeat.
-    told: bool,
 }
 
 /// Windows that a node may be behind before it is sent no more: it is told what is decided, and asks.
@@ -96,7 +87,7 @@ impl Leader {
             moved: true,
             counted: Slot::ZERO,
             heartbeat_at: now.later(replica.heartbeat),
-            transfer: None,
+            handover: Handover::default(),
             sorted: Vec::with_capacity(ids),
         };
         for slot in (decided.0 + 1..=leader.opened.0).map(Slot) {
@@ -127,7 +118,7 @@ impl Leader {
     /// How many batches may come: what the window leaves (*Paxos Made Simple*, section 3: a leader "can propose commands
     /// i+1 through i+alpha after commands 1 through i are chosen"). None while leadership is handed over.
     pub(super) fn room(&self, replica: &Replica) -> usize {
-        if self.transfer.is_some() { 0 } else { replica.window.saturating_sub(self.commanders.len()) }
+        if self.handover.is_under_way() { 0 } else { replica.window.saturating_sub(self.commanders.len()) }
     }
 
     /// Phase 2b. Of another ballot it says nothing about this one: there the slot may have had another value.
@@ -164,31 +155,26 @@ impl Leader {
     /// Hands leadership over: the other prepares, and finds out all that it lacks. Asking for the same again changes
     /// nothing.
     pub(super) fn on_transfer(&mut self, replica: &Replica, now: Nanos, target: NodeId) {
-        let under_way = self.transfer.is_some_and(|transfer| transfer.target == target);
-        if replica.peers.contains(target) && !under_way {
+        if replica.peers.contains(target) && self.handover.begin(target, now.later(replica.timer.shortest())) {
             self.lease.end();
-            let until = now.later(replica.timer.shortest());
-            self.transfer = Some(Transfer { target, until, told: false });
         }
     }
 
     pub(super) fn hands_over(&self) -> bool {
-        self.transfer.is_some()
+        self.handover.is_under_way()
     }
 
     /// The heartbeat, and what is checked with it. Says whether the node still leads.
     #[must_use]
     pub(super) fn on_timeout(&mut self, replica: &Replica, now: Nanos) -> bool {
-        self.transfer.take_if(|transfer| now >= transfer.until);
+        self.handover.expire(now);
         if now < self.heartbeat_at {
             return true;
         }
         self.heartbeat_at = now.later(replica.heartbeat);
         self.due = true;
         self.again = std::mem::replace(&mut self.stale, self.commanders.next() - 1);
-        if let Some(transfer) = &mut self.transfer {
-            transfer.told = false;
-        }
+        self.handover.on_heartbeat();
         self.hears_quorum(replica, now)
     }
 
@@ -207,7 +193,7 @@ impl Leader {
     }
 
     pub(super) fn deadline(&self) -> Nanos {
-        self.transfer.map_or(self.heartbeat_at, |transfer| transfer.until.min(self.heartbeat_at))
+        self.heartbeat_at.min(self.handover.until())
     }
 
     pub(super) fn flush(&mut self, replica: &mut Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) {
@@ -322,10 +308,8 @@ impl Leader {
 
     /// Tells the target to prepare, and again with each heartbeat.
     fn hand_over(&mut self, replica: &Replica, out: &mut Outbox) {
-        if let Some(transfer) = &mut self.transfer
-            && !std::mem::replace(&mut transfer.told, true)
-        {
-            replica.send(Recipients::One(transfer.target), Message::Yield { ballot: self.ballot }, out);
+        if let Some(target) = self.handover.tell(|_| true) {
+            replica.send(Recipients::One(target), Message::Yield { ballot: self.ballot }, out);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::io::DeliveryKind;
 use crate::paxos::Ballot;
 use crate::transfer::Part;
-use crate::wire::{Frame, Head, Malformed, NodeId, Slot};
+use crate::wire::{Frame, Head, Malformed, NodeId, Slot, reject, within_reach};
 
 mod text;
 
@@ -182,10 +182,6 @@ const YIELD: u8 = 12;
 /// The one flag of a kind: a no-op in the slot; a prepare that the leader asked for; a preemption by a leader.
 const FLAG: u8 = 1;
 
-/// Ballots' words, slots and rounds stay below this. No cluster lives to count so far, so a larger number is a
-/// broken peer's, and no sum of two can overflow.
-const LIMIT: u64 = 1 << 62;
-
 impl Chunk {
     pub(super) fn part(&self) -> Part {
         Part { slot: self.slot, stamp: self.stamp.word(), offset: self.offset, total: self.total }
@@ -200,9 +196,7 @@ impl Message {
     pub fn read(frame: &Frame) -> Result<Self, Malformed> {
         let head = &frame.head;
         let malformed = |what| Malformed { kind: head.kind, what };
-        if head.words.iter().any(|&word| word >= LIMIT) {
-            return Err(malformed("a number beyond reach"));
-        }
+        within_reach(&head.words).map_err(malformed)?;
         let message = Self::of_words(head).ok_or(malformed("not a message of Multi-Paxos"))?;
         message.check(frame).map_err(malformed)?;
         Ok(message)
@@ -240,12 +234,9 @@ impl Message {
 
     fn check(&self, frame: &Frame) -> Result<(), &'static str> {
         let (head, from) = (&frame.head, frame.head.from);
-        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
         let takes_flag = matches!(head.kind, ACCEPT | REPORT | LEARNED | PREPARE | PREEMPTED);
         let has_value = matches!(head.kind, ACCEPT | REPORT | LEARNED);
-        reject(head.flags > u8::from(takes_flag) * FLAG, "unknown flags")?;
-        reject(head.body_len as usize != frame.body.len(), "the body is not as long as the head says")?;
-        reject(!has_value && head.kind != CHUNK && head.body_len > 0, "a body where none belongs")?;
+        frame.check(u8::from(takes_flag) * FLAG, has_value || head.kind == CHUNK)?;
         reject(has_value && head.flags & FLAG != 0 && head.body_len > 0, "a no-op with a body")?;
         match *self {
             Self::Accept(accept) => {
@@ -281,12 +272,8 @@ impl Message {
                 reject(learned.slot > learned.decided, "teaches what is not decided")
             }
             Self::Chunk(chunk) => {
-                let len = u64::from(head.body_len);
                 used(chunk.stamp)?;
-                reject(chunk.slot == Slot::ZERO, "a snapshot of nothing")?;
-                reject(chunk.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
-                reject(len == 0, "a part of nothing")?;
-                reject(chunk.offset + len > chunk.total, "a part past the end")
+                chunk.part().check(head.body_len.into())
             }
             Self::Received { slot, .. } => reject(slot == Slot::ZERO, "a snapshot of nothing"),
             Self::Yield { ballot } => leads(ballot, from),
@@ -320,11 +307,11 @@ impl Message {
 /// Ballots are their node's alone.
 fn leads(ballot: Ballot, from: NodeId) -> Result<(), &'static str> {
     used(ballot)?;
-    if ballot.node == from { Ok(()) } else { Err("under another node's ballot") }
+    reject(ballot.node != from, "under another node's ballot")
 }
 
 fn used(ballot: Ballot) -> Result<(), &'static str> {
-    if ballot > Ballot::ZERO { Ok(()) } else { Err("ballot zero is nobody's") }
+    reject(ballot == Ballot::ZERO, "ballot zero is nobody's")
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use self::leader::Leader;
 use self::message::{Accept, Decided, Message};
 use self::replica::Replica;
 use self::scout::Scout;
-use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
+use crate::io::{Config, Input, Outbox, Protocol, Record, Refusal, Snapshot};
 use crate::log::SlotLog;
 use crate::paxos::{Accepted, Ballot};
 use crate::reads::Reads;
@@ -249,17 +249,6 @@ impl MultiPaxos {
         self.state = State::Follower(Follower::new(None, now));
     }
 
-    #[inline(never)]
-    fn on_read(&mut self, id: u64, mode: ReadMode, out: &mut Outbox) {
-        if mode == ReadMode::Stale {
-            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(self.replica.delivered) });
-        } else if let State::Leader(_) = &self.state {
-            self.reads.ask(self.replica.promised.word(), id, mode, out);
-        } else {
-            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused });
-        }
-    }
-
     fn on_timeout(&mut self, now: Nanos, out: &mut Outbox) {
         match &mut self.state {
             State::Leader(leader) => {
@@ -278,6 +267,8 @@ impl MultiPaxos {
 }
 
 impl Protocol for MultiPaxos {
+    const SNAPSHOT_RECORD: Option<u8> = Some(message::SNAPSHOT);
+
     fn new(config: &Config, seed: u64) -> Self {
         Self {
             replica: Replica::new(config, seed),
@@ -303,7 +294,10 @@ impl Protocol for MultiPaxos {
             (Input::Submit(body), State::Leader(leader)) => leader.on_submit(&mut self.replica, body, out),
             (Input::Durable(lsn), _) => self.replica.journal.on_durable(lsn),
             (Input::Timeout, _) => self.on_timeout(now, out),
-            (Input::Read { id, mode }, _) => self.on_read(id, mode, out),
+            (Input::Read { id, mode }, state) => {
+                let leads = matches!(state, State::Leader(_)).then_some(self.replica.promised.word());
+                self.reads.take(id, mode, self.replica.delivered, leads, out);
+            }
             (Input::Snapshot { slot, body }, _) => self.replica.take_snapshot(slot, body, out),
             (Input::Reconfigure(change), _) => {
                 out.refused.push(Refusal { change, why: "the members of Multi-Paxos are fixed" });

@@ -2,20 +2,17 @@
 
 use super::message::{Message, PROMISED, SNAPSHOT};
 use super::replica::Replica;
-use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
+use crate::io::{Outbox, Record, Snapshot};
 use crate::mutant::Mutant;
 use crate::paxos::{Accepted, Ballot};
-use crate::wire::{Frame, Head, Lsn, Malformed, Payload, Slot};
+use crate::wire::{Frame, Head, Malformed, Payload, Slot};
 
 impl Replica {
     /// Takes a record of this node's own journal back, after those before it: a promise; an accepted value, which
     /// overrules what was accepted in its slot before; a decided one; a snapshot.
     pub(super) fn replay(&mut self, record: &Record) -> Result<(), Malformed> {
         let malformed = |what| Malformed { kind: record.head.kind, what };
-        let begins = self.journal.last() == Lsn::ZERO && record.head.kind == SNAPSHOT;
-        if record.lsn != self.journal.last() + 1 && !begins {
-            return Err(malformed("a gap in the journal"));
-        }
+        self.journal.continues(record, SNAPSHOT)?;
         match record.head.kind {
             PROMISED => {
                 let ballot = Ballot::read(record.head.words[0]).ok_or(malformed("no ballot"))?;
@@ -80,12 +77,10 @@ impl Replica {
         Some(())
     }
 
-    /// The driver's state machine as of `slot`. One without any bytes cannot travel, and saves nothing.
+    /// The driver's state machine as of `slot`.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
-        let fits = !body.is_empty() && u32::try_from(body.len()).is_ok();
-        let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
-        if fits && slot > Slot::ZERO && self.snapshots.takes(slot) {
+        if let Some(stamp) = self.snapshots.stamp(&self.log, self.delivered, slot, body.len()) {
             self.write_snapshot(Snapshot { slot, stamp, body: body.clone() }, out);
         }
     }
@@ -122,27 +117,10 @@ impl Replica {
         self.snapshots.take(snapshot, from, self.journal.last());
     }
 
-    /// Says whether the state machine is where the log begins.
-    #[cold]
-    pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let Some(snapshot) = self.snapshots.last() else { return false };
-        if self.journal.slot() < snapshot.slot {
-            return false;
-        }
-        let (slot, body) = (snapshot.slot, snapshot.body.clone());
-        out.deliveries.push(Delivery { slot, kind: DeliveryKind::Snapshot, body });
-        self.delivered = slot;
-        true
-    }
-
     /// Lets go of what nobody will ask for again, or can be given as a snapshot. How far all nodes hold the log is not
     /// recorded, because a recovered node that keeps too much is merely large.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        self.snapshots.release(&self.journal, out);
-        let agreed = self.trim.min(self.delivered).min(self.journal.slot());
-        let upto = self.snapshots.may_go(agreed, self.window);
-        if upto > self.log.trimmed() {
-            self.log.trim_to(upto);
-        }
+        let upto = self.snapshots.release(&self.journal, self.trim.min(self.delivered), self.window, out);
+        self.log.trim_to(upto);
     }
 }

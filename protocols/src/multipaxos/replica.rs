@@ -136,10 +136,10 @@ impl Replica {
 
     /// Slots are decided in any order and delivered in theirs.
     fn deliver(&mut self, out: &mut Outbox) {
-        if self.delivered < self.log.trimmed() && !self.deliver_snapshot(out) {
-            return;
+        let (snapshots, delivered) = (&self.snapshots, &mut self.delivered);
+        if *delivered >= self.log.trimmed() || snapshots.deliver(&self.journal, 0, delivered, out) {
+            self.log.deliver(delivered, self.log.last(), out);
         }
-        self.log.deliver(&mut self.delivered, self.log.last(), out);
     }
 }
 

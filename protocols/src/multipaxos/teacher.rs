@@ -6,7 +6,7 @@ use super::replica::Replica;
 use crate::io::Outbox;
 use crate::log::Entry;
 use crate::paxos::Ballot;
-use crate::transfer::Transfer;
+use crate::transfer::{Part, Transfer};
 use crate::wire::{Head, Nanos, NodeId, PeerSet, Recipients, Slot};
 
 #[derive(Clone, Debug, Default)]
@@ -61,12 +61,9 @@ impl Replica {
         let of = |lesson: &Lesson| lesson.to == from && lesson.transfer.snapshot.slot == slot;
         let Some(at) = self.teacher.lessons.iter().position(of) else { return Ok(()) };
         let lesson = &mut self.teacher.lessons[at];
-        let total = lesson.transfer.snapshot.body.len();
-        let offset = usize::try_from(offset).ok().filter(|&offset| offset <= total);
-        let Some(offset) = offset else { return Err("acknowledges bytes never sent") };
+        let is_whole = lesson.transfer.on_received(offset)?;
         lesson.heard_at = now;
-        lesson.transfer.on_received(offset);
-        if offset == total {
+        if is_whole {
             self.teacher.lessons.remove(at);
         }
         Ok(())
@@ -91,11 +88,9 @@ impl Replica {
         self.teacher.lessons.retain(|lesson| now.saturating_since(lesson.heard_at) <= patience);
         let mut lessons = std::mem::take(&mut self.teacher.lessons);
         for Lesson { to, transfer, .. } in &mut lessons {
-            let (slot, stamp) = (transfer.snapshot.slot, stamp(transfer.snapshot.stamp));
-            let total = transfer.snapshot.body.len() as u64;
-            self.snapshots.want(slot);
-            while let Some((offset, body)) = transfer.next(self.chunk) {
-                let chunk = Chunk { slot, stamp, offset, total };
+            self.snapshots.want(transfer.snapshot.slot);
+            while let Some((Part { slot, stamp: word, offset, total }, body)) = transfer.next(self.chunk) {
+                let chunk = Chunk { slot, stamp: stamp(word), offset, total };
                 out.transmit(Recipients::One(*to), self.head(Message::Chunk(chunk)), body);
             }
         }

@@ -202,12 +202,9 @@ impl Learner {
 
     /// What all know durably nobody will ask for; the rest of what goes is in a snapshot.
     fn trim(&mut self, site: &Site, journal: &Journal, out: &mut Outbox) {
-        self.snapshots.release(journal, out);
         let others = site.peers.iter().map(|id| self.others[id.0 as usize].durable).min();
-        let agreed = journal.slot().min(self.delivered).min(others.unwrap_or(self.delivered));
-        let upto = self.snapshots.may_go(agreed, self.window);
-        if upto > self.log.trimmed() {
-            self.log.trim_to(upto);
-        }
+        let agreed = others.map_or(self.delivered, |others| others.min(self.delivered));
+        let upto = self.snapshots.release(journal, agreed, self.window, out);
+        self.log.trim_to(upto);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::ballot::Ballot;
 use crate::transfer::Part;
-use crate::wire::{Frame, Head, Malformed, NodeId, Slot};
+use crate::wire::{Frame, Head, Malformed, NodeId, Slot, reject, within_reach};
 
 /// A message of basic Paxos, read from a frame. Values and parts of snapshots stay in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,10 +114,6 @@ const LEARN: u8 = 8;
 const CHUNK: u8 = 9;
 const RECEIVED: u8 = 10;
 
-/// Words stay below this. No cluster lives to count so far, so a larger number is a broken peer's, and
-/// no sum of two can overflow.
-const LIMIT: u64 = 1 << 62;
-
 impl Message {
     /// Reads a frame, and checks all that can be checked without knowing the receiver's state.
     ///
@@ -156,14 +152,10 @@ impl Message {
 
     fn check(&self, frame: &Frame) -> Result<(), &'static str> {
         let head = &frame.head;
-        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
-        reject(head.words.iter().any(|&word| word >= LIMIT), "a number beyond reach")?;
+        within_reach(&head.words)?;
         reject(self.head().words != head.words, "words that mean nothing")?;
-        reject(head.flags != 0, "unknown flags")?;
-        reject(head.body_len as usize != frame.body.len(), "the body is not as long as the head says")?;
-        let has_body =
-            matches!(self, Self::Promise(Promise { accepted: Some(_), .. }) | Self::Accept(_) | Self::Learn(_));
-        reject(!has_body && !matches!(self, Self::Chunk(_)) && head.body_len > 0, "a body where none belongs")?;
+        let adopted = matches!(self, Self::Promise(Promise { accepted: Some(_), .. }));
+        frame.check(0, adopted || matches!(self, Self::Accept(_) | Self::Learn(_) | Self::Chunk(_)))?;
         if let Self::Chosen(Chosen { slot, ballot, durable }) = *self {
             reject((slot == Slot::ZERO) != (ballot == Ballot::ZERO), "only slot zero is of no ballot")?;
             return reject(durable > slot, "durable before it was chosen");

@@ -27,12 +27,11 @@ pub use self::ballot::{Accepted, Ballot};
 use self::learner::Learner;
 use self::message::{Chosen, Message, PROMISED, Promise, Proposal, Refuse, SNAPSHOT};
 use self::proposer::Proposer;
-use crate::io::{
-    Config, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot,
-};
+use crate::io::{Config, DeliveryKind, Input, Outbox, Protocol, ReadMode, Record, Refusal, Snapshot};
 use crate::journal::Journal;
 use crate::log::SlotLog;
 use crate::mutant::{Mutant, Switch};
+use crate::reads;
 use crate::timer::ElectionTimer;
 use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
@@ -306,9 +305,7 @@ impl Paxos {
     /// a snapshot changes nothing.
     fn replay(&mut self, record: &Record) -> Result<(), Malformed> {
         let malformed = |what| Malformed { kind: record.head.kind, what };
-        if !self.journal.continues(record, SNAPSHOT) {
-            return Err(malformed("a gap in the journal"));
-        }
+        self.journal.continues(record, SNAPSHOT)?;
         let [slot, ballot, ..] = record.head.words;
         match record.head.kind {
             SNAPSHOT => {
@@ -355,6 +352,7 @@ impl Paxos {
 
 impl Protocol for Paxos {
     const LEADERLESS: bool = true;
+    const SNAPSHOT_RECORD: Option<u8> = Some(SNAPSHOT);
 
     fn new(config: &Config, seed: u64) -> Self {
         Self {
@@ -391,11 +389,8 @@ impl Protocol for Paxos {
             Input::Timeout => self.on_timeout(now, out),
             Input::Snapshot { slot, body } => self.take_snapshot(slot, body, out),
             // Without a leader only a slot of its own tells what was chosen before a read.
-            Input::Read { id, mode } => {
-                let at = ReadOutcome::At(self.learner.delivered);
-                let outcome = if mode == ReadMode::Stale { at } else { ReadOutcome::Refused };
-                out.reads.push(ReadAnswer { id, outcome });
-            }
+            Input::Read { id, mode: ReadMode::Stale } => reads::serve(id, self.learner.delivered, out),
+            Input::Read { id, .. } => reads::refuse(id, out),
             Input::Reconfigure(change) => out.refused.push(Refusal { change, why: "the members are fixed" }),
             Input::Transfer(_) => {}
         }

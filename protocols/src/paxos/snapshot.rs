@@ -6,7 +6,7 @@ use super::learner::Learner;
 use super::message::{Chunk, Message, Proposal, SNAPSHOT};
 use crate::io::{Outbox, Snapshot};
 use crate::journal::Journal;
-use crate::transfer::{Arriving, Transfer};
+use crate::transfer::{Arriving, Part, Transfer};
 use crate::wire::{Head, Lsn, NodeId, Payload, Recipients, Slot};
 
 /// Heartbeats after which a node that says nothing of a snapshot is sent no more of it, and one that is sent no more
@@ -25,10 +25,7 @@ impl Learner {
         journal: &mut Journal,
         out: &mut Outbox,
     ) -> Option<(Lsn, Snapshot)> {
-        let stamp = self.log.stamp(slot).filter(|_| slot <= self.delivered && slot > Slot::ZERO)?;
-        if u32::try_from(body.len()).is_err() || !self.snapshots.takes(slot) {
-            return None;
-        }
+        let stamp = self.snapshots.stamp(&self.log, self.delivered, slot, body.len())?;
         let from = journal.record_other(record(site, slot, stamp, body), body.clone(), out);
         for slot in (slot.0 + 1..=self.log.last().0).map(Slot) {
             let Some(entry) = self.log.get(slot) else { continue };
@@ -72,10 +69,7 @@ impl Learner {
         let Some(transfer) = other.transfer.as_mut().filter(|transfer| transfer.snapshot.slot == slot) else {
             return Ok(());
         };
-        match usize::try_from(offset) {
-            Ok(offset) if offset <= transfer.snapshot.body.len() => transfer.on_received(offset),
-            _ => return Err("acknowledges bytes never sent"),
-        }
+        transfer.on_received(offset)?;
         other.silent = 0;
         Ok(())
     }
@@ -119,10 +113,9 @@ impl Learner {
         }
         for id in self.sending.iter() {
             let Some(transfer) = &mut self.others[id.0 as usize].transfer else { continue };
-            let Snapshot { slot, stamp, ref body } = transfer.snapshot;
-            let (total, ballot) = (body.len() as u64, Ballot::read(stamp).unwrap_or(Ballot::ZERO));
-            self.snapshots.want(slot);
-            while let Some((offset, body)) = transfer.next(self.chunk) {
+            self.snapshots.want(transfer.snapshot.slot);
+            while let Some((Part { slot, stamp, offset, total }, body)) = transfer.next(self.chunk) {
+                let ballot = Ballot::read(stamp).unwrap_or(Ballot::ZERO);
                 site.send(Recipients::One(id), Message::Chunk(Chunk { slot, ballot, offset, total }), body, out);
             }
         }

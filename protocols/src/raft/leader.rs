@@ -4,11 +4,13 @@ use super::membership::Members;
 use super::message::{Accept, Append, Chunk, Message, Probe, Received, Reject};
 use super::progress::{Progress, Then};
 use super::replica::Replica;
-use crate::io::{DeliveryKind, Outbox, Snapshot};
+use crate::handover::Handover;
+use crate::io::{DeliveryKind, Outbox};
 use crate::log::Entry;
 use crate::mutant::Mutant;
 use crate::quorum;
 use crate::reads::{Lease, Reads};
+use crate::transfer::Part;
 use crate::wire::{Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 #[derive(Clone, Debug)]
@@ -30,19 +32,9 @@ pub(super) struct Leader {
     /// What the own journal had reached then.
     counted: Slot,
     heartbeat_at: Nanos,
-    /// Dies with the leadership: there is no flag that could be left behind.
-    transfer: Option<Transfer>,
+    handover: Handover,
     /// Scratch for the majority's sort.
     sorted: Vec<u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Transfer {
-    target: NodeId,
-    /// When it is given up and clients are served again.
-    until: Nanos,
-    /// The target was told since the last heartbeat.
-    told: bool,
 }
 
 impl Leader {
@@ -61,7 +53,7 @@ impl Leader {
             moved: true,
             counted: Slot::ZERO,
             heartbeat_at: now.later(replica.heartbeat),
-            transfer: None,
+            handover: Handover::default(),
             sorted: Vec::with_capacity(slots),
         };
         if !replica.mutant.is(Mutant::Q5) {
@@ -80,7 +72,7 @@ impl Leader {
     /// or the target would never catch up (thesis, section 3.10).
     pub(super) fn room(&self, replica: &Replica) -> usize {
         let in_flight = replica.log.last().saturating_since(replica.committed);
-        if self.transfer.is_some() { 0 } else { (replica.window as u64).saturating_sub(in_flight) as usize }
+        if self.handover.is_under_way() { 0 } else { (replica.window as u64).saturating_sub(in_flight) as usize }
     }
 
     pub(super) fn on_accept(
@@ -140,29 +132,26 @@ impl Leader {
 
     /// Hands leadership over (thesis, section 3.10). Asking for the same again changes nothing.
     pub(super) fn on_transfer(&mut self, replica: &Replica, now: Nanos, target: NodeId) {
-        let under_way = self.transfer.is_some_and(|transfer| transfer.target == target);
-        if replica.members.voters.without(replica.id).contains(target) && !under_way {
-            if !replica.mutant.is(Mutant::R13d) {
-                self.lease.end();
-            }
-            let flag_stays = replica.mutant.is(Mutant::R18);
-            let until = if flag_stays { Nanos::NEVER } else { now.later(replica.timer.shortest()) };
-            self.transfer = Some(Transfer { target, until, told: false });
+        let flag_stays = replica.mutant.is(Mutant::R18);
+        let until = if flag_stays { Nanos::NEVER } else { now.later(replica.timer.shortest()) };
+        if replica.members.voters.without(replica.id).contains(target)
+            && self.handover.begin(target, until)
+            && !replica.mutant.is(Mutant::R13d)
+        {
+            self.lease.end();
         }
     }
 
     /// The heartbeat, and what is checked with it. Says whether the node still leads.
     #[must_use]
     pub(super) fn on_timeout(&mut self, replica: &Replica, now: Nanos) -> bool {
-        self.transfer.take_if(|transfer| now >= transfer.until);
+        self.handover.expire(now);
         if now < self.heartbeat_at {
             return true;
         }
         self.heartbeat_at = now.later(replica.heartbeat);
         self.due = replica.peers;
-        if let Some(transfer) = &mut self.transfer {
-            transfer.told = false;
-        }
+        self.handover.on_heartbeat();
         self.nurse(replica, now);
         self.hears_majority(replica, now)
     }
@@ -196,7 +185,7 @@ impl Leader {
     }
 
     pub(super) fn deadline(&self) -> Nanos {
-        self.transfer.map_or(self.heartbeat_at, |transfer| transfer.until.min(self.heartbeat_at))
+        self.heartbeat_at.min(self.handover.until())
     }
 
     /// Says whether the node still leads.
@@ -215,7 +204,7 @@ impl Leader {
     }
 
     pub(super) fn hands_over(&self) -> bool {
-        self.transfer.is_some()
+        self.handover.is_under_way()
     }
 
     /// The membership changed: these are the others now, and majorities are counted anew.
@@ -224,7 +213,7 @@ impl Leader {
         for set in [&mut self.due, &mut self.lacking, &mut self.installing] {
             *set = set.iter().filter(|&id| peers.contains(id)).collect();
         }
-        self.transfer.take_if(|transfer| !peers.contains(transfer.target));
+        self.handover.retain(|target| peers.contains(target));
     }
 
     /// Commits what a majority holds durably, this node among the others only as far as its own
@@ -372,10 +361,8 @@ impl Leader {
                 self.installing = self.installing.without(id);
                 continue;
             };
-            let Snapshot { slot, stamp, ref body } = transfer.snapshot;
-            let total = body.len() as u64;
-            replica.snapshots.want(slot);
-            while let Some((offset, body)) = transfer.next(replica.chunk) {
+            replica.snapshots.want(transfer.snapshot.slot);
+            while let Some((Part { slot, stamp, offset, total }, body)) = transfer.next(replica.chunk) {
                 let chunk = Chunk { term: replica.term, slot, stamp, offset, total };
                 out.transmit(Recipients::One(id), replica.head(Message::Chunk(chunk)), body);
             }
@@ -410,12 +397,9 @@ impl Leader {
 
     /// Tells the target to campaign once it has everything, and again with each heartbeat.
     fn hand_over(&mut self, replica: &Replica, out: &mut Outbox) {
-        if let Some(transfer) = &mut self.transfer
-            && !transfer.told
-            && self.progress[transfer.target.0 as usize].matched() == replica.log.last()
-        {
-            transfer.told = true;
-            replica.send(Recipients::One(transfer.target), Message::TimeoutNow { term: replica.term }, out);
+        let has_all = |target: NodeId| self.progress[target.0 as usize].matched() == replica.log.last();
+        if let Some(target) = self.handover.tell(has_all) {
+            replica.send(Recipients::One(target), Message::TimeoutNow { term: replica.term }, out);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::membership::Members;
 use crate::io::DeliveryKind;
 use crate::transfer::Part;
-use crate::wire::{Frame, Head, Malformed, Slot};
+use crate::wire::{Frame, Head, Malformed, Slot, reject, within_reach};
 
 mod text;
 
@@ -182,10 +182,6 @@ const CONFIG: u8 = 2;
 /// On a vote: the leader asked for it.
 const TRANSFER: u8 = 1;
 
-/// Terms, slots and rounds stay below this. No cluster lives to count so far, so a larger number is
-/// a broken peer's, and no sum of two can overflow.
-const LIMIT: u64 = 1 << 62;
-
 impl Chunk {
     pub(super) fn part(&self) -> Part {
         Part { slot: self.slot, stamp: self.stamp, offset: self.offset, total: self.total }
@@ -194,11 +190,9 @@ impl Chunk {
     /// Out of the way of what comes with every slot.
     #[cold]
     fn check(&self, frame: &Frame) -> Result<(), &'static str> {
-        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
-        let len = u64::from(frame.head.body_len);
         let members = || frame.body.slice(0, frame.body.len().min(Members::BYTES));
         reject(self.stamp > self.term, "a slot of a later term than its leader's")?;
-        self.part().check(len)?;
+        self.part().check(frame.head.body_len.into())?;
         reject(self.offset == 0 && Members::read(&members()).is_none(), "no membership")
     }
 }
@@ -279,12 +273,9 @@ impl Message {
             VOTE => TRANSFER,
             _ => 0,
         };
-        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
-        reject(head.words.iter().any(|&word| word >= LIMIT), "a number beyond reach")?;
+        within_reach(&head.words)?;
         reject(head.words[0] == 0, "no term is zero")?;
-        reject(head.flags > flags, "unknown flags")?;
-        reject(head.body_len as usize != frame.body.len(), "the body is not as long as the head says")?;
-        reject(!matches!(head.kind, APPEND | CHUNK) && head.body_len > 0, "a body where none belongs")?;
+        frame.check(flags, matches!(head.kind, APPEND | CHUNK))?;
         match *self {
             Self::Append(append) => {
                 reject(append.slot == Slot::ZERO, "slot zero cannot be written")?;

@@ -31,7 +31,7 @@ use self::leader::Leader;
 use self::membership::Members;
 use self::message::{Append, Chunk, Message, Probe};
 use self::replica::Replica;
-use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
+use crate::io::{Config, Input, Outbox, Protocol, Record, Refusal, Snapshot};
 use crate::log::{LogSize, SlotLog};
 use crate::mutant::Mutant;
 use crate::reads::Reads;
@@ -264,17 +264,6 @@ impl Raft {
         }
     }
 
-    #[inline(never)]
-    fn on_read(&mut self, id: u64, mode: ReadMode, out: &mut Outbox) {
-        if mode == ReadMode::Stale {
-            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(self.replica.delivered) });
-        } else if let State::Leader(_) = &self.state {
-            self.reads.ask(self.replica.term, id, mode, out);
-        } else {
-            out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused });
-        }
-    }
-
     fn on_timeout(&mut self, now: Nanos) {
         match &mut self.state {
             State::Leader(leader) => {
@@ -303,6 +292,8 @@ impl State {
 }
 
 impl Protocol for Raft {
+    const SNAPSHOT_RECORD: Option<u8> = Some(message::SNAPSHOT);
+
     fn new(config: &Config, seed: u64) -> Self {
         Self {
             replica: Replica::new(config, seed),
@@ -332,7 +323,10 @@ impl Protocol for Raft {
             (Input::Submit(body), State::Leader(leader)) => leader.on_submit(&mut self.replica, body, out),
             (Input::Durable(lsn), _) => self.replica.on_durable(lsn, out),
             (Input::Timeout, _) => self.on_timeout(now),
-            (Input::Read { id, mode }, _) => self.on_read(id, mode, out),
+            (Input::Read { id, mode }, state) => {
+                let leads = matches!(state, State::Leader(_)).then_some(self.replica.term);
+                self.reads.take(id, mode, self.replica.delivered, leads, out);
+            }
             (Input::Snapshot { slot, body }, _) => self.replica.take_snapshot(slot, body, out),
             (Input::Reconfigure(change), state) => {
                 let done = match state {

@@ -77,9 +77,7 @@ impl Replica {
     /// the slot that stands there already, written down again behind a snapshot.
     pub(super) fn replay(&mut self, record: &Record) -> Result<(), Malformed> {
         let malformed = |what| Malformed { kind: record.head.kind, what };
-        if !self.journal.continues(record, SNAPSHOT) {
-            return Err(malformed("a gap in the journal"));
-        }
+        self.journal.continues(record, SNAPSHOT)?;
         if record.head.kind == SNAPSHOT {
             return self.replay_snapshot(record).ok_or(malformed("no snapshot"));
         }

@@ -12,11 +12,8 @@ impl Replica {
     /// The driver's state machine as of `slot`. A snapshot's body begins with the membership as of its slot.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
-        let fits = u32::try_from(body.len() + Members::BYTES).is_ok();
-        let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered) else { return };
-        if !fits || !self.snapshots.takes(slot) {
-            return;
-        }
+        let len = Members::BYTES + body.len();
+        let Some(stamp) = self.snapshots.stamp(&self.log, self.delivered, slot, len) else { return };
         let members = self.memberships.at(slot).bytes();
         let body = std::iter::once(&members).chain(body.pieces()).cloned().collect();
         let snapshot = Snapshot { slot, stamp, body };
@@ -109,9 +106,7 @@ impl Replica {
     /// ([`Protocol::wants_snapshot`](crate::Protocol::wants_snapshot)). Neither is for a node that
     /// comes back blank under its old id: it may have voted, and must come as a new one.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        self.snapshots.release(&self.journal, out);
-        let agreed = self.trim().min(self.delivered).min(self.journal.slot());
-        let upto = self.snapshots.may_go(agreed, self.window);
+        let upto = self.snapshots.release(&self.journal, self.trim().min(self.delivered), self.window, out);
         if upto > self.log.trimmed() {
             self.log.trim_to(upto);
             self.memberships.trim_to(upto);

@@ -2,7 +2,7 @@
 
 use super::zxid::Zxid;
 use crate::transfer::Part;
-use crate::wire::{Frame, Head, Malformed, NodeId, PeerSet, Slot};
+use crate::wire::{Frame, Head, LIMIT, Malformed, NodeId, PeerSet, Slot, reject, within_reach};
 
 mod text;
 
@@ -244,10 +244,7 @@ const ACK: u8 = 12;
 const COMMIT: u8 = 13;
 const PING: u8 = 14;
 
-/// Numbers stay below this. No cluster lives to count so far, so a larger one is a broken peer's, and
-/// no sum of two can overflow.
-const LIMIT: u64 = 1 << 62;
-/// Epochs stay below this: they are the high half of such a number.
+/// Epochs stay below this: they are the high half of a number.
 pub(super) const EPOCHS_END: u64 = LIMIT >> 32;
 
 impl Chunk {
@@ -323,17 +320,14 @@ impl Message {
 
     fn check(&self, frame: &Frame) -> Result<(), &'static str> {
         let head = &frame.head;
-        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
         let flags = match head.kind {
             NOTIFICATION | PING => 3,
             ACK_EPOCH | SYNC => 1,
             _ => 0,
         };
         let numbers = if head.kind == NOTIFICATION { &head.words[..5] } else { &head.words[..] };
-        reject(numbers.iter().any(|&word| word >= LIMIT), "a number beyond reach")?;
-        reject(head.flags > flags, "unknown flags")?;
-        reject(head.body_len as usize != frame.body.len(), "the body is not as long as the head says")?;
-        reject(!matches!(head.kind, PROPOSE | CHUNK) && head.body_len > 0, "a body where none belongs")?;
+        within_reach(numbers)?;
+        frame.check(flags, matches!(head.kind, PROPOSE | CHUNK))?;
         if let Self::Notification(notification) = self {
             return notification.check();
         }
@@ -373,11 +367,8 @@ impl Message {
                 place(propose.slot - 1, propose.prev)
             }
             Self::Chunk(chunk) => {
-                let len = u64::from(head.body_len);
-                reject(chunk.slot == Slot::ZERO, "a snapshot of nothing")?;
-                place(chunk.slot, chunk.zxid)?;
-                reject(chunk.total > u64::from(u32::MAX), "a snapshot that no record could hold")?;
-                reject(len == 0 || chunk.offset + len > chunk.total, "a part past the end")
+                chunk.part().check(head.body_len.into())?;
+                place(chunk.slot, chunk.zxid)
             }
             _ => Ok(()),
         }
@@ -443,7 +434,6 @@ impl Message {
 
 impl Notification {
     fn check(&self) -> Result<(), &'static str> {
-        let reject = |wrong, what| if wrong { Err(what) } else { Ok(()) };
         let Some(vote) = self.vote else {
             return reject(!matches!(self.standing, Standing::Looking), "follows nobody, and does not look");
         };

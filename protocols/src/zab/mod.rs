@@ -241,6 +241,8 @@ impl Leader {
 }
 
 impl Protocol for Zab {
+    const SNAPSHOT_RECORD: Option<u8> = Some(message::SNAPSHOT);
+
     fn new(config: &Config, seed: u64) -> Self {
         Self { replica: Replica::new(config, seed), state: State::Looking(Election::new()), reads: Reads::default() }
     }

@@ -2,18 +2,15 @@
 
 use super::message::{EPOCHS, Message, SNAPSHOT};
 use super::replica::Replica;
-use crate::io::{Delivery, DeliveryKind, Outbox, Record, Snapshot};
+use crate::io::{DeliveryKind, Outbox, Record, Snapshot};
 use crate::log::Entry;
-use crate::wire::{Frame, Head, Lsn, Malformed, NodeId, Payload, Slot};
+use crate::wire::{Frame, Head, Malformed, NodeId, Payload, Slot};
 
 impl Replica {
     /// Takes a record of this node's own journal back, after those before it.
     pub(super) fn replay(&mut self, record: &Record) -> Result<(), Malformed> {
         let malformed = |what| Malformed { kind: record.head.kind, what };
-        let begins = self.journal.last() == Lsn::ZERO && record.head.kind == SNAPSHOT;
-        if record.lsn != self.journal.last() + 1 && !begins {
-            return Err(malformed("a gap in the journal"));
-        }
+        self.journal.continues(record, SNAPSHOT)?;
         match record.head.kind {
             SNAPSHOT => self.replay_snapshot(record).ok_or(malformed("no snapshot"))?,
             EPOCHS => self.replay_epochs(&record.head).ok_or(malformed("an end where the history never was"))?,
@@ -50,14 +47,10 @@ impl Replica {
         Ok(())
     }
 
-    /// The driver's state machine as of `slot`. One of no bytes has nothing to keep.
+    /// The driver's state machine as of `slot`.
     #[cold]
     pub(super) fn take_snapshot(&mut self, slot: Slot, body: &Payload, out: &mut Outbox) {
-        let fits = u32::try_from(body.len()).is_ok_and(|len| len > 0);
-        let Some(stamp) = self.log.stamp(slot).filter(|_| slot <= self.delivered && slot > Slot::ZERO) else { return };
-        if !fits || !self.snapshots.takes(slot) {
-            return;
-        }
+        let Some(stamp) = self.snapshots.stamp(&self.log, self.delivered, slot, body.len()) else { return };
         let snapshot = Snapshot { slot, stamp, body: body.clone() };
         let from = self.journal.record_other(self.snapshot_head(&snapshot), body.clone(), out);
         // What follows it is written down again behind it, so that everything before it can go. It is
@@ -111,29 +104,10 @@ impl Replica {
         Some(())
     }
 
-    /// Says whether the state machine is where the history begins.
-    #[cold]
-    pub(super) fn deliver_snapshot(&mut self, out: &mut Outbox) -> bool {
-        let Some(snapshot) = self.snapshots.last().filter(|last| self.journal.slot() >= last.slot) else {
-            return false;
-        };
-        out.deliveries.push(Delivery {
-            slot: snapshot.slot,
-            kind: DeliveryKind::Snapshot,
-            body: snapshot.body.clone(),
-        });
-        self.delivered = snapshot.slot;
-        true
-    }
-
     /// Lets go of what nobody will ask for again, or can be given as a snapshot: by agreement, as every
     /// member holds it durably and committed; or because a snapshot covers it.
     pub(super) fn trim_log(&mut self, out: &mut Outbox) {
-        self.snapshots.release(&self.journal, out);
-        let agreed = self.trim().min(self.delivered).min(self.journal.slot());
-        let upto = self.snapshots.may_go(agreed, self.window);
-        if upto > self.log.trimmed() {
-            self.log.trim_to(upto);
-        }
+        let upto = self.snapshots.release(&self.journal, self.trim().min(self.delivered), self.window, out);
+        self.log.trim_to(upto);
     }
 }

@@ -205,8 +205,9 @@ impl Replica {
 
     /// The end of every flush, whatever the state.
     pub(super) fn flush(&mut self, out: &mut Outbox) {
-        if self.delivered >= self.log.trimmed() || self.deliver_snapshot(out) {
-            self.log.deliver(&mut self.delivered, self.committed, out);
+        let (snapshots, delivered) = (&self.snapshots, &mut self.delivered);
+        if *delivered >= self.log.trimmed() || snapshots.deliver(&self.journal, 0, delivered, out) {
+            self.log.deliver(delivered, self.committed, out);
         }
         self.trim_log(out);
     }

@@ -16,10 +16,10 @@ use super::leader::{Flow, Leader, Phase};
 use super::message::{Chunk, Message, Point, Sync};
 use super::replica::Replica;
 use super::zxid::Zxid;
-use crate::io::{Outbox, Snapshot};
+use crate::io::Outbox;
 use crate::mutant::Mutant;
 use crate::quorum;
-use crate::transfer::Transfer;
+use crate::transfer::{Part, Transfer};
 use crate::window::Window;
 use crate::wire::{Frame, Nanos, NodeId, Recipients, Slot};
 
@@ -70,10 +70,8 @@ impl Leader {
             channel.flow = Flow::Snap(Transfer::new(snapshot.clone()));
         }
         let Flow::Snap(transfer) = &mut channel.flow else { return };
-        let Snapshot { slot, stamp, ref body } = transfer.snapshot;
-        let total = body.len() as u64;
-        replica.snapshots.want(slot);
-        while let Some((offset, body)) = transfer.next(replica.chunk) {
+        replica.snapshots.want(transfer.snapshot.slot);
+        while let Some((Part { slot, stamp, offset, total }, body)) = transfer.next(replica.chunk) {
             let chunk = Chunk { epoch, session: channel.session, slot, zxid: Zxid(stamp), offset, total };
             out.transmit(Recipients::One(id), replica.head(Message::Chunk(chunk)), body);
         }
@@ -92,12 +90,9 @@ impl Leader {
         if transfer.snapshot.slot != slot {
             return Ok(());
         }
-        let total = transfer.snapshot.body.len();
-        let offset =
-            usize::try_from(offset).ok().filter(|&offset| offset <= total).ok_or("acknowledges bytes never sent")?;
+        let is_whole = transfer.on_received(offset)?;
         channel.heard_at = now;
-        transfer.on_received(offset);
-        if offset == total {
+        if is_whole {
             self.begin_stream(replica, from, slot);
         }
         Ok(())

@@ -50,14 +50,8 @@ fn a_loss() {
 
 /// Nodes 0 and 1 decided on a command, and nobody else knows of it.
 fn decided(bounds: Bounds) -> Case {
-    const DECIDED: &[Prelude] = &[
-        Prelude::Timeout(0),
-        Prelude::Settle(&[0, 1, 2]),
-        Prelude::Submit(0),
-        Prelude::Carry(0, 1),
-        Prelude::Carry(1, 0),
-        Prelude::LOSE,
-    ];
+    const DECIDED: &[Prelude] =
+        &[Prelude::Timeout(0), Prelude::Settle(&[0, 1, 2]), Prelude::Submit(0), Prelude::Ask(0, 1), Prelude::LOSE];
     Case { begin: DECIDED, ..Case::fresh(bounds) }
 }
 
@@ -81,12 +75,10 @@ fn parted() -> Case {
         Prelude::Submit(0),
         Prelude::LOSE,
         Prelude::Timeout(1),
-        Prelude::Carry(1, 2),
-        Prelude::Carry(2, 1),
+        Prelude::Ask(1, 2),
         Prelude::LOSE,
         Prelude::Submit(1),
-        Prelude::Carry(1, 2),
-        Prelude::Carry(2, 1),
+        Prelude::Ask(1, 2),
         Prelude::LOSE,
     ];
     Case { begin: PARTED, ..Case::fresh(Bounds { timeouts: 1, ..Bounds::default() }) }

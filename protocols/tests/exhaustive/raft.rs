@@ -34,11 +34,9 @@ fn with_a_crash_and_slow_disks() {
 fn split_vote() -> Case {
     const SPLIT: &[Prelude] = &[
         Prelude::Timeout(0),
-        Prelude::Carry(0, 1),
-        Prelude::Carry(1, 0),
+        Prelude::Ask(0, 1),
         Prelude::Timeout(2),
-        Prelude::Carry(2, 1),
-        Prelude::Carry(1, 2),
+        Prelude::Ask(2, 1),
         Prelude::LOSE,
         Prelude::Sync(0),
         Prelude::Sync(2),
@@ -62,21 +60,16 @@ fn figure_8() -> Case {
         Prelude::Submit(0),
         Prelude::LOSE,
         Prelude::Timeout(1),
-        Prelude::Carry(1, 2),
-        Prelude::Carry(2, 1),
-        Prelude::Carry(1, 2),
-        Prelude::Carry(2, 1),
+        Prelude::Ask(1, 2),
+        Prelude::Ask(1, 2),
         Prelude::LOSE,
         // Node 0 learns from node 2 that its term is over, and campaigns.
         Prelude::Timeout(0),
-        Prelude::Carry(0, 2),
-        Prelude::Carry(2, 0),
+        Prelude::Ask(0, 2),
         Prelude::LOSE,
         Prelude::Timeout(0),
-        Prelude::Carry(0, 2),
-        Prelude::Carry(2, 0),
-        Prelude::Carry(0, 2),
-        Prelude::Carry(2, 0),
+        Prelude::Ask(0, 2),
+        Prelude::Ask(0, 2),
     ];
     Case { begin: FIGURE_8, ..Case::fresh(Bounds { timeouts: 1, ..Bounds::default() }) }
 }
@@ -125,6 +118,8 @@ struct Hasty {
 }
 
 impl Protocol for Hasty {
+    const SNAPSHOT_RECORD: Option<u8> = Raft::SNAPSHOT_RECORD;
+
     fn new(config: &Config, seed: u64) -> Self {
         Self { raft: Raft::new(config, seed), delivered: Slot::ZERO }
     }

@@ -106,6 +106,10 @@ impl<P: Checked> Search<P> {
                 let at = world.flight.iter().position(|sent| (sent.from.0, sent.to.0) == (from, to));
                 self.next(&world, Action::Deliver(at.expect("a frame between them")))
             }
+            Prelude::Ask(from, to) => {
+                let asked = self.prelude(world, Prelude::Carry(from, to));
+                self.prelude(asked, Prelude::Carry(to, from))
+            }
             Prelude::Settle(among) => loop {
                 world.flight.retain(|sent| among.contains(&sent.from.0) && among.contains(&sent.to.0));
                 let mut actions = Vec::new();

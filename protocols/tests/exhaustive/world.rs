@@ -74,6 +74,8 @@ pub enum Prelude {
     Crash(u32),
     /// A frame from one to another arrives.
     Carry(u32, u32),
+    /// Likewise, and so does the next one back.
+    Ask(u32, u32),
     /// What is written is durable.
     Sync(u32),
     /// Everything arrives between these nodes, and is durable there; what else was sent is lost.

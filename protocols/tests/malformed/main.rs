@@ -58,10 +58,11 @@ impl<P: Protocol + Debug> Victim<P> {
         Self { node: cluster.nodes.swap_remove(id).protocol, out: Outbox::default(), now: cluster.now }
     }
 
-    fn hit(&mut self, frame: &Frame) {
+    /// What it says is wrong with the frame, if it does.
+    fn hit(&mut self, frame: &Frame) -> Option<&'static str> {
         let before = format!("{:?}", self.node);
         let result = self.node.step(self.now, Input::Frame(frame), &mut self.out);
-        if let Err(error) = result {
+        if let Err(error) = &result {
             assert_eq!(error.kind, frame.head.kind);
             assert_eq!(format!("{:?}", self.node), before, "{error}, and yet something changed");
             assert!(self.out.transmits.is_empty() && self.out.records.is_empty() && self.out.deliveries.is_empty());
@@ -69,6 +70,12 @@ impl<P: Protocol + Debug> Victim<P> {
         self.node.flush(self.now, &mut self.out);
         assert!(self.out.transmits.len() <= 64 && self.out.records.len() <= 6, "out of proportion: {:?}", self.out);
         self.out.clear();
+        result.err().map(|error| error.what)
+    }
+
+    /// A frame without a body is refused for this reason.
+    fn refuses(&mut self, head: Head, why: &str) {
+        assert_eq!(self.hit(&Frame { head, body: Payload::EMPTY }), Some(why));
     }
 
     fn go_on(&mut self, prng: &mut Prng) {
@@ -161,29 +168,50 @@ fn nudge<P: Protocol + Debug>(make: impl Fn() -> Victim<P>, heads: &[Head]) {
     }
 }
 
+/// Node 0 leads so many.
+fn elected<P: Subject>(replicas: usize) -> Cluster<P> {
+    let mut cluster = Cluster::new(replicas);
+    cluster.elect(0);
+    cluster
+}
+
+/// `leader` has committed two slots, and written two more that nobody else heard of.
+fn cut_off<P: Subject>(mut cluster: Cluster<P>, leader: u32) -> Cluster<P> {
+    cluster.submit(leader, &["one", "two"]);
+    cluster.settle();
+    cluster.split(&[&[0], &[1], &[2]]);
+    cluster.submit(leader, &["three", "four"]);
+    cluster
+}
+
+/// `from` took a snapshot of what `to`, which hears nobody, lacks.
+fn left_behind<P: Subject>(mut cluster: Cluster<P>, from: u32, to: u32) -> Cluster<P> {
+    cluster.split(&[&[1, from], &[to]]);
+    for _ in 0..4 {
+        cluster.submit(from, &["something that takes a few parts to travel"]);
+        cluster.settle();
+    }
+    cluster.snapshot(from);
+    cluster
+}
+
+fn handing_over<P: Subject>(mut cluster: Cluster<P>) -> Cluster<P> {
+    cluster.turn(NodeId(0), &[Event::Transfer(NodeId(2))]);
+    cluster
+}
+
 type Make = fn() -> Victim<Raft>;
 
 /// A node in every role that there is, with a few slots in its log and some not committed.
 fn rafts() -> Vec<Make> {
     fn led() -> Cluster<Raft> {
-        let mut cluster = Cluster::new(3);
-        cluster.elect(0);
-        cluster.submit(0, &["one", "two"]);
-        cluster.settle();
-        cluster.split(&[&[0], &[1], &[2]]);
-        cluster.submit(0, &["three", "four"]);
-        cluster
+        cut_off(elected(3), 0)
     }
     /// From n0 to n2, in the middle.
     fn sending_a_snapshot() -> Cluster<Raft> {
         let mut cluster = Cluster::with(3, |config| (config.window, config.chunk) = (1, 24));
         cluster.elect(0);
-        cluster.split(&[&[0, 1], &[2]]);
-        for _ in 0..4 {
-            cluster.submit(0, &["something that takes a few parts to travel"]);
-            cluster.settle();
-        }
-        cluster.snapshot(0);
+        let mut cluster = left_behind(cluster, 0, 2);
         cluster.heal();
         cluster.timeout(0);
         cluster.deliver(|_, _| true);
@@ -197,20 +225,12 @@ fn rafts() -> Vec<Make> {
     }
     vec![
         || check(Cluster::new(3), 0, Role::Follower),
-        || {
-            let mut alone = Cluster::new(1);
-            alone.elect(0);
-            check(alone, 0, Role::Leader)
-        },
+        || check(elected(1), 0, Role::Leader),
         || check(led(), 1, Role::Follower),
         || check(led(), 0, Role::Leader),
         || check(sending_a_snapshot(), 0, Role::Leader),
         || check(sending_a_snapshot(), 2, Role::Follower),
-        || {
-            let mut handing_over = led();
-            handing_over.turn(NodeId(0), &[Event::Transfer(NodeId(2))]);
-            check(handing_over, 0, Role::Leader)
-        },
+        || check(handing_over(led()), 0, Role::Leader),
         || {
             let mut asking = led();
             asking.timeout(2);
@@ -269,26 +289,19 @@ fn raft_survives_every_number_in_every_word() {
 
 #[test]
 fn raft_refuses_what_no_peer_says() {
-    let mut cluster = Cluster::<Raft>::new(3);
-    cluster.elect(0);
-    let mut follower = Victim::of(cluster, 1);
+    let mut follower = Victim::of(elected::<Raft>(3), 1);
     let probe = Probe { term: 1, prev: Slot(1), prev_term: 1, commit: Slot(0), trim: Slot(0), round: 1 };
     let good = Head { from: NodeId(0), ..Message::Probe(probe).head() };
-    let mut refused = |head, why| {
-        let frame = Frame { head, body: Payload::EMPTY };
-        let error = follower.node.step(follower.now, Input::Frame(&frame), &mut follower.out).expect_err(why);
-        assert_eq!(error.what, why);
-    };
-    refused(Head { group: 1, ..good }, "another group's");
-    refused(Head { from: NodeId(1), ..good }, "not from another node");
-    refused(Head { from: NodeId(64), ..good }, "not from another node");
-    refused(Head { from: NodeId(u32::MAX), ..good }, "not from another node");
-    refused(Head { from: NodeId(2), ..good }, "a second leader in its term");
-    refused(Head { kind: 0x80, ..good }, "not a message of Raft");
-    refused(Head { flags: 1, ..good }, "unknown flags");
-    refused(Head { body_len: 1, ..good }, "the body is not as long as the head says");
-    refused(Head { words: [1, 1, 1, 0, 0, u64::MAX], ..good }, "a number beyond reach");
-    follower.step(Input::Frame(&Frame { head: good, body: Payload::EMPTY }));
+    follower.refuses(Head { group: 1, ..good }, "another group's");
+    follower.refuses(Head { from: NodeId(1), ..good }, "not from another node");
+    follower.refuses(Head { from: NodeId(64), ..good }, "not from another node");
+    follower.refuses(Head { from: NodeId(u32::MAX), ..good }, "not from another node");
+    follower.refuses(Head { from: NodeId(2), ..good }, "a second leader in its term");
+    follower.refuses(Head { kind: 0x80, ..good }, "not a message of Raft");
+    follower.refuses(Head { flags: 1, ..good }, "unknown flags");
+    follower.refuses(Head { body_len: 1, ..good }, "the body is not as long as the head says");
+    follower.refuses(Head { words: [1, 1, 1, 0, 0, u64::MAX], ..good }, "a number beyond reach");
+    assert_eq!(follower.hit(&Frame { head: good, body: Payload::EMPTY }), None);
 }
 
 #[test]

@@ -10,22 +10,13 @@ fn multipaxoses() -> Vec<fn() -> Victim<MultiPaxos>> {
     fn led() -> Cluster<MultiPaxos> {
         let mut cluster = Cluster::with(3, |config| config.window = 4);
         cluster.elect(0);
-        cluster.submit(0, &["one", "two"]);
-        cluster.settle();
-        cluster.split(&[&[0], &[1], &[2]]);
-        cluster.submit(0, &["three", "four"]);
-        cluster
+        cut_off(cluster, 0)
     }
     /// From n0 to n2, in the middle.
     fn sending_a_snapshot() -> Cluster<MultiPaxos> {
         let mut cluster = Cluster::with(3, |config| (config.window, config.chunk) = (1, 24));
         cluster.elect(0);
-        cluster.split(&[&[0, 1], &[2]]);
-        for _ in 0..4 {
-            cluster.submit(0, &["something that takes a few parts to travel"]);
-            cluster.settle();
-        }
-        cluster.snapshot(0);
+        let mut cluster = left_behind(cluster, 0, 2);
         cluster.heal();
         cluster.timeout(0);
         (0..4).for_each(|_| assert!(cluster.deliver(|_, _| true) > 0));
@@ -43,20 +34,12 @@ fn multipaxoses() -> Vec<fn() -> Victim<MultiPaxos>> {
     }
     vec![
         || check(Cluster::new(3), 0, multipaxos::Role::Follower),
-        || {
-            let mut alone = Cluster::new(1);
-            alone.elect(0);
-            check(alone, 0, multipaxos::Role::Leader)
-        },
+        || check(elected(1), 0, multipaxos::Role::Leader),
         || check(led(), 1, multipaxos::Role::Follower),
         || check(led(), 0, multipaxos::Role::Leader),
         || check(sending_a_snapshot(), 0, multipaxos::Role::Leader),
         || check(sending_a_snapshot(), 2, multipaxos::Role::Follower),
-        || {
-            let mut handing_over = led();
-            handing_over.turn(NodeId(0), &[Event::Transfer(NodeId(2))]);
-            check(handing_over, 0, multipaxos::Role::Leader)
-        },
+        || check(handing_over(led()), 0, multipaxos::Role::Leader),
         || check(campaigning(), 2, multipaxos::Role::Candidate),
     ]
 }
@@ -102,32 +85,26 @@ fn multipaxos_survives_every_number_in_every_word() {
 
 #[test]
 fn multipaxos_refuses_what_no_peer_says() {
-    let mut cluster = Cluster::<MultiPaxos>::new(3);
-    cluster.elect(0);
+    let mut cluster = elected::<MultiPaxos>(3);
     cluster.submit(0, &["one"]);
     let mut leader = Victim::of(cluster, 0);
     let ballot = Ballot { round: 1, node: NodeId(0) };
     let (none, one) = (Slot(0), Slot(1));
     let votes = paxos::Votes { ballot, first: one, last: one, round: 1, decided: none, durable: none };
     let good = Head { from: NodeId(1), ..paxos::Message::Accepted(votes).head() };
-    let mut refused = |head, why| {
-        let frame = Frame { head, body: Payload::EMPTY };
-        let error = leader.node.step(leader.now, Input::Frame(&frame), &mut leader.out).expect_err(why);
-        assert_eq!(error.what, why);
-    };
     let word = ballot.word();
-    refused(Head { group: 1, ..good }, "another group's");
-    refused(Head { from: NodeId(0), ..good }, "not from another node");
-    refused(Head { from: NodeId(3), ..good }, "not from another node");
-    refused(Head { kind: 0x80, ..good }, "not a message of Multi-Paxos");
-    refused(Head { flags: 1, ..good }, "unknown flags");
-    refused(Head { body_len: 1, ..good }, "the body is not as long as the head says");
-    refused(Head { words: [word, 2, 2, 1, 0, 0], ..good }, "acknowledges a slot never sent");
-    refused(Head { words: [word, 1, 1, 2, 0, 0], ..good }, "answers a question never asked");
-    refused(Head { words: [word, 0, 1, 1, 0, 0], ..good }, "half a range");
-    refused(Head { words: [word, 1, 1, 1, 0, 1], ..good }, "durable before it was decided");
-    refused(Head { words: [0, 1, 1, 1, 0, 0], ..good }, "ballot zero is nobody's");
+    leader.refuses(Head { group: 1, ..good }, "another group's");
+    leader.refuses(Head { from: NodeId(0), ..good }, "not from another node");
+    leader.refuses(Head { from: NodeId(3), ..good }, "not from another node");
+    leader.refuses(Head { kind: 0x80, ..good }, "not a message of Multi-Paxos");
+    leader.refuses(Head { flags: 1, ..good }, "unknown flags");
+    leader.refuses(Head { body_len: 1, ..good }, "the body is not as long as the head says");
+    leader.refuses(Head { words: [word, 2, 2, 1, 0, 0], ..good }, "acknowledges a slot never sent");
+    leader.refuses(Head { words: [word, 1, 1, 2, 0, 0], ..good }, "answers a question never asked");
+    leader.refuses(Head { words: [word, 0, 1, 1, 0, 0], ..good }, "half a range");
+    leader.refuses(Head { words: [word, 1, 1, 1, 0, 1], ..good }, "durable before it was decided");
+    leader.refuses(Head { words: [0, 1, 1, 1, 0, 0], ..good }, "ballot zero is nobody's");
     let accept = paxos::Accept { ballot, slot: one, decided: none, trim: none, kind: DeliveryKind::Batch };
-    refused(Head { from: NodeId(1), ..paxos::Message::Accept(accept).head() }, "under another node's ballot");
-    leader.step(Input::Frame(&Frame { head: good, body: Payload::EMPTY }));
+    leader.refuses(Head { from: NodeId(1), ..paxos::Message::Accept(accept).head() }, "under another node's ballot");
+    assert_eq!(leader.hit(&Frame { head: good, body: Payload::EMPTY }), None);
 }

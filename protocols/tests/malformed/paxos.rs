@@ -27,13 +27,7 @@ fn paxi() -> Vec<fn() -> Victim<Paxos>> {
     }
     /// From n0 to n2, in the middle.
     fn sending_a_snapshot() -> Cluster<Paxos> {
-        let mut cluster = Cluster::with(3, |config| (config.window, config.chunk) = (1, 8));
-        cluster.split(&[&[0, 1], &[2]]);
-        for _ in 0..4 {
-            cluster.submit(0, &["something that takes a few parts to travel"]);
-            cluster.settle();
-        }
-        cluster.snapshot(0);
+        let mut cluster = left_behind(Cluster::with(3, |config| (config.window, config.chunk) = (1, 8)), 0, 2);
         cluster.heal();
         cluster.submit(2, &["late"]);
         cluster.deliver(|_, to| to == NodeId(0));
@@ -91,22 +85,17 @@ fn paxos_refuses_what_no_peer_says() {
     let mut node = Victim::of(cluster, 1);
     let (slot, ballot) = (Slot(2), Ballot { round: 1, node: NodeId(0) });
     let good = Head { from: NodeId(0), ..paxos::message::Message::Prepare(Proposal { slot, ballot }).head() };
-    let mut refused = |head, why| {
-        let frame = Frame { head, body: Payload::EMPTY };
-        let error = node.node.step(node.now, Input::Frame(&frame), &mut node.out).expect_err(why);
-        assert_eq!(error.what, why);
-    };
-    refused(Head { group: 1, ..good }, "another group's");
-    refused(Head { from: NodeId(1), ..good }, "not from another node");
-    refused(Head { from: NodeId(3), ..good }, "not from another node");
-    refused(Head { from: NodeId(2), ..good }, "a ballot that is not its sender's");
-    refused(Head { kind: 0x80, ..good }, "not a message of Paxos");
-    refused(Head { flags: 1, ..good }, "unknown flags");
-    refused(Head { body_len: 1, ..good }, "the body is not as long as the head says");
-    refused(Head { words: [2, 256, 0, 0, 0, 1], ..good }, "words that mean nothing");
-    refused(Head { words: [2, u64::MAX - 255, 0, 0, 0, 0], ..good }, "a number beyond reach");
-    refused(Head { words: [0, 256, 0, 0, 0, 0], ..good }, "nothing is decided in slot zero");
+    node.refuses(Head { group: 1, ..good }, "another group's");
+    node.refuses(Head { from: NodeId(1), ..good }, "not from another node");
+    node.refuses(Head { from: NodeId(3), ..good }, "not from another node");
+    node.refuses(Head { from: NodeId(2), ..good }, "a ballot that is not its sender's");
+    node.refuses(Head { kind: 0x80, ..good }, "not a message of Paxos");
+    node.refuses(Head { flags: 1, ..good }, "unknown flags");
+    node.refuses(Head { body_len: 1, ..good }, "the body is not as long as the head says");
+    node.refuses(Head { words: [2, 256, 0, 0, 0, 1], ..good }, "words that mean nothing");
+    node.refuses(Head { words: [2, u64::MAX - 255, 0, 0, 0, 0], ..good }, "a number beyond reach");
+    node.refuses(Head { words: [0, 256, 0, 0, 0, 0], ..good }, "nothing is decided in slot zero");
     let answer = paxos::message::Message::Accepted(Proposal { slot, ballot });
-    refused(Head { from: NodeId(0), ..answer.head() }, "an answer to another node's ballot");
-    node.step(Input::Frame(&Frame { head: good, body: Payload::EMPTY }));
+    node.refuses(Head { from: NodeId(0), ..answer.head() }, "an answer to another node's ballot");
+    assert_eq!(node.hit(&Frame { head: good, body: Payload::EMPTY }), None);
 }

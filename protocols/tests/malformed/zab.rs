@@ -12,11 +12,7 @@ fn zabs() -> Vec<fn() -> Victim<Zab>> {
     fn led(change: impl Fn(&mut Config)) -> Cluster<Zab> {
         let mut cluster = Cluster::with(3, change);
         cluster.run(Nanos(200 * MS));
-        cluster.submit(2, &["one", "two"]);
-        cluster.settle();
-        cluster.split(&[&[0], &[1], &[2]]);
-        cluster.submit(2, &["three", "four"]);
-        cluster
+        cut_off(cluster, 2)
     }
     fn broken_up() -> Cluster<Zab> {
         let mut cluster = led(|_| {});
@@ -27,12 +23,7 @@ fn zabs() -> Vec<fn() -> Victim<Zab>> {
     fn sending_a_snapshot() -> Cluster<Zab> {
         let mut cluster = Cluster::with(3, |config| (config.window, config.chunk) = (1, 8));
         cluster.run(Nanos(200 * MS));
-        cluster.split(&[&[0], &[1, 2]]);
-        for _ in 0..4 {
-            cluster.submit(2, &["something that takes a few parts to travel"]);
-            cluster.settle();
-        }
-        cluster.snapshot(2);
+        let mut cluster = left_behind(cluster, 2, 0);
         cluster.submit(2, &["more"]);
         cluster.settle();
         cluster.run(Nanos(700 * MS));
@@ -142,24 +133,19 @@ fn zab_refuses_what_no_peer_says() {
     let mut follower = Victim::of(cluster, 1);
     let (slot, zxid) = (Slot(1), Zxid::new(1, 1));
     let good = Head { from: NodeId(2), ..ZabMessage::Commit { epoch: 1, slot, zxid, trim: Slot(0) }.head() };
-    let mut refused = |head, why| {
-        let frame = Frame { head, body: Payload::EMPTY };
-        let error = follower.node.step(follower.now, Input::Frame(&frame), &mut follower.out).expect_err(why);
-        assert_eq!(error.what, why);
-    };
-    refused(Head { group: 1, ..good }, "another group's");
-    refused(Head { from: NodeId(1), ..good }, "not from another member");
-    refused(Head { from: NodeId(3), ..good }, "not from another member");
-    refused(Head { from: NodeId(u32::MAX), ..good }, "not from another member");
-    refused(Head { kind: 0x80, ..good }, "not a message of ZAB");
-    refused(Head { flags: 1, ..good }, "unknown flags");
-    refused(Head { body_len: 1, ..good }, "the body is not as long as the head says");
-    refused(Head { words: [1, 1, zxid.0, u64::MAX, 0, 0], ..good }, "a number beyond reach");
-    refused(Head { words: [1 << 30, 1, zxid.0, 0, 0, 0], ..good }, "an epoch beyond reach");
-    refused(Head { words: [1, 1, zxid.0 + 1, 0, 0, 0], ..good }, "another history than its own");
-    refused(
+    follower.refuses(Head { group: 1, ..good }, "another group's");
+    follower.refuses(Head { from: NodeId(1), ..good }, "not from another member");
+    follower.refuses(Head { from: NodeId(3), ..good }, "not from another member");
+    follower.refuses(Head { from: NodeId(u32::MAX), ..good }, "not from another member");
+    follower.refuses(Head { kind: 0x80, ..good }, "not a message of ZAB");
+    follower.refuses(Head { flags: 1, ..good }, "unknown flags");
+    follower.refuses(Head { body_len: 1, ..good }, "the body is not as long as the head says");
+    follower.refuses(Head { words: [1, 1, zxid.0, u64::MAX, 0, 0], ..good }, "a number beyond reach");
+    follower.refuses(Head { words: [1 << 30, 1, zxid.0, 0, 0, 0], ..good }, "an epoch beyond reach");
+    follower.refuses(Head { words: [1, 1, zxid.0 + 1, 0, 0, 0], ..good }, "another history than its own");
+    follower.refuses(
         Head { words: [1, 1, Zxid::new(2, 1).0, 0, 0, 0], ..good },
         "a transaction of a later epoch than its leader's",
     );
-    follower.step(Input::Frame(&Frame { head: good, body: Payload::EMPTY }));
+    assert_eq!(follower.hit(&Frame { head: good, body: Payload::EMPTY }), None);
 }

@@ -374,6 +374,7 @@ impl<P: Subject> Cluster<P> {
         if let Some(lsn) = out.release {
             let journal = &mut self.nodes[id.0 as usize].journal;
             journal.retain(|record| record.lsn >= lsn);
+            assert_eq!(Some(journal[0].head.kind), P::SNAPSHOT_RECORD, "a journal that was cut begins with a snapshot");
             let (slot, more) = (journal[0].head.words[0], journal.len() - 1);
             self.say(format_args!("{id} keeps the record of the snapshot of {slot}, and {more} more"));
         }

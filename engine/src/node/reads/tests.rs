@@ -18,6 +18,8 @@ struct Scripted {
 }
 
 impl Protocol for Scripted {
+    const SNAPSHOT_RECORD: Option<u8> = None;
+
     fn new(_config: &Config, _seed: u64) -> Self {
         Self::default()
     }
