@@ -51,6 +51,7 @@ pub mod host;
 pub mod measure;
 pub mod results;
 pub mod run;
+pub mod wal;
 pub mod warnings;
 
 pub mod bundled;

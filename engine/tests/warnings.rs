@@ -53,6 +53,7 @@ fn healthy() -> Outcome {
         busiest: NodeStats::default(),
         together: NodeStats::default(),
         totals: vec![NodeStats::default()],
+        log_writes: histogram(),
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
         cores: 64,
         window_closed: std::time::SystemTime::now(),

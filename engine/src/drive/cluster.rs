@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId, Prng};
 
+use super::blueprint::{Blueprint, Body};
 use super::control::{Control, Meter};
 use super::faults::Subject;
+use super::log::{LogFolder, LogPlace};
 use super::orders::Order;
-use super::replica::{self, Replica};
 use super::seat::{self, Place, Seat};
 use super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
 use super::{DriveError, EventKind, Usage};
 use crate::check::witness::Trace;
 use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
-use crate::measure::Recording;
-use crate::node::{NodeStats, Storage};
+use crate::measure::{Recording, histogram};
+use crate::node::NodeStats;
 use crate::spec::{Arrival, MachineName, Pin, Point, TransportName};
 
 /// A running cluster and its clients.
@@ -29,6 +31,8 @@ pub(super) struct Cluster {
     replicas: Vec<ReplicaThread>,
     clients: Vec<Option<JoinHandle<io::Result<ClientEnd>>>>,
     leader: Arc<AtomicU32>,
+    /// Goes last, when no thread writes to it any more.
+    _logs: Option<LogFolder>,
 }
 
 /// What a cluster leaves behind.
@@ -39,6 +43,8 @@ pub(super) struct Ended {
     pub(super) busiest: NodeStats,
     pub(super) together: NodeStats,
     pub(super) totals: Vec<NodeStats>,
+    /// How long the writes of all logs took in the window.
+    pub(super) log_writes: Histogram<u64>,
     /// Empty, unless traces were kept.
     pub(super) trace: Trace,
 }
@@ -49,6 +55,9 @@ struct ReplicaThread {
     place: Option<Place>,
     core: Option<usize>,
     shared: Shared,
+    blueprint: Blueprint,
+    /// How often it was started before.
+    lives: u64,
     state: State,
 }
 
@@ -65,11 +74,17 @@ impl Cluster {
         let replicas = point.cluster.replicas;
         let cores = threads::cores();
         let leader = Arc::new(AtomicU32::new(NOBODY));
-        let mut cluster =
-            Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), leader: leader.clone() };
         let mut prng = Prng::new(seed);
         // Not from the seed: two runs of one config must not take each other's nodes for their own.
         let run = RandomState::new().build_hasher().finish();
+        let mut cluster = Self {
+            control: control.clone(),
+            replicas: Vec::new(),
+            clients: Vec::new(),
+            leader: leader.clone(),
+            _logs: LogFolder::of(point, run),
+        };
+        let shared_point = Arc::new(point.clone());
         let seats = seats(point, run, control)
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
         for (index, (seat, place)) in seats.into_iter().enumerate() {
@@ -77,12 +92,12 @@ impl Cluster {
             let core = (point.cluster.pin == Pin::Spread).then(|| cores[index % cores.len()]);
             if index < replicas {
                 let shared = Shared { control: control.clone(), orders: Arc::default(), leader: leader.clone() };
-                let mut thread = ReplicaThread { id, place, core, shared, state: State::Failed };
-                let mut replica = replica::build(point, id, prng.next_u64(), Storage::Immediate);
-                if traced {
-                    replica.keep_trace();
-                }
-                thread.run(replica, Meter::default(), seat);
+                let log = LogPlace::of(point, run, id);
+                let blueprint = Blueprint { point: shared_point.clone(), id, seed: prng.next_u64(), traced, log };
+                let state = State::Failed;
+                let mut thread = ReplicaThread { id, place, core, shared, blueprint, lives: 0, state };
+                let blueprint = thread.blueprint.clone();
+                thread.run(move || blueprint.build(), Meter::default(), seat);
                 cluster.replicas.push(thread);
             } else {
                 let mut client = client(point, id, prng.next_u64());
@@ -126,14 +141,17 @@ impl Cluster {
         let mut outcome = Ok(());
         let mut trace = Trace::default();
         let (mut replicas, mut busiest, mut together) = (Usage::default(), NodeStats::default(), NodeStats::default());
-        let mut totals = Vec::new();
+        let (mut totals, mut log_writes) = (Vec::new(), histogram());
         for thread in &mut self.replicas {
             outcome = outcome.and(thread.wait());
             if let State::Down(end) = &mut thread.state {
                 replicas = replicas.plus(end.meter.usage());
                 busiest = std::cmp::max_by_key(busiest, end.meter.stats(), |stats| stats.commands);
                 together = together.plus(end.meter.stats());
-                totals.push(end.replica.stats());
+                totals.push(end.meter.total(end.replica.stats()));
+                if let Some(times) = end.meter.log_writes() {
+                    log_writes.add(times).expect("all have the same bounds");
+                }
                 trace.replicas.extend(end.replica.take_trace());
             }
         }
@@ -153,7 +171,7 @@ impl Cluster {
         }
         outcome?;
         let recording = recording.ok_or(DriveError::Interrupted)?;
-        Ok(Ended { recording, replicas, clients, busiest, together, totals, trace })
+        Ok(Ended { recording, replicas, clients, busiest, together, totals, log_writes, trace })
     }
 }
 
@@ -178,7 +196,8 @@ impl Subject for Cluster {
     fn restart(&mut self, index: usize) -> Result<(), DriveError> {
         let thread = &mut self.replicas[index];
         let State::Down(end) = std::mem::replace(&mut thread.state, State::Failed) else { return Ok(()) };
-        let seat = match (end.seat, &thread.place) {
+        let ReplicaEnd { replica, mut meter, seat } = *end;
+        let seat = match (seat, &thread.place) {
             (Some(seat), _) => seat,
             (None, Some(place)) => {
                 let listener = place.rebind();
@@ -186,7 +205,14 @@ impl Subject for Cluster {
             }
             (None, None) => unreachable!("a replica sits among rings or sockets"),
         };
-        thread.run(end.replica, end.meter, seat);
+        thread.lives += 1;
+        let (blueprint, life) = (thread.blueprint.clone(), thread.lives);
+        if blueprint.log.is_some() {
+            meter.carry_stats(replica.stats());
+            thread.run(move || blueprint.rebuild(life), meter, seat);
+        } else {
+            thread.run(move || Ok(Body { replica, log: None }), meter, seat);
+        }
         self.control.note(EventKind::Restarted, NodeId(index as u32));
         Ok(())
     }
@@ -200,9 +226,9 @@ impl Subject for Cluster {
 }
 
 impl ReplicaThread {
-    fn run(&mut self, replica: Box<dyn Replica>, meter: Meter, seat: Seat) {
+    fn run(&mut self, body: impl FnOnce() -> io::Result<Body> + Send + 'static, meter: Meter, seat: Seat) {
         let (id, shared) = (self.id, self.shared.clone());
-        let body = move || threads::run_replica(replica, meter, seat, id, &shared);
+        let body = move || threads::run_replica(body()?, meter, seat, id, &shared);
         self.state = State::Running(threads::spawn(name(id), self.core, body));
     }
 

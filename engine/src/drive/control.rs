@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Event, EventKind, Usage};
-use crate::measure::Window;
+use crate::measure::{Window, histogram};
 use crate::node::NodeStats;
 
 /// Where a point is.
@@ -120,6 +121,8 @@ pub(super) struct Meter {
     after: Option<Reading>,
     /// What earlier threads of the same node used.
     carried: Reading,
+    /// How long its log's writes took; `None` without one.
+    log_writes: Option<Histogram<u64>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,7 +149,7 @@ impl Meter {
         let read = || Reading {
             cpu_ns: carried.cpu_ns + thread_cpu_ns(),
             counters: carried.counters.plus(counters()),
-            stats: stats(),
+            stats: carried.stats.plus(stats()),
         };
         if self.before.is_none() && now >= window.from {
             self.before = Some(read());
@@ -157,10 +160,29 @@ impl Meter {
     }
 
     /// The thread ends, and another goes on with its meter. `counters` are those of a transport that
-    /// ends with it.
-    pub(super) fn carry(&mut self, counters: Counters) {
+    /// ends with it, and `log_writes` how long the writes of its log took.
+    pub(super) fn carry(&mut self, counters: Counters, log_writes: Option<&Histogram<u64>>) {
+        if let Some(times) = log_writes {
+            let sum = self.log_writes.get_or_insert_with(histogram);
+            sum.add(times).expect("all have the same bounds");
+        }
         self.carried.cpu_ns += thread_cpu_ns();
         self.carried.counters = self.carried.counters.plus(counters);
+    }
+
+    /// The node lost its memory, and with it its count of what it did.
+    pub(super) fn carry_stats(&mut self, stats: NodeStats) {
+        self.carried.stats = self.carried.stats.plus(stats);
+    }
+
+    /// What the node did, however often it died, if `stats` is what it says itself.
+    pub(super) fn total(&self, stats: NodeStats) -> NodeStats {
+        self.carried.stats.plus(stats)
+    }
+
+    /// How long its log's writes took in the window, if it has one.
+    pub(super) fn log_writes(&self) -> Option<&Histogram<u64>> {
+        self.log_writes.as_ref()
     }
 
     /// Until when a thread may sleep and still read in time.

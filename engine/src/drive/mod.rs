@@ -7,6 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::io::Errno;
@@ -16,10 +17,12 @@ use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::spec::{Point, Run};
 
+mod blueprint;
 mod cluster;
 mod control;
 mod disk;
 mod faults;
+mod log;
 mod orders;
 mod replica;
 mod seat;
@@ -107,6 +110,8 @@ pub struct Outcome {
     pub together: NodeStats,
     /// What each replica did from its start to the end of the point.
     pub totals: Vec<NodeStats>,
+    /// How long the writes of all logs on a disk took in the window; empty without any.
+    pub log_writes: Histogram<u64>,
     /// What happened.
     pub events: Vec<Event>,
     /// How many cores the threads had between them.
@@ -131,7 +136,7 @@ pub struct Usage {
 /// Why a point could not be measured.
 #[derive(Debug)]
 pub enum DriveError {
-    /// A node's transport could not be set up, or broke.
+    /// A node's transport or log could not be set up, or broke.
     Transport {
         /// Which node.
         node: String,
@@ -240,6 +245,7 @@ pub fn measure_and_trace(
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
+        log_writes: ended.log_writes,
         events: control.events(),
         cores: threads::cores().len(),
         window_ns: window.length_ns(),

@@ -10,7 +10,9 @@ use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Counters, Transport};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
+use super::blueprint::Body;
 use super::control::{Control, LOOK_NS, Meter};
+use super::log::Log;
 use super::orders::{Order, Orders};
 use super::replica::Replica;
 use super::seat::Seat;
@@ -49,29 +51,31 @@ pub(super) const NOBODY: u32 = u32::MAX;
 
 /// Runs a replica until the point ends or it is told to die.
 pub(super) fn run_replica(
-    mut replica: Box<dyn Replica>,
+    body: Body,
     mut meter: Meter,
     seat: Seat,
     id: NodeId,
     shared: &Shared,
 ) -> io::Result<ReplicaEnd> {
+    let Body { mut replica, mut log } = body;
     let (seat, counters) = match seat {
         Seat::Mem(mut mem) => {
-            replica_loop(&mut *replica, &mut meter, &mut *mem, id, shared)?;
+            replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *mem, id, shared)?;
             (Some(Seat::Mem(mem)), Counters::default())
         }
         Seat::Socket(..) => {
             let mut transport = seat.join()?;
-            replica_loop(&mut *replica, &mut meter, &mut *transport, id, shared)?;
+            replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *transport, id, shared)?;
             (None, transport.counters())
         }
     };
-    meter.carry(counters);
+    meter.carry(counters, log.as_ref().map(Log::times));
     Ok(ReplicaEnd { replica, meter, seat })
 }
 
 fn replica_loop(
     replica: &mut dyn Replica,
+    mut log: Option<&mut Log>,
     meter: &mut Meter,
     transport: &mut dyn Transport,
     id: NodeId,
@@ -80,7 +84,8 @@ fn replica_loop(
     let mut led = false;
     while !control.stopped() {
         let now = control.clock().now();
-        let deadline = replica.deadline().min(meter.deadline(now, control.window()));
+        let log_due = log.as_ref().map_or(Nanos::NEVER, |log| log.deadline());
+        let deadline = replica.deadline().min(meter.deadline(now, control.window())).min(log_due);
         transport.recv(deadline, replica.inbox())?;
         match orders.take() {
             Some(Order::Die) => break,
@@ -89,7 +94,13 @@ fn replica_loop(
             Some(_) | None => {}
         }
         let now = control.clock().now();
+        if let Some(log) = &mut log {
+            log.take(now, control.window(), transport, replica)?;
+        }
         replica.turn(now);
+        if let Some(log) = &mut log {
+            log.give(now, transport, replica)?;
+        }
         transport.send(replica.transmits())?;
         meter.turn(now, control.window(), || transport.counters(), || replica.stats());
         let leads = replica.leader() == Some(id);

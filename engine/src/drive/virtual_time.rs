@@ -19,7 +19,7 @@ use super::replica::{self, Replica};
 use super::{DriveError, Event, EventKind, Fault, FaultKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
 use crate::check::witness::Trace;
 use crate::client::Client;
-use crate::measure::{Recording, Window};
+use crate::measure::{Recording, Window, histogram};
 use crate::node::{NodeStats, Storage};
 use crate::sim::queue::Queue;
 use crate::spec::{Cost, Network, Point, Run};
@@ -330,6 +330,7 @@ impl World {
             busiest,
             together,
             totals,
+            log_writes: histogram(),
             events: self.events.iter().map(event).collect(),
             // Each node has a virtual core of its own.
             cores: usize::MAX,

@@ -1,0 +1,171 @@
+//! A replica's log on disk, on the replica's thread: what it writes goes out by its transport, and what is durable
+//! comes back the same way.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hdrhistogram::Histogram;
+use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_transports::Transport;
+use quorumbench_transports::storage::{FileWrite, FileWritten};
+
+use super::replica::{self, Replica};
+use crate::measure::{Window, histogram};
+use crate::spec::{self, Point};
+use crate::wal::{Durability, Identity, Options, Recovered, Wal};
+
+/// A replica's log. What it is given in a turn is on its way to the disk before the next wait.
+pub(super) struct Log {
+    wal: Wal,
+    /// Scratch.
+    writes: Vec<FileWrite>,
+    written: Vec<FileWritten>,
+    /// Writes under way that are timed, and since when.
+    begun: Vec<(u64, Nanos)>,
+    /// How long they took, in the measured window.
+    times: Histogram<u64>,
+    /// Those that are synced are timed; where none are, all.
+    synced: bool,
+}
+
+/// Where a replica's log is, and whose it is.
+#[derive(Clone, Debug)]
+pub(super) struct LogPlace {
+    options: Options,
+    identity: Identity,
+}
+
+impl LogPlace {
+    /// Of replica `id` in run `run`; `None` where nothing is written to a disk.
+    pub(super) fn of(point: &Point, run: u64, id: NodeId) -> Option<Self> {
+        let storage = &point.storage;
+        let durability = match storage.durability {
+            spec::Durability::None => return None,
+            spec::Durability::PageCache => Durability::PageCache,
+            spec::Durability::Fsync => Durability::Fsync,
+        };
+        let options = Options {
+            dir: folder(point, run).join(format!("replica-{}", id.0)),
+            durability,
+            direct: storage.direct,
+            linger: storage.linger,
+            max_batch: storage.max_batch,
+            segment_bytes: storage.segment,
+            in_flight: storage.in_flight,
+        };
+        let protocol = point.cluster.protocol;
+        let identity = Identity {
+            run,
+            node: id,
+            group: 0,
+            protocol: Identity::protocol(protocol.name()),
+            snapshot_kind: replica::snapshot_record(protocol),
+        };
+        Some(Self { options, identity })
+    }
+
+    /// A log that is empty.
+    pub(super) fn create(self) -> io::Result<Log> {
+        Ok(Log::new(Wal::create(self.options, self.identity)?))
+    }
+
+    /// The log that the replica left when it stopped, however that was, and what it holds.
+    pub(super) fn open(self) -> io::Result<(Log, Recovered)> {
+        let (wal, recovered) = Wal::open(self.options, self.identity)?;
+        Ok((Log::new(wal), recovered))
+    }
+}
+
+/// The folder that a run's logs are in.
+pub(super) fn folder(point: &Point, run: u64) -> PathBuf {
+    let path = point.storage.path.as_deref().unwrap_or(Path::new("."));
+    path.join(format!("run-{run:016x}"))
+}
+
+/// A run's logs, which are gone when the run is over, however it ends.
+#[derive(Debug)]
+pub(super) struct LogFolder {
+    path: PathBuf,
+}
+
+impl LogFolder {
+    /// `None` where nothing is written to a disk.
+    pub(super) fn of(point: &Point, run: u64) -> Option<Self> {
+        (point.storage.durability != spec::Durability::None).then(|| Self { path: folder(point, run) })
+    }
+}
+
+impl Drop for LogFolder {
+    /// What cannot be removed stays: the run is over, and its results are safe.
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+        if let Some(parent) = self.path.parent() {
+            // Only if nothing else is in it.
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+impl Log {
+    fn new(wal: Wal) -> Self {
+        let synced = wal.options().durability == Durability::Fsync;
+        Self { wal, writes: Vec::new(), written: Vec::new(), begun: Vec::new(), times: histogram(), synced }
+    }
+
+    /// When it wants to be looked after if nothing else happens.
+    pub(super) fn deadline(&self) -> Nanos {
+        self.wal.deadline()
+    }
+
+    /// Tells the replica what has become durable.
+    pub(super) fn take(
+        &mut self,
+        now: Nanos,
+        window: Option<Window>,
+        transport: &mut dyn Transport,
+        replica: &mut dyn Replica,
+    ) -> io::Result<()> {
+        transport.written(&mut self.written);
+        for written in self.written.drain(..) {
+            if let Some(at) = self.begun.iter().position(|(id, _)| *id == written.id) {
+                let (_, since) = self.begun.swap_remove(at);
+                if window.is_some_and(|window| window.contains(now)) {
+                    self.times.saturating_record(now.saturating_since(since));
+                }
+            }
+            if let Some(lsn) = self.wal.written(now, written)? {
+                replica.durable(lsn);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the replica wrote in its last turn, and begins what is due.
+    pub(super) fn give(
+        &mut self,
+        now: Nanos,
+        transport: &mut dyn Transport,
+        replica: &mut dyn Replica,
+    ) -> io::Result<()> {
+        self.wal.append(now, replica.records())?;
+        if let Some(before) = replica.take_release() {
+            self.wal.release(before);
+        }
+        if let Some(lsn) = self.wal.submit(now, &mut self.writes)? {
+            replica.durable(lsn);
+        }
+        for write in self.writes.drain(..) {
+            if write.sync || !self.synced {
+                self.begun.push((write.id, now));
+            }
+            transport.write_file(write)?;
+        }
+        Ok(())
+    }
+
+    /// How long its writes took in the measured window.
+    pub(super) fn times(&self) -> &Histogram<u64> {
+        &self.times
+    }
+}
