@@ -41,6 +41,7 @@ pub mod client;
 pub mod machine;
 pub mod node;
 pub mod session;
+pub mod wal;
 
 pub mod check;
 pub mod sim;

@@ -31,13 +31,20 @@ struct Held {
 impl Gather {
     /// Adds a frame, and says how many payload bytes it copied.
     pub fn push(&mut self, head: &Head, body: &Payload, threshold: usize) -> usize {
-        self.staged.extend_from_slice(head.as_bytes());
-        self.bytes += Head::BYTES;
+        self.raw(head.as_bytes());
         self.frames += 1;
+        self.append(body, threshold)
+    }
+
+    /// Adds bytes that are nobody's frame, copied.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.staged.extend_from_slice(bytes);
+        self.bytes += bytes.len();
+    }
+
+    /// Adds a payload without a head, and says how many of its bytes it copied.
+    pub fn append(&mut self, body: &Payload, threshold: usize) -> usize {
         let mut copied = 0;
-        if body.is_empty() {
-            return copied;
-        }
         for piece in body.pieces() {
             if piece.len() < threshold {
                 self.staged.extend_from_slice(piece);
@@ -53,8 +60,7 @@ impl Gather {
 
     /// Adds a head that is nobody's frame: what opens a connection.
     pub fn open(&mut self, head: &Head) {
-        self.staged.extend_from_slice(head.as_bytes());
-        self.bytes += Head::BYTES;
+        self.raw(head.as_bytes());
     }
 
     /// The contiguous runs in order, after the first `skip` bytes.
