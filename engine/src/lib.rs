@@ -41,6 +41,7 @@ pub mod client;
 pub mod machine;
 pub mod node;
 pub mod session;
+pub mod wal;
 
 pub mod check;
 pub mod sim;
@@ -51,7 +52,6 @@ pub mod host;
 pub mod measure;
 pub mod results;
 pub mod run;
-pub mod wal;
 pub mod warnings;
 
 pub mod bundled;

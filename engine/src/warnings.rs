@@ -142,12 +142,7 @@ impl std::fmt::Display for Warning {
 }
 
 /// All that is to be said of a point.
-pub fn warnings(
-    point: &Point,
-    outcome: &Outcome,
-    disk: Option<&Disk>,
-    core_round_trip_ns: [f64; 2],
-) -> Vec<Warning> {
+pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_round_trip_ns: [f64; 2]) -> Vec<Warning> {
     let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
     let threads = point.cluster.replicas + point.load.clients;
     let cores = outcome.cores;
@@ -164,8 +159,7 @@ pub fn warnings(
         some(tally.late > 0, Warning::Late { commands: tally.late }),
         some(dropped > 0, Warning::DroppedFrames { frames: dropped }),
         disturbed(outcome),
-        disk.filter(|disk| disk.is_memory())
-            .map(|disk| Warning::MemoryDisk { file_system: disk.file_system.clone() }),
+        disk.filter(|disk| disk.is_memory()).map(|disk| Warning::MemoryDisk { file_system: disk.file_system.clone() }),
         disk.filter(|disk| !disk.is_memory() && disk.is_too_fast())
             .map(|disk| Warning::FastSync { p50_ns: disk.syncs.value_at_quantile(0.5) }),
         some(moved, Warning::LeaderChanged),

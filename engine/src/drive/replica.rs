@@ -89,12 +89,7 @@ pub(super) fn build(point: &Point, id: NodeId, seed: u64, storage: Storage) -> B
 ///
 /// # Errors
 /// [`Malformed`] for a record that the protocol never wrote.
-pub(super) fn recover(
-    point: &Point,
-    id: NodeId,
-    seed: u64,
-    records: &[Record],
-) -> Result<Box<dyn Replica>, Malformed> {
+pub(super) fn recover(point: &Point, id: NodeId, seed: u64, records: &[Record]) -> Result<Box<dyn Replica>, Malformed> {
     by_name!(point.cluster.protocol, P => {
         let protocol = P::recover(&config(point, id), seed, records)?;
         Ok(with_protocol(point, id, Storage::Deferred, |_| protocol))

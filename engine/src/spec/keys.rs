@@ -6,7 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+use super::names::{
+    ArrivalName, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -145,7 +147,17 @@ const fn key(
     doc: &'static str,
     apply: fn(&mut Draft, &Value),
 ) -> Key {
-    Key { section: "", name, coordinate: name, kind, default: Some(default), axis: false, applies: Applies::Always, doc, apply }
+    Key {
+        section: "",
+        name,
+        coordinate: name,
+        kind,
+        default: Some(default),
+        axis: false,
+        applies: Applies::Always,
+        doc,
+        apply,
+    }
 }
 
 const fn count(min: u64, max: u64) -> Kind {

@@ -99,7 +99,9 @@ impl fmt::Display for Kind {
             Self::Keys => write!(f, "`uniform:KEYS` or `zipf:KEYS:EXPONENT`"),
             Self::Regions => write!(f, "`off` or round-trip times such as `a-b 68ms, a-c 145ms, b-c 205ms`"),
             Self::Switch => write!(f, "`true` or `false`"),
-            Self::Folder => write!(f, "`auto` or a folder's path, of at most {MOST_PATH} bytes and without quotes or backslashes"),
+            Self::Folder => {
+                write!(f, "`auto` or a folder's path, of at most {MOST_PATH} bytes and without quotes or backslashes")
+            }
         }
     }
 }

@@ -89,6 +89,27 @@ pub struct FileWritten {
 }
 
 impl FileBytes {
+    /// None yet: for a file opened with `O_DIRECT` if `direct`.
+    pub fn new(direct: bool) -> Self {
+        if direct { Self::Aligned(AlignedBuffer::default()) } else { Self::Gathered(Gather::default()) }
+    }
+
+    /// Adds bytes at the end, copied.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Gathered(gather) => gather.append(bytes),
+            Self::Aligned(block) => block.extend_from_slice(bytes),
+        }
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        match self {
+            Self::Gathered(gather) => gather.clear(),
+            Self::Aligned(block) => block.clear(),
+        }
+    }
+
     /// Bytes in all.
     pub fn len(&self) -> usize {
         match self {

@@ -1,0 +1,188 @@
+//! Beginning a log, and taking one up again.
+
+use std::collections::VecDeque;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use quorumbench_protocols::Lsn;
+use zerocopy::IntoBytes;
+
+use super::directory::{self, Entry, Image, MARK, segment_name};
+use super::error::{Problem, WalError};
+use super::format::{BLOCK, BatchHeader, DIRECT_BLOCK, Mark, SegmentHeader};
+use super::keeper::{Segment, Ways, write_zeros};
+use super::recovery::{Heed, Recovered, Scan, scan};
+use super::writer::{Closed, Marks, Start, Wal};
+use super::{Durability, Identity, Options};
+
+impl Wal {
+    /// Begins a log in a directory that holds none, and creates the directory if need be.
+    ///
+    /// # Errors
+    /// [`Problem::Occupied`] if it does hold one; or if the system refuses.
+    pub fn create(options: Options, identity: Identity) -> Result<Self, WalError> {
+        let dir = &options.dir;
+        fs::create_dir_all(dir).map_err(WalError::io(dir, "creating it"))?;
+        if directory::list(dir)?.iter().any(|(_, entry)| *entry != Entry::Other) {
+            return Err(WalError::new(dir, None, Problem::Occupied));
+        }
+        let ways = options.ways();
+        let block = options.block();
+        let mut current = ways.prepare(1, options.least_segment(), None)?;
+        let header = SegmentHeader::new(&identity, block, 1, Lsn(1), current.len);
+        current.at = u64::from(block);
+        put(&dir.join(segment_name(1)), header.as_bytes(), 0, &ways)?;
+        let marks = Marks::create(dir, &identity, &ways)?;
+        let (closed, snapshots, zero) = (VecDeque::new(), VecDeque::new(), Lsn::ZERO);
+        let start = Start { block, current, next: None, closed, last: zero, release: zero, snapshots, marks };
+        Self::start(options, identity, start)
+    }
+
+    /// Takes up a log: what it says, and the log ready to go on. A torn tail is cut off, on disk too, and what may not
+    /// have been acknowledged is written again: of a sync that failed, the page cache keeps no trace.
+    ///
+    /// # Errors
+    /// If there is none, or another's, or it is corrupt ([`Problem`]); or if the system refuses. Nothing was changed
+    /// if the log is not to be used.
+    pub fn open(options: Options, identity: Identity) -> Result<(Self, Recovered), WalError> {
+        let image = Image::read(&options.dir)?;
+        let scan = scan(&image, &identity, Heed::All)?;
+        if options.direct && scan.block != DIRECT_BLOCK {
+            let (found, expected) = (scan.block.to_string(), DIRECT_BLOCK.to_string());
+            let path = image.segment_path(0);
+            return Err(WalError::new(&path, Some(0), Problem::Foreign { what: "block size", found, expected }));
+        }
+        let ways = options.ways();
+        let next = clean(&image, &scan, &ways)?;
+        cut(&image, &scan, &ways)?;
+        let marks = Marks::open(&options.dir, &identity, &scan, &ways)?;
+        let mut segments = VecDeque::new();
+        for &(index, last) in &scan.segments {
+            let (sequence, bytes) = &image.segments[index];
+            let file = Arc::new(directory::open_to_write(&image.segment_path(index), options.direct)?);
+            let segment = Segment { sequence: *sequence, file, len: bytes.len() as u64, at: scan.end };
+            segments.push_back(Closed { segment, last });
+        }
+        let Some(Closed { segment: current, .. }) = segments.pop_back() else {
+            unreachable!("a log that was read has a segment")
+        };
+        let Scan { block, last, release, .. } = scan;
+        let snapshots = scan.snapshots.into();
+        let start = Start { block, current, next, closed: segments, last, release, snapshots, marks };
+        Ok((Self::start(options, identity, start)?, scan.recovered))
+    }
+}
+
+/// Removes what a crash left unfinished, snapshots that no record stands for, and segments behind the end but for one
+/// that was prepared. The last segment goes first, so that no crash leaves a gap.
+fn clean(image: &Image, scan: &Scan, ways: &Ways) -> Result<Option<Segment>, WalError> {
+    for (path, entry) in directory::list(&image.dir)?.into_iter().rev() {
+        let needless = match entry {
+            Entry::Unfinished => true,
+            Entry::Snapshot(lsn) => !scan.snapshots.contains(&lsn),
+            Entry::Mark | Entry::Segment(_) | Entry::Other => false,
+        };
+        if needless {
+            directory::remove(&path)?;
+        }
+    }
+    let behind = scan.segments.len();
+    let blank = |index: usize| image.segments[index].1[..BLOCK as usize].iter().all(|&byte| byte == 0);
+    let keep = image.segments.len() > behind && blank(behind);
+    for index in (behind + usize::from(keep)..image.segments.len()).rev() {
+        directory::remove(&image.segment_path(index))?;
+    }
+    if ways.sync {
+        directory::sync(&image.dir)?;
+    }
+    if !keep {
+        return Ok(None);
+    }
+    let (sequence, bytes) = &image.segments[behind];
+    let file = Arc::new(directory::open_to_write(&image.segment_path(behind), ways.direct)?);
+    Ok(Some(Segment { sequence: *sequence, file, len: bytes.len() as u64, at: 0 }))
+}
+
+/// Writes what may not have been acknowledged again, and zeros over what stands behind the end; all of it durable.
+fn cut(image: &Image, scan: &Scan, ways: &Ways) -> Result<(), WalError> {
+    let last = scan.segments.len() - 1;
+    for index in 0..=last {
+        let path = image.segment_path(index);
+        let bytes = &image.segments[index].1;
+        let file = directory::open_to_write(&path, false)?;
+        let from = match index.cmp(&scan.unsure.0) {
+            std::cmp::Ordering::Less => bytes.len(),
+            std::cmp::Ordering::Equal => scan.unsure.1 as usize,
+            std::cmp::Ordering::Greater => 0,
+        };
+        let end = if index == last { scan.end as usize } else { bytes.len() };
+        if from < end {
+            file.write_all_at(&bytes[from..end], from as u64).map_err(WalError::io(&path, "writing its end again"))?;
+        }
+        let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+        if index == last {
+            write_zeros(&file, end as u64, used as u64).map_err(WalError::io(&path, "cutting a torn tail off"))?;
+        }
+        if ways.sync {
+            file.sync_data().map_err(WalError::io(&path, "syncing it"))?;
+        }
+    }
+    Ok(())
+}
+
+impl Marks {
+    fn create(dir: &Path, identity: &Identity, ways: &Ways) -> Result<Self, WalError> {
+        let path = dir.join(MARK);
+        let mut both = [0; Mark::FILE];
+        for generation in 0..2 {
+            let at = Mark::offset(generation) as usize;
+            both[at..at + size_of::<Mark>()].copy_from_slice(Mark::new(identity, generation, Lsn::ZERO).as_bytes());
+        }
+        fs::write(&path, []).map_err(WalError::io(&path, "creating it"))?;
+        put(&path, &both, 0, ways)?;
+        if ways.sync {
+            directory::sync(dir)?;
+        }
+        Self::of(&path, 1, Lsn::ZERO)
+    }
+
+    fn open(dir: &Path, identity: &Identity, scan: &Scan, ways: &Ways) -> Result<Self, WalError> {
+        let path = dir.join(MARK);
+        let generation = scan.generation.wrapping_add(1);
+        put(&path, Mark::new(identity, generation, scan.last).as_bytes(), Mark::offset(generation), ways)?;
+        Self::of(&path, generation, scan.last)
+    }
+
+    fn of(path: &Path, generation: u64, written: Lsn) -> Result<Self, WalError> {
+        let file = Arc::new(directory::open_to_write(path, false)?);
+        Ok(Self { file, generation, written, under_way: false })
+    }
+}
+
+/// Writes bytes in place, durably.
+fn put(path: &Path, bytes: &[u8], at: u64, ways: &Ways) -> Result<(), WalError> {
+    let written = OpenOptions::new().write(true).open(path).and_then(|file| {
+        file.write_all_at(bytes, at)?;
+        if ways.sync { file.sync_data() } else { Ok(()) }
+    });
+    written.map_err(WalError::io(path, "writing it"))
+}
+
+impl Options {
+    pub(super) fn ways(&self) -> Ways {
+        Ways { dir: self.dir.clone(), direct: self.direct, sync: self.durability == Durability::Fsync }
+    }
+
+    /// Bytes in a block.
+    pub(super) fn block(&self) -> u32 {
+        if self.direct { DIRECT_BLOCK } else { BLOCK }
+    }
+
+    /// Bytes of a segment: as wished, in whole blocks, and room for a header and a batch of one record.
+    pub(super) fn least_segment(&self) -> u64 {
+        let block = u64::from(DIRECT_BLOCK);
+        (self.segment_bytes as u64).next_multiple_of(block).max(4 * block.max(BatchHeader::BYTES as u64))
+    }
+}
