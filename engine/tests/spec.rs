@@ -130,7 +130,7 @@ fn coordinates_are_full_and_in_their_shortest_form() {
     let expected = serde_json::json!({
         "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block", "pin": "spread",
         "election_timeout": "300ms", "heartbeat": "50ms",
-        "snapshot_slots": 1_048_576, "snapshot_bytes": "256MiB", "snapshot_basis": "kept",
+        "snapshot_slots": 1_048_576, "snapshot_bytes": "256MiB", "snapshot_basis": "auto", "durability": "none",
         "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,
         "arrival": "poisson", "rate": 50000, "clients": 16, "payload": "64B", "resend": "1s", "in_flight_limit": 65536,
         "zero_copy_threshold": "off", "gather_threshold": "1KiB",
@@ -138,6 +138,18 @@ fn coordinates_are_full_and_in_their_shortest_form() {
     assert_eq!(serde_json::Value::from(point.axes()), expected);
     let axes = Spec::keys().iter().filter(|key| key.axis && point.coordinate(key).is_some());
     assert_eq!(axes.count(), point.axes().len());
+}
+
+#[test]
+fn keys_of_one_name_are_told_apart_by_their_section() {
+    let spec = spec(
+        "name = 'x'\nstorage = { durability = 'fsync', linger = ['0us', '50us'], direct = true }",
+        &["linger=1ms"],
+    );
+    assert_eq!(spec.varied(), ["storage_linger"]);
+    let axes = spec.points()[1].axes();
+    let said = ["linger", "storage_linger", "direct", "durability"].map(|axis| axes[axis].clone());
+    assert_eq!(serde_json::Value::from(said.to_vec()), serde_json::json!(["1ms", "50us", true, "fsync"]));
 }
 
 #[test]
@@ -209,6 +221,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("batch-sweep", 15, 52_500),
         ("cluster-size", 9, 31_500),
         ("compare-protocols", 90, 315_000),
+        ("durability", 120, 300_000),
         ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
         ("peak", 10, 105_000),
