@@ -3,8 +3,8 @@
 //!
 //! Each append is one write that asks for a sync; so many are in flight, and who is over is begun
 //! anew. The line after each row shows the CPU that the process spent, the ring's workers in the
-//! kernel included, and system calls and syncs, an append. On a disk that others share, compare rows
-//! that ran side by side.
+//! kernel included, and system calls and syncs, an append. A disk that others share
+//! may hold back who syncs much: wall times tell nothing then, and the rest still does.
 
 use std::fs::{self, File};
 use std::io::Write;
