@@ -110,7 +110,12 @@ fn append(node: &mut impl Transport, clock: Clock, file: &Arc<File>, appends: u6
             idle.push(written.bytes);
         }
     }
-    Cost { appends, wall: start.elapsed(), cpu: cpu() - cpu_before, counters: node.counters().since(before) }
+    Cost {
+        appends,
+        wall: start.elapsed(),
+        cpu: cpu().saturating_sub(cpu_before),
+        counters: node.counters().since(before),
+    }
 }
 
 /// Criterion shows wall time, and the rest of the cost is said after it.
