@@ -34,7 +34,8 @@ impl Log {
     fn new() -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("storage-{}", std::process::id()));
         let mut file = File::create(&path).expect("a file");
-        (0..FILE_BYTES >> 20).for_each(|_| file.write_all(&[0; 1 << 20]).expect("room for it"));
+        let zeros = vec![0; FILE_BYTES as usize];
+        file.write_all(&zeros).expect("room for it");
         file.sync_all().expect("a disk");
         Self(path)
     }
