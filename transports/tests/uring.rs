@@ -1,10 +1,15 @@
 //! What only the ring's transport promises, on top of what every transport does.
 #![cfg(target_os = "linux")]
 
+use std::fs::{self, File};
 use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use quorumbench_protocols::{Frame, Head, NodeId, Payload, Recipients, Transmit};
+use quorumbench_transports::gather::Gather;
+use quorumbench_transports::storage::{FileBytes, FileWrite};
 use quorumbench_transports::uring::{Uring, probe};
 use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
 
@@ -24,6 +29,42 @@ fn echo(mut node: Uring, clock: Clock) {
         node.recv(clock.now() + SECOND, &mut inbox).expect("receives");
         inbox.drain(..).for_each(|frame| send(&mut node, 1, frame.head.words[0]));
     }
+}
+
+/// A node by itself.
+fn alone(clock: Clock) -> Uring {
+    let (role, options) = (Role::Replica, Options::default());
+    let mesh = Mesh { run: 1, id: NodeId(0), role, listener: None, dial: Vec::new(), clock, options };
+    Uring::join(mesh).expect("joins")
+}
+
+#[test]
+fn a_synced_write_takes_two_enters() {
+    if let Err(error) = probe() {
+        println!("not tested: {error}");
+        return;
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("enters-{}", std::process::id()));
+    let (clock, file) = (Clock::start(), Arc::new(File::create(&path).expect("a file can be made")));
+    let (mut node, mut done) = (alone(clock), Vec::new());
+    node.recv(clock.now(), &mut Vec::new()).expect("receives");
+    let before = node.counters();
+    for id in 0..ROUNDS {
+        let mut gather = Gather::default();
+        gather.append(&[7; 100]);
+        let bytes = FileBytes::Gathered(gather);
+        node.write_file(FileWrite { id, file: file.clone(), offset: 0, bytes, sync: true }).expect("begins");
+        while done.is_empty() {
+            node.recv(clock.now() + SECOND, &mut Vec::new()).expect("receives");
+            node.written(&mut done);
+        }
+        done.pop().expect("one").result.expect("it is written");
+    }
+    let spent = node.counters().since(before);
+    assert_eq!((spent.file_writes, spent.file_syncs, spent.file_bytes), (ROUNDS, ROUNDS, 100 * ROUNDS));
+    let enters = spent.syscalls;
+    assert!(enters <= 2 * ROUNDS + ROUNDS / 10, "one that writes, one that syncs: {enters} in {ROUNDS}");
+    fs::remove_file(path).expect("it is there");
 }
 
 #[test]

@@ -286,12 +286,10 @@ impl Transport for Uring {
             self.write()?;
             self.enter(now, if self.files.any_over() { Nanos::ZERO } else { deadline })?;
             self.take_completions(inbox)?;
-            if inbox.len() > before || self.files.any_over() {
-                return self.files.hurry(&mut self.ring);
-            }
+            let done = inbox.len() > before || self.files.any_over();
             now = self.clock.now();
-            if now >= deadline {
-                return Ok(());
+            if done || now >= deadline {
+                return self.files.hurry(&mut self.ring);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use io_uring::types::Timespec;
 
 /// Which connection an operation belongs to: its slot, and a number that no later user of the slot has.
-/// Which file write or sync: its place, which nobody else has until it is over.
+/// Or which place among the file writes, or among the syncs: nobody else has it until that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     pub(super) slot: u16,
