@@ -28,7 +28,7 @@ pub struct Recovered {
 /// A tail that was torn: nothing in it had been acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// The file in which it begins.
+    /// The file in which that shows.
     pub file: PathBuf,
     /// At which byte.
     pub at: u64,
@@ -92,7 +92,8 @@ pub(super) fn scan(image: &Image, identity: &Identity, heed: Heed) -> Result<Sca
     let last = reader.last();
     if last < acknowledged {
         let damage = reader.stop.found.unwrap_or("nothing stands here");
-        let (file, at) = (reader.stop_path(), reader.stop.damage);
+        let (segment, at) = reader.stop.damage;
+        let file = image.segment_path(segment);
         return Err(WalError::new(&file, Some(at), Problem::Lost { damage, ends: last, acknowledged }));
     }
     let release = reader.release();
@@ -222,8 +223,8 @@ struct Stop {
     segment: usize,
     /// The batch that is not there.
     at: u64,
-    /// The byte at which that shows.
-    damage: u64,
+    /// The segment and the byte at which that shows.
+    damage: (usize, u64),
     /// What stands there, unless it is as if nothing had ever been written.
     found: Option<&'static str>,
 }
@@ -254,7 +255,7 @@ impl<'a> Reader<'a> {
             unreachable!("the first segment was looked at")
         };
         let (block, first) = (u64::from(block), Lsn(first));
-        let stop = Stop { segment: 0, at: block, damage: block, found: None };
+        let stop = Stop { segment: 0, at: block, damage: (0, block), found: None };
         let (records, batches, stubs) = (Vec::new(), Vec::new(), Vec::new());
         Self { image, identity, headers, block, first, next: first, records, batches, stubs, stop }
     }
@@ -267,6 +268,11 @@ impl<'a> Reader<'a> {
                 Opening::Begun(header) if Lsn(header.first) < self.next => {
                     let what = format!("it begins with record {}, and {} is due", header.first, self.next);
                     return Err(WalError::corrupt(&self.image.segment_path(segment), 0, what));
+                }
+                Opening::Torn if self.stop.found.is_none() => {
+                    self.stop.damage = (segment, 0);
+                    self.stop.found = Some("the header of a segment that is damaged");
+                    return Ok(());
                 }
                 _ => return Ok(()),
             }
@@ -282,7 +288,7 @@ impl<'a> Reader<'a> {
                     at = end;
                     continue;
                 }
-                Err((damage, found)) => Stop { segment, at, damage, found },
+                Err((damage, found)) => Stop { segment, at, damage: (segment, damage), found },
             };
             return Ok(());
         }
@@ -381,7 +387,7 @@ impl<'a> Reader<'a> {
             self.records.truncate(records);
             self.stubs.truncate(stubs);
             self.batches.truncate(batch);
-            self.stop = Stop { segment, at, damage: missing.at, found };
+            self.stop = Stop { segment, at, damage: (segment, missing.at), found };
         }
     }
 
@@ -420,10 +426,6 @@ impl<'a> Reader<'a> {
         self.batches.iter().map(|batch| batch.release).fold(Lsn::ZERO, Lsn::max)
     }
 
-    fn stop_path(&self) -> PathBuf {
-        self.image.segment_path(self.stop.segment)
-    }
-
     fn into_scan(
         mut self,
         acknowledged: Lsn,
@@ -435,7 +437,8 @@ impl<'a> Reader<'a> {
         let stop = self.stop;
         let begun = openings[stop.segment + 1..].iter().any(|opening| !matches!(opening, Opening::Blank));
         let found = stop.found.or((intact > 0 || begun).then_some("nothing, though there is more behind it"));
-        let cut = found.map(|found| Cut { file: self.stop_path(), at: stop.at, found, batches: intact });
+        let (segment, at) = stop.damage;
+        let cut = found.map(|found| Cut { file: self.image.segment_path(segment), at, found, batches: intact });
         let last_of = |segment| {
             let last = self.batches.iter().rev().find(|batch| batch.segment <= segment).map(|batch| batch.last);
             (segment, last.unwrap_or(self.first - 1))
