@@ -110,12 +110,12 @@ pub fn base() -> &'static Image {
     static BASE: OnceLock<Image> = OnceLock::new();
     BASE.get_or_init(|| {
         let dir = tempfile::tempdir().expect("a directory");
-        let options = Options { segment_bytes: 16 << 10, ..Options::new(dir.path()) };
+        let options = Options { segment_bytes: 4 << 10, ..Options::new(dir.path()) };
         let mut wal = Wal::create(options, IDENTITY).expect("a log");
-        for turn in 0..24_u64 {
+        for turn in 0..12_u64 {
             let record = |lsn: u64| {
                 let kind = if lsn == 3 { 9 } else { 1 };
-                let body = vec![lsn as u8; (lsn as usize * 131) % 1500];
+                let body = vec![lsn as u8; (lsn as usize * 131) % 700];
                 let head = Head { body_len: body.len() as u32, kind, words: [lsn; 6], ..Head::default() };
                 Record { lsn: Lsn(lsn), head, body: Bytes::from(body).into() }
             };

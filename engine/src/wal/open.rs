@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 
 use super::directory::{self, Entry, Image, MARK, segment_name};
 use super::error::{Problem, WalError};
-use super::format::{BLOCK, BatchHeader, DIRECT_BLOCK, Mark, SegmentHeader};
+use super::format::{BLOCK, DIRECT_BLOCK, Mark, SegmentHeader};
 use super::keeper::{Segment, Ways, write_zeros};
 use super::recovery::{Heed, Recovered, Scan, scan};
 use super::writer::{Closed, Marks, Start, Wal};
@@ -30,7 +30,7 @@ impl Wal {
         }
         let ways = options.ways();
         let block = options.block();
-        let mut current = ways.prepare(1, options.least_segment(), None)?;
+        let mut current = ways.prepare(1, options.least_segment(block), None)?;
         let header = SegmentHeader::new(&identity, block, 1, Lsn(1), current.len);
         current.at = u64::from(block);
         put(&dir.join(segment_name(1)), header.as_bytes(), 0, &ways)?;
@@ -169,9 +169,9 @@ impl Options {
         if self.direct { DIRECT_BLOCK } else { BLOCK }
     }
 
-    /// Bytes of a segment: as wished, in whole blocks, and room for a header and a batch of one record.
-    pub(super) fn least_segment(&self) -> u64 {
-        let block = u64::from(DIRECT_BLOCK);
-        (self.segment_bytes as u64).next_multiple_of(block).max(4 * block.max(BatchHeader::BYTES as u64))
+    /// Bytes of a segment: as wished, in whole blocks, and a few of them.
+    pub(super) fn least_segment(&self, block: u32) -> u64 {
+        let block = u64::from(block);
+        (self.segment_bytes as u64).next_multiple_of(block).max(8 * block)
     }
 }

@@ -217,6 +217,15 @@ struct Batch {
     stubs: usize,
 }
 
+/// What stands where a batch is due.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// It, up to where the next one is due.
+    Batch { end: u64 },
+    /// Not it, which shows at this byte; and what else, unless it is as if nothing had ever been written.
+    Damage { byte: u64, found: Option<&'static str> },
+}
+
 /// Where reading stopped, and why.
 #[derive(Clone, Copy, Debug)]
 struct Stop {
@@ -283,25 +292,23 @@ impl<'a> Reader<'a> {
     fn walk_segment(&mut self, segment: usize) -> Result<(), WalError> {
         let mut at = self.block;
         loop {
-            self.stop = match self.read_batch(segment, at)? {
-                Ok(end) => {
-                    at = end;
-                    continue;
+            match self.read_batch(segment, at)? {
+                Found::Batch { end } => at = end,
+                Found::Damage { byte, found } => {
+                    self.stop = Stop { segment, at, damage: (segment, byte), found };
+                    return Ok(());
                 }
-                Err((damage, found)) => Stop { segment, at, damage: (segment, damage), found },
-            };
-            return Ok(());
+            }
         }
     }
 
-    /// Reads the batch at `at`. Where the next one begins; or at which byte it is damaged, and what is there.
-    #[expect(clippy::type_complexity, reason = "an error of the log, or damage, which may be none")]
-    fn read_batch(&mut self, segment: usize, at: u64) -> Result<Result<u64, (u64, Option<&'static str>)>, WalError> {
+    /// Reads the batch at `at`.
+    fn read_batch(&mut self, segment: usize, at: u64) -> Result<Found, WalError> {
         let (sequence, image) = &self.image.segments[segment];
         let rest = image.slice((at as usize).min(image.len())..);
         let header = BatchHeader::read(&rest).filter(|header| self.is_ours(header, *sequence));
         let Some(header) = header else {
-            return Ok(Err((at, self.without_batch(&rest))));
+            return Ok(Found::Damage { byte: at, found: self.without_batch(&rest) });
         };
         if Lsn(header.first) != self.next {
             let what = format!("a batch begins with record {}, and {} is due", header.first, self.next);
@@ -315,11 +322,11 @@ impl<'a> Reader<'a> {
         let mut body = rest.slice(BatchHeader::BYTES..bytes);
         for count in 0..header.count {
             let lsn = self.next + u64::from(count);
-            let damage = at + (bytes - body.len()) as u64;
-            if !self.read_record(lsn, damage, &mut body) {
+            let byte = at + (bytes - body.len()) as u64;
+            if !self.read_record(lsn, byte, &mut body) {
                 self.records.truncate(before.0);
                 self.stubs.truncate(before.1);
-                return Ok(Err((damage, Some("a record that is damaged"))));
+                return Ok(Found::Damage { byte, found: Some("a record that is damaged") });
             }
         }
         if !body.is_empty() {
@@ -338,7 +345,7 @@ impl<'a> Reader<'a> {
             records: before.0,
             stubs: before.1,
         });
-        Ok(Ok(end))
+        Ok(Found::Batch { end })
     }
 
     fn is_ours(&self, header: &BatchHeader, sequence: u64) -> bool {
@@ -404,13 +411,11 @@ impl<'a> Reader<'a> {
             let snapshots = &self.image.snapshots;
             let file = snapshots.binary_search_by_key(lsn, |snapshot| snapshot.0).ok().map(|at| &snapshots[at].1);
             let body = file.and_then(|file| format::snapshot_body(self.identity, *lsn, &body.pieces()[0], file));
-            match body.filter(|body| body.len() == head.body_len as usize) {
-                Some(body) => filled.push((stub.record, body)),
-                None => {
-                    missing = Some(stub);
-                    break;
-                }
-            }
+            let Some(body) = body.filter(|body| body.len() == head.body_len as usize) else {
+                missing = Some(stub);
+                break;
+            };
+            filled.push((stub.record, body));
         }
         if missing.is_none() {
             filled.into_iter().for_each(|(record, body)| self.records[record].body = body.into());

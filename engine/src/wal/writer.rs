@@ -286,7 +286,7 @@ impl Wal {
     }
 
     fn extent(&self) -> Extent {
-        let most = self.options.least_segment() as usize - self.block as usize;
+        let most = self.options.least_segment(self.block) as usize - self.block as usize;
         self.waiting.extent(self.options.max_batch, most, self.identity.snapshot_kind)
     }
 
@@ -323,7 +323,7 @@ impl Wal {
     }
 
     fn prepare_next(&mut self) {
-        let (sequence, bytes) = (self.current.sequence + 1, self.options.least_segment());
+        let (sequence, bytes) = (self.current.sequence + 1, self.options.least_segment(self.block));
         self.keeper.leave(Chore::Prepare { sequence, bytes, from: self.released.pop_front() });
     }
 
