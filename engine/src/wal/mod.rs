@@ -76,7 +76,7 @@ pub struct Options {
     pub linger: Duration,
     /// Bytes at which a batch waits no longer.
     pub max_batch: usize,
-    /// Bytes of a segment, rounded up to 4096. A batch that needs more has a larger one.
+    /// Bytes of a segment, in whole blocks and at least eight. A batch that needs more has a larger one.
     pub segment_bytes: usize,
     /// Batches under way at a time; at least one.
     pub in_flight: usize,

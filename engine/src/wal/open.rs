@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 
 use super::directory::{self, Entry, Image, MARK, segment_name};
 use super::error::{Problem, WalError};
-use super::format::{BLOCK, BatchHeader, DIRECT_BLOCK, Mark, SegmentHeader};
+use super::format::{BLOCK, DIRECT_BLOCK, Mark, SegmentHeader};
 use super::keeper::{Segment, Ways, write_zeros};
 use super::recovery::{Heed, Recovered, Scan, scan};
 use super::writer::{Closed, Marks, Start, Wal};
@@ -30,13 +30,13 @@ impl Wal {
         }
         let ways = options.ways();
         let block = options.block();
-        let mut current = ways.prepare(1, options.least_segment(), None)?;
+        let mut current = ways.prepare(1, options.least_segment(block), None)?;
         let header = SegmentHeader::new(&identity, block, 1, Lsn(1), current.len);
         current.at = u64::from(block);
         put(&dir.join(segment_name(1)), header.as_bytes(), 0, &ways)?;
         let marks = Marks::create(dir, &identity, &ways)?;
         let (closed, snapshots, zero) = (VecDeque::new(), VecDeque::new(), Lsn::ZERO);
-        let start = Start { block, current, next: None, closed, last: zero, release: zero, snapshots, marks };
+        let start = Start { block, current, closed, last: zero, release: zero, snapshots, marks };
         Self::start(options, identity, start)
     }
 
@@ -55,7 +55,7 @@ impl Wal {
             return Err(WalError::new(&path, Some(0), Problem::Foreign { what: "block size", found, expected }));
         }
         let ways = options.ways();
-        let next = clean(&image, &scan, &ways)?;
+        clean(&image, &scan, &ways)?;
         cut(&image, &scan, &ways)?;
         let marks = Marks::open(&options.dir, &identity, &scan, &ways)?;
         let mut segments = VecDeque::new();
@@ -70,39 +70,28 @@ impl Wal {
         };
         let Scan { block, last, release, .. } = scan;
         let snapshots = scan.snapshots.into();
-        let start = Start { block, current, next, closed: segments, last, release, snapshots, marks };
+        let start = Start { block, current, closed: segments, last, release, snapshots, marks };
         Ok((Self::start(options, identity, start)?, scan.recovered))
     }
 }
 
-/// Removes what a crash left unfinished, snapshots that no record stands for, and segments behind the end but for one
-/// that was prepared. The last segment goes first, so that no crash leaves a gap.
-fn clean(image: &Image, scan: &Scan, ways: &Ways) -> Result<Option<Segment>, WalError> {
+/// Removes what a crash left unfinished, snapshots that no record stands for, and segments behind the end: even one
+/// whose header says nothing may hold batches of its own that got further. The last goes first, so that no crash
+/// leaves a gap.
+fn clean(image: &Image, scan: &Scan, ways: &Ways) -> Result<(), WalError> {
+    let end = image.segments[scan.segments.len() - 1].0;
     for (path, entry) in directory::list(&image.dir)?.into_iter().rev() {
         let needless = match entry {
             Entry::Unfinished => true,
             Entry::Snapshot(lsn) => !scan.snapshots.contains(&lsn),
-            Entry::Mark | Entry::Segment(_) | Entry::Other => false,
+            Entry::Segment(sequence) => sequence > end,
+            Entry::Mark | Entry::Other => false,
         };
         if needless {
             directory::remove(&path)?;
         }
     }
-    let behind = scan.segments.len();
-    let blank = |index: usize| image.segments[index].1[..BLOCK as usize].iter().all(|&byte| byte == 0);
-    let keep = image.segments.len() > behind && blank(behind);
-    for index in (behind + usize::from(keep)..image.segments.len()).rev() {
-        directory::remove(&image.segment_path(index))?;
-    }
-    if ways.sync {
-        directory::sync(&image.dir)?;
-    }
-    if !keep {
-        return Ok(None);
-    }
-    let (sequence, bytes) = &image.segments[behind];
-    let file = Arc::new(directory::open_to_write(&image.segment_path(behind), ways.direct)?);
-    Ok(Some(Segment { sequence: *sequence, file, len: bytes.len() as u64, at: 0 }))
+    if ways.sync { directory::sync(&image.dir) } else { Ok(()) }
 }
 
 /// Writes what may not have been acknowledged again, and zeros over what stands behind the end; all of it durable.
@@ -180,9 +169,9 @@ impl Options {
         if self.direct { DIRECT_BLOCK } else { BLOCK }
     }
 
-    /// Bytes of a segment: as wished, in whole blocks, and room for a header and a batch of one record.
-    pub(super) fn least_segment(&self) -> u64 {
-        let block = u64::from(DIRECT_BLOCK);
-        (self.segment_bytes as u64).next_multiple_of(block).max(4 * block.max(BatchHeader::BYTES as u64))
+    /// Bytes of a segment: as wished, in whole blocks, and a few of them.
+    pub(super) fn least_segment(&self, block: u32) -> u64 {
+        let block = u64::from(block);
+        (self.segment_bytes as u64).next_multiple_of(block).max(8 * block)
     }
 }

@@ -28,7 +28,7 @@ pub struct Recovered {
 /// A tail that was torn: nothing in it had been acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// The file in which it begins.
+    /// The file in which that shows.
     pub file: PathBuf,
     /// At which byte.
     pub at: u64,
@@ -92,7 +92,8 @@ pub(super) fn scan(image: &Image, identity: &Identity, heed: Heed) -> Result<Sca
     let last = reader.last();
     if last < acknowledged {
         let damage = reader.stop.found.unwrap_or("nothing stands here");
-        let (file, at) = (reader.stop_path(), reader.stop.damage);
+        let (segment, at) = reader.stop.damage;
+        let file = image.segment_path(segment);
         return Err(WalError::new(&file, Some(at), Problem::Lost { damage, ends: last, acknowledged }));
     }
     let release = reader.release();
@@ -216,14 +217,23 @@ struct Batch {
     stubs: usize,
 }
 
+/// What stands where a batch is due.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// It, up to where the next one is due.
+    Batch { end: u64 },
+    /// Not it, which shows at this byte; and what else, unless it is as if nothing had ever been written.
+    Damage { byte: u64, found: Option<&'static str> },
+}
+
 /// Where reading stopped, and why.
 #[derive(Clone, Copy, Debug)]
 struct Stop {
     segment: usize,
     /// The batch that is not there.
     at: u64,
-    /// The byte at which that shows.
-    damage: u64,
+    /// The segment and the byte at which that shows.
+    damage: (usize, u64),
     /// What stands there, unless it is as if nothing had ever been written.
     found: Option<&'static str>,
 }
@@ -254,7 +264,7 @@ impl<'a> Reader<'a> {
             unreachable!("the first segment was looked at")
         };
         let (block, first) = (u64::from(block), Lsn(first));
-        let stop = Stop { segment: 0, at: block, damage: block, found: None };
+        let stop = Stop { segment: 0, at: block, damage: (0, block), found: None };
         let (records, batches, stubs) = (Vec::new(), Vec::new(), Vec::new());
         Self { image, identity, headers, block, first, next: first, records, batches, stubs, stop }
     }
@@ -268,6 +278,11 @@ impl<'a> Reader<'a> {
                     let what = format!("it begins with record {}, and {} is due", header.first, self.next);
                     return Err(WalError::corrupt(&self.image.segment_path(segment), 0, what));
                 }
+                Opening::Torn if self.stop.found.is_none() => {
+                    self.stop.damage = (segment, 0);
+                    self.stop.found = Some("the header of a segment that is damaged");
+                    return Ok(());
+                }
                 _ => return Ok(()),
             }
         }
@@ -277,25 +292,23 @@ impl<'a> Reader<'a> {
     fn walk_segment(&mut self, segment: usize) -> Result<(), WalError> {
         let mut at = self.block;
         loop {
-            self.stop = match self.read_batch(segment, at)? {
-                Ok(end) => {
-                    at = end;
-                    continue;
+            match self.read_batch(segment, at)? {
+                Found::Batch { end } => at = end,
+                Found::Damage { byte, found } => {
+                    self.stop = Stop { segment, at, damage: (segment, byte), found };
+                    return Ok(());
                 }
-                Err((damage, found)) => Stop { segment, at, damage, found },
-            };
-            return Ok(());
+            }
         }
     }
 
-    /// Reads the batch at `at`. Where the next one begins; or at which byte it is damaged, and what is there.
-    #[expect(clippy::type_complexity, reason = "an error of the log, or damage, which may be none")]
-    fn read_batch(&mut self, segment: usize, at: u64) -> Result<Result<u64, (u64, Option<&'static str>)>, WalError> {
+    /// Reads the batch at `at`.
+    fn read_batch(&mut self, segment: usize, at: u64) -> Result<Found, WalError> {
         let (sequence, image) = &self.image.segments[segment];
         let rest = image.slice((at as usize).min(image.len())..);
         let header = BatchHeader::read(&rest).filter(|header| self.is_ours(header, *sequence));
         let Some(header) = header else {
-            return Ok(Err((at, self.without_batch(&rest))));
+            return Ok(Found::Damage { byte: at, found: self.without_batch(&rest) });
         };
         if Lsn(header.first) != self.next {
             let what = format!("a batch begins with record {}, and {} is due", header.first, self.next);
@@ -309,11 +322,11 @@ impl<'a> Reader<'a> {
         let mut body = rest.slice(BatchHeader::BYTES..bytes);
         for count in 0..header.count {
             let lsn = self.next + u64::from(count);
-            let damage = at + (bytes - body.len()) as u64;
-            if !self.read_record(lsn, damage, &mut body) {
+            let byte = at + (bytes - body.len()) as u64;
+            if !self.read_record(lsn, byte, &mut body) {
                 self.records.truncate(before.0);
                 self.stubs.truncate(before.1);
-                return Ok(Err((damage, Some("a record that is damaged"))));
+                return Ok(Found::Damage { byte, found: Some("a record that is damaged") });
             }
         }
         if !body.is_empty() {
@@ -332,7 +345,7 @@ impl<'a> Reader<'a> {
             records: before.0,
             stubs: before.1,
         });
-        Ok(Ok(end))
+        Ok(Found::Batch { end })
     }
 
     fn is_ours(&self, header: &BatchHeader, sequence: u64) -> bool {
@@ -381,7 +394,7 @@ impl<'a> Reader<'a> {
             self.records.truncate(records);
             self.stubs.truncate(stubs);
             self.batches.truncate(batch);
-            self.stop = Stop { segment, at, damage: missing.at, found };
+            self.stop = Stop { segment, at, damage: (segment, missing.at), found };
         }
     }
 
@@ -398,13 +411,11 @@ impl<'a> Reader<'a> {
             let snapshots = &self.image.snapshots;
             let file = snapshots.binary_search_by_key(lsn, |snapshot| snapshot.0).ok().map(|at| &snapshots[at].1);
             let body = file.and_then(|file| format::snapshot_body(self.identity, *lsn, &body.pieces()[0], file));
-            match body.filter(|body| body.len() == head.body_len as usize) {
-                Some(body) => filled.push((stub.record, body)),
-                None => {
-                    missing = Some(stub);
-                    break;
-                }
-            }
+            let Some(body) = body.filter(|body| body.len() == head.body_len as usize) else {
+                missing = Some(stub);
+                break;
+            };
+            filled.push((stub.record, body));
         }
         if missing.is_none() {
             filled.into_iter().for_each(|(record, body)| self.records[record].body = body.into());
@@ -420,10 +431,6 @@ impl<'a> Reader<'a> {
         self.batches.iter().map(|batch| batch.release).fold(Lsn::ZERO, Lsn::max)
     }
 
-    fn stop_path(&self) -> PathBuf {
-        self.image.segment_path(self.stop.segment)
-    }
-
     fn into_scan(
         mut self,
         acknowledged: Lsn,
@@ -435,7 +442,8 @@ impl<'a> Reader<'a> {
         let stop = self.stop;
         let begun = openings[stop.segment + 1..].iter().any(|opening| !matches!(opening, Opening::Blank));
         let found = stop.found.or((intact > 0 || begun).then_some("nothing, though there is more behind it"));
-        let cut = found.map(|found| Cut { file: self.stop_path(), at: stop.at, found, batches: intact });
+        let (segment, at) = stop.damage;
+        let cut = found.map(|found| Cut { file: self.image.segment_path(segment), at, found, batches: intact });
         let last_of = |segment| {
             let last = self.batches.iter().rev().find(|batch| batch.segment <= segment).map(|batch| batch.last);
             (segment, last.unwrap_or(self.first - 1))

@@ -68,7 +68,6 @@ pub struct Wal {
 pub(super) struct Start {
     pub(super) block: u32,
     pub(super) current: Segment,
-    pub(super) next: Option<Segment>,
     pub(super) closed: VecDeque<Closed>,
     pub(super) last: Lsn,
     pub(super) release: Lsn,
@@ -116,7 +115,7 @@ const MOST_RELEASED: usize = 2;
 
 impl Wal {
     pub(super) fn start(options: Options, identity: Identity, start: Start) -> Result<Self, WalError> {
-        let Start { block, current, next, closed, last, release, snapshots, marks } = start;
+        let Start { block, current, closed, last, release, snapshots, marks } = start;
         let keeper = Keeper::start(options.ways())?;
         let mut wal = Self {
             options,
@@ -126,7 +125,7 @@ impl Wal {
             waiting: Waiting::default(),
             last,
             current,
-            next,
+            next: None,
             stalled: false,
             closed,
             released: VecDeque::new(),
@@ -144,9 +143,7 @@ impl Wal {
             failed: None,
         };
         wal.let_go();
-        if wal.next.is_none() {
-            wal.prepare_next();
-        }
+        wal.prepare_next();
         Ok(wal)
     }
 
@@ -294,7 +291,7 @@ impl Wal {
     }
 
     fn extent(&self) -> Extent {
-        let most = self.options.least_segment() as usize - self.block as usize;
+        let most = self.options.least_segment(self.block) as usize - self.block as usize;
         self.waiting.extent(self.options.max_batch, most, self.identity.snapshot_kind)
     }
 
@@ -331,7 +328,7 @@ impl Wal {
     }
 
     fn prepare_next(&mut self) {
-        let (sequence, bytes) = (self.current.sequence + 1, self.options.least_segment());
+        let (sequence, bytes) = (self.current.sequence + 1, self.options.least_segment(self.block));
         self.keeper.leave(Chore::Prepare { sequence, bytes, from: self.released.pop_front() });
     }
 
