@@ -80,7 +80,7 @@ fn image(len: usize) -> Image {
         wal.append(Nanos(last.0), &mut turn).expect("a log that works");
         wal.submit(Nanos(last.0), &mut writes).expect("a log that works");
         for FileWrite { id, file, offset, bytes, .. } in writes.drain(..) {
-            let run: Vec<u8> = bytes.runs().flatten().copied().collect();
+            let run: Vec<u8> = bytes.runs(0).flatten().copied().collect();
             let result = file.write_all_at(&run, offset);
             wal.written(Nanos(last.0), FileWritten { id, result, bytes }).expect("a log that works");
         }

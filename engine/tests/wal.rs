@@ -103,7 +103,7 @@ fn a_write_torn_at_any_byte_is_cut() {
     for (len, segment) in [(800, 0), (11_500, 1)] {
         let (image, write, all) = with_one_under_way(len);
         assert_eq!(write.offset == 0, segment == 1);
-        let bytes: Vec<u8> = write.bytes.runs().flatten().copied().collect();
+        let bytes: Vec<u8> = write.bytes.runs(0).flatten().copied().collect();
         let whole = (if segment == 1 { BLOCK } else { 0 }) + 64 + 64 + len + 64 + 40;
         let step = if segment == 0 { 1 } else { 3 };
         for torn in (0..=bytes.len()).step_by(step) {
@@ -199,7 +199,7 @@ fn a_tail_that_was_lost_is_missed() {
 #[test]
 fn a_tail_that_nobody_was_told_of_may_be_lost() {
     let (image, write, all) = with_one_under_way(3000);
-    let bytes: Vec<u8> = write.bytes.runs().flatten().copied().collect();
+    let bytes: Vec<u8> = write.bytes.runs(0).flatten().copied().collect();
     let image = patch(&image, 0, |file| file[write.offset as usize..][..bytes.len()].copy_from_slice(&bytes));
     for at in 0..bytes.len() {
         let flipped = patch(&image, 0, |file| file[write.offset as usize + at] ^= 1 << (at % 8));

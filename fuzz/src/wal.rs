@@ -142,7 +142,7 @@ pub fn write(wal: &mut Wal, now: Nanos, records: &mut Vec<Record>) {
 /// Does as a ring would.
 pub fn carry_out(write: FileWrite) -> FileWritten {
     let FileWrite { id, file, mut offset, bytes, sync } = write;
-    let mut outcome = bytes.runs().try_for_each(|run| {
+    let mut outcome = bytes.runs(0).try_for_each(|run| {
         file.write_all_at(run, offset)?;
         offset += run.len() as u64;
         Ok(())

@@ -149,6 +149,10 @@ mutants! {
     ZT: "a TRUNC cuts a committed transaction", seen in "our own",
         found as "committed slots never change" | "leader completeness" | "log matching"
             | "correct nodes are well-formed", in "zab";
+    ZS: "a follower answers a read with what it has, and sends no SYNC", seen in "our own",
+        found as "linearizable reads", in "zab";
+    ZQ: "a leader answers a SYNC without asking a quorum", seen in "ZOOKEEPER-1675",
+        found as "linearizable reads", in "zab";
     ZB: "a leader broadcasts before a quorum has its history", seen in "our own",
         found as "leader completeness" | "committed slots never change" | "state machine safety" | "primary integrity"
             | "correct nodes are well-formed", in "zab";

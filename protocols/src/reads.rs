@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use crate::io::{Outbox, ReadAnswer, ReadMode, ReadOutcome};
 use crate::wire::{Nanos, Slot};
 
-/// Reads of one term (or ballot, or epoch) that wait. They outlive the leader, so that its end refuses them.
+/// Reads of one term (or ballot, epoch, or connection to a leader) that wait. They outlive the leader, so that its end
+/// refuses them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reads {
     term: u64,
@@ -89,9 +90,14 @@ impl Reads {
 
     /// A majority has answered `round`: this node led when it was sent.
     pub(crate) fn confirm(&mut self, round: u64, out: &mut Outbox) {
+        self.confirm_at(round, Slot::ZERO, out);
+    }
+
+    /// The same, by a leader elsewhere, to whom `least` was committed when it was asked.
+    pub(crate) fn confirm_at(&mut self, round: u64, least: Slot, out: &mut Outbox) {
         while let Some(&Asked { id, slot, .. }) = self.asked.front().filter(|asked| asked.round <= round) {
             self.asked.pop_front();
-            serve(id, slot, out);
+            serve(id, slot.max(least), out);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The one place of the simulator that knows protocols by name.
 #![expect(clippy::disallowed_types, reason = "this is that place")]
 
+use std::fmt::Display;
+
 use quorumbench_protocols::multipaxos::{self, MultiPaxos};
 use quorumbench_protocols::paxos::message::{self as paxos, Proposal};
 use quorumbench_protocols::paxos::{Ballot, Paxos};
@@ -37,6 +39,19 @@ pub fn abilities(protocol: ProtocolName) -> Option<Abilities> {
     }
 }
 
+/// What a protocol shows of its log, which all of them keep in the same way.
+macro_rules! shows_its_log {
+    () => {
+        fn stamp(&self, slot: Slot) -> Option<u64> {
+            self.log().stamp(slot)
+        }
+
+        fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
+            self.log().get(slot).map(|entry| (entry.kind, &entry.body))
+        }
+    };
+}
+
 impl Subject for Raft {
     const PAPER: Paper = Paper::Raft;
     const ABILITIES: Abilities = Abilities {
@@ -65,13 +80,7 @@ impl Subject for Raft {
         }
     }
 
-    fn stamp(&self, slot: Slot) -> Option<u64> {
-        self.log().stamp(slot)
-    }
-
-    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
-        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
-    }
+    shows_its_log!();
 
     fn members(&self) -> Option<Membership> {
         let Members { voters, outgoing, learners } = Raft::members(self);
@@ -79,7 +88,7 @@ impl Subject for Raft {
     }
 
     fn describe(head: &Head) -> String {
-        Message::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
+        text(Message::read(&bare(head)))
     }
 }
 
@@ -101,13 +110,7 @@ impl Subject for Paxos {
         }
     }
 
-    fn stamp(&self, slot: Slot) -> Option<u64> {
-        self.log().stamp(slot)
-    }
-
-    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
-        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
-    }
+    shows_its_log!();
 
     fn promised(&self) -> Promised {
         Promised { slot: self.slot(), ballot: Self::promised(self).word() }
@@ -125,7 +128,7 @@ impl Subject for Paxos {
     }
 
     fn describe(head: &Head) -> String {
-        paxos::Message::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
+        text(paxos::Message::read(&bare(head)))
     }
 }
 
@@ -156,13 +159,7 @@ impl Subject for MultiPaxos {
         }
     }
 
-    fn stamp(&self, slot: Slot) -> Option<u64> {
-        self.log().stamp(slot)
-    }
-
-    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
-        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
-    }
+    shows_its_log!();
 
     fn promised(&self) -> Promised {
         Promised { slot: Slot::ZERO, ballot: Self::promised(self).word() }
@@ -182,8 +179,7 @@ impl Subject for MultiPaxos {
     }
 
     fn describe(head: &Head) -> String {
-        let message = multipaxos::message::Message::of_words(head);
-        message.map_or_else(|| format!("kind {}", head.kind), |message| message.to_string())
+        text(multipaxos::message::Message::of_words(head).ok_or_else(|| format!("kind {}", head.kind)))
     }
 }
 
@@ -212,20 +208,19 @@ impl Subject for Zab {
         }
     }
 
-    fn stamp(&self, slot: Slot) -> Option<u64> {
-        self.log().stamp(slot)
-    }
-
-    fn entry(&self, slot: Slot) -> Option<(DeliveryKind, &Payload)> {
-        self.log().get(slot).map(|entry| (entry.kind, &entry.body))
-    }
+    shows_its_log!();
 
     fn describe(head: &Head) -> String {
-        zab::Message::read(&bare(head)).map_or_else(|error| error.to_string(), |message| message.to_string())
+        text(zab::Message::read(&bare(head)))
     }
 }
 
 /// A frame without its body, which is not at hand; no message's text says anything of it.
 fn bare(head: &Head) -> Frame {
     Frame { head: Head { body_len: 0, ..*head }, body: Payload::EMPTY }
+}
+
+/// A message in a few words; or what is wrong with it.
+fn text(message: Result<impl Display, impl Display>) -> String {
+    message.map_or_else(|error| error.to_string(), |message| message.to_string())
 }

@@ -2,7 +2,7 @@
 
 use quorumbench_protocols::Head;
 
-use super::keys::{self, Applies, Draft, Key, TABLE};
+use super::keys::{self, Draft, Key, TABLE};
 use super::names::{Durability, MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
@@ -74,6 +74,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| somebody_votes(point))
         .or_else(|| time_passes(point))
         .or_else(|| direct_is_synced(point))
+        .or_else(|| disks_are_real(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -243,70 +244,36 @@ fn direct_is_synced(point: &Point) -> Option<Conflict> {
     })
 }
 
-/// What no experiment may be, as no single point shows it: what is asked for and found in no point.
-pub(super) fn idle(settings: &[Vec<Value>]) -> Option<Conflict> {
-    idle_reads(settings)
-        .or_else(|| idle_proposers(settings))
-        .or_else(|| idle_quorums(settings))
-        .or_else(|| idle_observers(settings))
-}
-
-/// Quorums of a protocol that has no such thing.
-fn idle_quorums(settings: &[Vec<Value>]) -> Option<Conflict> {
-    let of = |key: &Key| &settings[keys::position(key)];
-    let set =
-        [&keys::PHASE1, &keys::PHASE2].into_iter().find(|key| of(key).iter().any(|size| *size != Value::Majority))?;
-    let named = |value: &Value| ProtocolName::named(&value.to_string());
-    let other = of(&keys::PROTOCOL).iter().filter_map(named).find(|protocol| !protocol.has_quorums())?;
-    let with: Vec<_> = ProtocolName::ALL.iter().filter(|each| each.has_quorums()).map(|each| each.name()).collect();
-    Some(Conflict {
-        keys: [set, &keys::PROTOCOL],
-        message: format!("{set} with {} \"{other}\", which goes by majorities or by none", keys::PROTOCOL),
-        help: format!("leave it out, or set {} to \"{}\" alone", keys::PROTOCOL, with.join("\" or \"")),
+/// A disk takes real time.
+fn disks_are_real(point: &Point) -> Option<Conflict> {
+    let durability = point.storage.durability;
+    (durability != Durability::None && point.is_virtual()).then(|| Conflict {
+        keys: [&keys::DURABILITY, &keys::TRANSPORT],
+        message: format!("{} \"{durability}\" in virtual time, which no disk keeps", keys::DURABILITY),
+        help: format!("{} gives virtual disks a time", keys::SYNC),
     })
 }
 
-/// Observers that no point has.
-fn idle_observers(settings: &[Vec<Value>]) -> Option<Conflict> {
-    let of = |key: &Key| &settings[keys::position(key)];
-    debug_assert_eq!(keys::OBSERVERS.applies, Applies::Observers);
-    let protocols = of(&keys::PROTOCOL);
-    let with = |protocol: &&ProtocolName| protocol.has_observers();
-    let none = !ProtocolName::ALL.iter().filter(with).any(|name| protocols.contains(&Value::Choice(name.name())));
-    (none && of(&keys::OBSERVERS).iter().any(|observers| observers.count() > 0)).then(|| Conflict {
-        keys: [&keys::OBSERVERS, &keys::PROTOCOL],
-        message: format!("{} with {} {}, all of whose replicas vote", keys::OBSERVERS, keys::PROTOCOL, protocols[0]),
-        help: format!("set {} to \"{}\"", keys::PROTOCOL, ProtocolName::Zab),
+/// What no experiment may be, as no single point shows it: a key that is set, and does nothing at any of them. Unless it
+/// is in the file and did something there: an override may well pass it over.
+pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool) -> Option<Conflict> {
+    TABLE.iter().zip(settings).find_map(|(&key, values)| {
+        let rule = key.applies.rule()?;
+        let chosen = &settings[keys::position(rule.key)];
+        let unset = || parse::default(key).is_some_and(|default| *values == [default]);
+        let passed_over = is_overridden(rule.key) && !is_overridden(key);
+        let idle = !chosen.iter().any(|value| rule.allows(value)) && !passed_over && !unset();
+        idle.then(|| Conflict {
+            keys: [key, rule.key],
+            message: format!("{key} does nothing with {} {}", rule.key, listed(chosen)),
+            help: format!("leave it out, or set {} to {}", rule.key, listed(&rule.choices())),
+        })
     })
 }
 
-/// Proposers that compete, of protocols with a leader.
-fn idle_proposers(settings: &[Vec<Value>]) -> Option<Conflict> {
-    let of = |key: &Key| &settings[keys::position(key)];
-    debug_assert_eq!(keys::PROPOSERS.applies, Applies::Leaderless);
-    let protocols = of(&keys::PROTOCOL);
-    let leaderless =
-        |protocol: &&ProtocolName| protocols.contains(&Value::Choice(protocol.name())) && protocol.is_leaderless();
-    let compete = of(&keys::PROPOSERS).iter().any(|proposers| proposers.count() > 1);
-    (compete && ProtocolName::ALL.iter().find(leaderless).is_none()).then(|| Conflict {
-        keys: [&keys::PROPOSERS, &keys::PROTOCOL],
-        message: format!("{} above 1 with {} {}, which has a leader", keys::PROPOSERS, keys::PROTOCOL, protocols[0]),
-        help: format!("set {} to \"{}\"", keys::PROTOCOL, ProtocolName::Paxos),
-    })
-}
-
-/// Reads that no point makes.
-fn idle_reads(settings: &[Vec<Value>]) -> Option<Conflict> {
-    let of = |key: &Key| &settings[keys::position(key)];
-    debug_assert_eq!(keys::READS.applies, Applies::Kv);
-    let machines = of(&keys::MACHINE);
-    let kv = MachineName::Kv.name();
-    let idle = of(&keys::READS).iter().any(|reads| reads.number() > 0.0) && !machines.contains(&Value::Choice(kv));
-    idle.then(|| Conflict {
-        keys: [&keys::READS, &keys::MACHINE],
-        message: format!("{} above 0 with {} {}, which has nothing to read", keys::READS, keys::MACHINE, machines[0]),
-        help: format!("set {} to \"{kv}\"", keys::MACHINE),
-    })
+/// As it would be written: one, or one of several.
+fn listed(values: &[Value]) -> String {
+    values.iter().map(Value::to_toml).collect::<Vec<_>>().join(" or ")
 }
 
 /// The highest port.

@@ -93,7 +93,7 @@ pub enum Applies {
     Threads,
     /// In virtual time.
     Sim,
-    /// With a protocol that writes a log, on a real machine.
+    /// With a protocol that writes a log.
     Log,
     /// With a log on a disk.
     Disk,
@@ -101,27 +101,54 @@ pub enum Applies {
 
 impl Applies {
     /// True where the protocol decides.
-    pub const fn asks_the_protocol(self) -> bool {
-        matches!(self, Self::Leaderless | Self::Observers | Self::Quorums | Self::Log | Self::Disk)
+    pub fn asks_the_protocol(self) -> bool {
+        let decides = |rule: Rule| std::ptr::eq(rule.key, &raw const PROTOCOL) || rule.key.applies.asks_the_protocol();
+        self.rule().is_some_and(decides)
     }
 
     /// True at this point, whose earlier keys are set.
     pub(super) fn to(self, point: &Point) -> bool {
-        match self {
-            Self::Always => true,
-            Self::OpenLoop => point.load.arrival.is_open(),
-            Self::ClosedLoop => !point.load.arrival.is_open(),
-            Self::Leaderless => point.cluster.protocol.is_leaderless(),
-            Self::Quorums => point.cluster.protocol.has_quorums(),
-            Self::Observers => point.cluster.protocol.has_observers(),
-            Self::Kv => point.cluster.machine == MachineName::Kv,
-            Self::Sockets => point.cluster.transport.has_sockets(),
-            Self::Uring => point.cluster.transport == TransportName::Uring,
-            Self::Threads => point.cluster.transport != TransportName::Sim,
-            Self::Sim => point.cluster.transport == TransportName::Sim,
-            Self::Log => !point.cluster.protocol.is_floor() && point.cluster.transport != TransportName::Sim,
-            Self::Disk => point.storage.durability != Durability::None,
-        }
+        self.rule().is_none_or(|rule| point.coordinate(rule.key).is_some_and(|value| rule.allows(value)))
+    }
+
+    /// What decides; `None` for what means something everywhere.
+    pub(super) fn rule(self) -> Option<Rule> {
+        let (key, allows): (&'static Key, fn(&str) -> bool) = match self {
+            Self::Always => return None,
+            Self::OpenLoop => (&ARRIVAL, |name| name != ArrivalName::Closed.name()),
+            Self::ClosedLoop => (&ARRIVAL, |name| name == ArrivalName::Closed.name()),
+            Self::Leaderless => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::is_leaderless)),
+            Self::Observers => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_observers)),
+            Self::Quorums => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_quorums)),
+            Self::Kv => (&MACHINE, |name| name == MachineName::Kv.name()),
+            Self::Sockets => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::has_sockets)),
+            Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
+            Self::Threads => (&TRANSPORT, |name| name != TransportName::Sim.name()),
+            Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
+            Self::Log => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|protocol| !protocol.is_floor())),
+            Self::Disk => (&DURABILITY, |name| name != Durability::None.name()),
+        };
+        Some(Rule { key, allows })
+    }
+}
+
+/// Another key's choice decides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    /// Which key's: one of an earlier row, that may be a list.
+    pub(super) key: &'static Key,
+    allows: fn(&str) -> bool,
+}
+
+impl Rule {
+    pub(super) fn allows(self, value: &Value) -> bool {
+        matches!(value, Value::Choice(name) if (self.allows)(name))
+    }
+
+    /// All choices that it allows.
+    pub(super) fn choices(self) -> Vec<Value> {
+        let Kind::Choice(choices) = self.key.kind else { unreachable!("a choice decides") };
+        choices.iter().map(|choice| Value::Choice(choice.name)).filter(|value| self.allows(value)).collect()
     }
 }
 
@@ -408,6 +435,15 @@ pub(super) fn position(key: &Key) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_decides_comes_first() {
+        for (index, key) in TABLE.iter().enumerate() {
+            let Some(rule) = key.applies.rule() else { continue };
+            assert!(position(rule.key) < index && rule.key.axis, "{key}");
+            assert!(!rule.choices().is_empty() && key.default.is_some(), "{key}");
+        }
+    }
 
     #[test]
     fn coordinates_are_unique() {

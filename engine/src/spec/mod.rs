@@ -8,7 +8,8 @@
 //!   (protocol, then replicas, and so on) with later keys varying fastest, each list in its own order.
 //! - A key that does not [apply](Applies) to a combination makes no points there: open loops vary over `rate` and not
 //!   over `outstanding`, closed ones the other way round. It is absent from the [coordinates](Point::axes) then, and the
-//!   typed field has the key's default.
+//!   typed field has the key's default. One that is set to anything else and applies to none at all is an error, unless
+//!   it is the file's, and what it goes by is overridden.
 //! - Overrides (`--set key=value`) replace what the file says; the last one wins.
 //! - Equal settings are equal however they are written: coordinates and [`Spec::to_toml`] have the shortest exact form.
 //!

@@ -186,7 +186,9 @@ fn validate(
     document: &Source<'_>,
 ) -> Result<Vec<Draft>, SpecError> {
     let drafts = expand::expand(settings).map_err(|_| too_many(settings, given))?;
-    if let Some(conflict) = expand::idle(settings) {
+    let is_overridden =
+        |key: &Key| given[keys::position(key)].as_ref().is_some_and(|given| !std::ptr::eq(given.source, document));
+    if let Some(conflict) = expand::idle(settings, is_overridden) {
         return Err(conflicting(conflict, None, given, document));
     }
     for draft in &drafts {

@@ -63,6 +63,8 @@ pub use recovery::{Cut, Recovered, read};
 pub use stats::WalStats;
 pub use writer::Wal;
 
+pub use quorumbench_transports::storage::{FileWrite, FileWritten};
+
 /// How a log is written.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -13,7 +13,6 @@ use super::zxid::Zxid;
 use crate::io::Outbox;
 use crate::mutant::Mutant;
 use crate::quorum;
-use crate::reads::Reads;
 use crate::wire::{Frame, Head, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
 impl Leader {
@@ -97,7 +96,7 @@ impl Leader {
     }
 
     /// What a quorum of the voters has reached.
-    fn by_majority(&mut self, replica: &Replica, value: impl Fn(&Self, NodeId) -> u64) -> u64 {
+    pub(super) fn by_majority(&mut self, replica: &Replica, value: impl Fn(&Self, NodeId) -> u64) -> u64 {
         let mut sorted = std::mem::take(&mut self.sorted);
         sorted.clear();
         let all = if replica.mutant.is(Mutant::ZO) { replica.others.with(replica.id) } else { replica.voters };
@@ -105,21 +104,6 @@ impl Leader {
         let reached = quorum::reached_by_majority(&mut sorted);
         self.sorted = sorted;
         reached
-    }
-
-    /// Reads that came since the last flush share a round of pings, sent in this flush; those whose
-    /// round a quorum has answered are served. `ZooKeeper`'s `sync` does not ask the quorum: under a
-    /// partition a leader that is no more may answer it, and the read be stale.
-    pub(super) fn serve(&mut self, replica: &Replica, reads: &mut Reads, out: &mut Outbox) {
-        reads.enter(self.epoch, out);
-        if !self.is_established() {
-            return;
-        }
-        self.ping_due |= reads.index(replica.committed, self.round + 1, false, out);
-        let round = |leader: &Self, id: NodeId| {
-            if id == replica.id { u64::MAX } else { leader.channels[id.0 as usize].round }
-        };
-        reads.confirm(self.by_majority(replica, round), out);
     }
 
     /// Sends each follower what it lacks of the history.

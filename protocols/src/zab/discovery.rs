@@ -32,6 +32,7 @@ impl Leader {
         }
         if self.channel(from).session != session {
             *self.channel(from) = Channel::new(session, replica.window, now);
+            self.asking = self.asking.without(from);
         }
         let channel = self.channel(from);
         (channel.info_due, channel.heard_at) = (true, now);
@@ -138,8 +139,7 @@ impl Follower {
                 let promised = replica.accepted_of == Some(self.leader);
                 self.ask(replica, Message::AckEpoch(AckEpoch { epoch, session, current, last, promised }), out);
             }
-            Stage::Accepted => {}
-            Stage::Streaming => self.ask_due = false,
+            Stage::Accepted | Stage::Streaming => {}
         }
     }
 }

@@ -8,6 +8,7 @@
 use super::message::{Message, Point};
 use super::replica::Replica;
 use crate::io::Outbox;
+use crate::reads::Reads;
 use crate::transfer::Arriving;
 use crate::wire::{Nanos, NodeId, Recipients, Slot};
 
@@ -22,7 +23,8 @@ pub(super) struct Follower {
     pub(super) leaves: bool,
     /// When the leader was last heard of.
     pub(super) heard_at: Nanos,
-    /// When it asks again, as long as it is not told from where on transactions follow.
+    /// When it asks again, as long as it is not told from where on transactions follow; or, later, up to where its
+    /// reads must have come.
     pub(super) ask_at: Nanos,
     /// It asks, or answers, in the next flush.
     pub(super) ask_due: bool,
@@ -43,6 +45,10 @@ pub(super) struct Follower {
     pub(super) round: u64,
     /// It is owed an acknowledgement, even if there is nothing new to say.
     pub(super) ack_due: bool,
+    /// The last SYNC, whether its answer is still awaited, and the answer.
+    pub(super) sync: u64,
+    pub(super) syncing: bool,
+    pub(super) synced: Option<Slot>,
 }
 
 /// How far a connection is.
@@ -75,19 +81,27 @@ impl Follower {
             told: Slot::ZERO,
             round: 0,
             ack_due: false,
+            sync: 0,
+            syncing: false,
+            synced: None,
         }
     }
 
     pub(super) fn deadline(&self, replica: &Replica) -> Nanos {
         let patience = self.heard_at.later(replica.patience);
-        if self.stage == Stage::Streaming { patience } else { patience.min(self.ask_at) }
+        if self.asks() { patience.min(self.ask_at) } else { patience }
+    }
+
+    /// Whether it waits for an answer, and asks again if there is none.
+    fn asks(&self) -> bool {
+        self.stage != Stage::Streaming || self.syncing
     }
 
     /// Asks again, or loses patience.
     pub(super) fn on_timeout(&mut self, replica: &Replica, now: Nanos) {
         if now >= self.heard_at.later(replica.patience) {
             self.leaves = true;
-        } else if self.stage != Stage::Streaming && now >= self.ask_at {
+        } else if self.asks() && now >= self.ask_at {
             self.ask_at = now.later(replica.heartbeat);
             self.ask_due = true;
         }
@@ -106,11 +120,14 @@ impl Follower {
         connected && epoch == replica.accepted
     }
 
-    pub(super) fn flush(&mut self, replica: &Replica, out: &mut Outbox) {
+    pub(super) fn flush(&mut self, replica: &Replica, reads: &mut Reads, now: Nanos, out: &mut Outbox) {
         let to = Recipients::One(self.leader);
         self.flush_discovery(replica, out);
         self.flush_synchronization(replica, to, out);
         self.flush_acknowledgement(replica, to, out);
+        if !reads.is_empty() {
+            self.flush_sync(replica, reads, now, out);
+        }
     }
 
     /// The answer to whatever this connection asks first.

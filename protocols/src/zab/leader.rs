@@ -1,5 +1,6 @@
 //! A leader's side: the epoch that it leads, and a channel to each follower and observer.
 
+use super::reads::SyncPoint;
 use super::replica::Replica;
 use super::zxid::Zxid;
 use crate::io::Outbox;
@@ -34,6 +35,8 @@ pub(super) struct Leader {
     pub(super) round: u64,
     /// Who is being synchronized, and needs more than transactions.
     pub(super) syncing: PeerSet,
+    /// Who is owed an answer to a SYNC.
+    pub(super) asking: PeerSet,
     /// An acknowledgement or the own journal moved since the commit was last counted.
     pub(super) moved: bool,
     pub(super) counted: Slot,
@@ -76,6 +79,8 @@ pub(super) struct Channel {
     pub(super) told: Slot,
     /// The last round of pings that it answered.
     pub(super) round: u64,
+    /// Its last SYNC.
+    pub(super) sync: SyncPoint,
 }
 
 /// What a follower is sent.
@@ -108,6 +113,7 @@ impl Channel {
             up_to_date_sent: false,
             told: Slot::ZERO,
             round: 0,
+            sync: SyncPoint::default(),
         }
     }
 
@@ -137,6 +143,7 @@ impl Leader {
             ping_due: false,
             round: 0,
             syncing: PeerSet::EMPTY,
+            asking: PeerSet::EMPTY,
             moved: true,
             counted: Slot::ZERO,
             sorted: Vec::with_capacity(PeerSet::CAPACITY),
@@ -201,6 +208,9 @@ impl Leader {
         }
         self.stream(replica, out);
         self.announce_commit(replica, out);
+        if !self.asking.is_empty() {
+            self.answer_syncs(replica, out);
+        }
         self.ping(replica, out);
     }
 }

@@ -69,6 +69,26 @@ pub enum Message {
     },
     /// The leader is there, and this is how far what it sent on this channel goes.
     Ping(Ping),
+    /// SYNC: up to where must the sender's reads have come?
+    SyncRequest {
+        /// The leader's epoch.
+        epoch: u64,
+        /// The follower's connection.
+        session: u64,
+        /// Which SYNC of this connection it is, from 1 on.
+        number: u64,
+    },
+    /// The answer to a SYNC.
+    Synced {
+        /// The leader's epoch.
+        epoch: u64,
+        /// The follower's connection.
+        session: u64,
+        /// Which SYNC it answers.
+        number: u64,
+        /// Everything up to here was committed when the SYNC came, by a leader that still led then.
+        slot: Slot,
+    },
 }
 
 /// What a node is doing.
@@ -243,6 +263,8 @@ const PROPOSE: u8 = 11;
 const ACK: u8 = 12;
 const COMMIT: u8 = 13;
 const PING: u8 = 14;
+const SYNC_REQUEST: u8 = 17;
+const SYNCED: u8 = 18;
 
 /// Epochs stay below this: they are the high half of a number.
 pub(super) const EPOCHS_END: u64 = LIMIT >> 32;
@@ -314,6 +336,8 @@ impl Message {
                 new_leader: flag(1),
                 up_to_date: flag(2),
             }),
+            SYNC_REQUEST => Self::SyncRequest { epoch, session, number: words[2] },
+            SYNCED => Self::Synced { epoch, session, number: words[2], slot: slot(3) },
             _ => return None,
         })
     }
@@ -370,6 +394,9 @@ impl Message {
                 chunk.part().check(head.body_len.into())?;
                 place(chunk.slot, chunk.zxid)
             }
+            Self::SyncRequest { number, .. } | Self::Synced { number, .. } => {
+                reject(number == 0, "SYNCs count from one")
+            }
             _ => Ok(()),
         }
     }
@@ -385,7 +412,9 @@ impl Message {
             | Self::Received { session, .. }
             | Self::NewLeader(Point { session, .. })
             | Self::AckNewLeader(Point { session, .. })
-            | Self::UpToDate(Point { session, .. }) => Some(session),
+            | Self::UpToDate(Point { session, .. })
+            | Self::SyncRequest { session, .. }
+            | Self::Synced { session, .. } => Some(session),
             _ => None,
         }
     }
@@ -399,6 +428,7 @@ impl Message {
                 | Self::AckNewLeader(_)
                 | Self::Ack(_)
                 | Self::Received { .. }
+                | Self::SyncRequest { .. }
         )
     }
 
@@ -427,6 +457,8 @@ impl Message {
                 let flags = u8::from(p.new_leader) | u8::from(p.up_to_date) << 1;
                 (PING, flags, [p.epoch, p.last.0, p.zxid.0, p.commit.0, p.trim.0, p.round])
             }
+            Self::SyncRequest { epoch, session, number } => (SYNC_REQUEST, 0, [epoch, session, number, 0, 0, 0]),
+            Self::Synced { epoch, session, number, slot } => (SYNCED, 0, [epoch, session, number, slot.0, 0, 0]),
         };
         Head { kind, flags, words, ..Head::default() }
     }
@@ -492,6 +524,8 @@ mod tests {
                 new_leader: true,
                 up_to_date: false,
             }),
+            Message::SyncRequest { epoch, session, number: 2 },
+            Message::Synced { epoch, session, number: 2, slot },
         ] {
             assert_eq!(read(message.head()), Ok(message));
         }

@@ -8,7 +8,7 @@
 //!
 //! The phases are the paper's, each in a file: `election` (phase 0), `discovery` (1), `synchronization`
 //! (2) and `broadcast` (3), with both sides of each. `leader` and `follower` are the two ends of a
-//! channel, `replica` is what a node has in every state, `recovery` how that survives.
+//! channel, `reads` is `ZooKeeper`'s `sync`, `replica` what a node has in every state, `recovery` how that survives.
 //!
 //! Two rules hold everything together. *Nothing is promised before it is durable*: an epoch is
 //! accepted, a transaction acknowledged, NEWLEADER acknowledged, only then. *A channel keeps order or is
@@ -23,6 +23,7 @@ mod election;
 mod follower;
 mod leader;
 pub mod message;
+mod reads;
 mod recovery;
 mod replica;
 mod synchronization;
@@ -37,6 +38,7 @@ use self::replica::Replica;
 pub use self::zxid::Zxid;
 use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
 use crate::log::SlotLog;
+use crate::mutant::Mutant;
 use crate::reads::Reads;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, Slot};
 
@@ -139,9 +141,16 @@ impl Zab {
                 out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(self.replica.delivered) });
             }
             (ReadMode::Index, State::Leading(leader)) if leader.is_established() => {
-                self.reads.ask(self.replica.accepted, id, mode, out);
+                self.reads.ask(leader.epoch, id, mode, out);
             }
-            // ZAB has no leases; and who does not lead cannot say what is committed.
+            (ReadMode::Index, State::Following(follower)) if follower.up_to_date => {
+                if self.replica.mutant.is(Mutant::ZS) {
+                    out.reads.push(ReadAnswer { id, outcome: ReadOutcome::At(self.replica.delivered) });
+                } else {
+                    self.reads.ask(follower.session, id, mode, out);
+                }
+            }
+            // ZAB has no leases; and a node without an established leader cannot say what is committed.
             _ => out.reads.push(ReadAnswer { id, outcome: ReadOutcome::Refused }),
         }
     }
@@ -209,6 +218,7 @@ impl Follower {
             Message::Chunk(chunk) => self.on_chunk(replica, now, chunk, frame, out),
             Message::NewLeader(point) => self.on_new_leader(replica, point, out),
             Message::UpToDate(point) => self.on_up_to_date(replica, point),
+            Message::Synced { session, number, slot, .. } => self.on_synced(*session, *number, *slot),
             _ => Ok(()),
         }
     }
@@ -232,6 +242,9 @@ impl Leader {
             Message::Ack(ack) => return self.on_ack(replica, now, from, ack),
             Message::Received { epoch, session, slot, offset } => {
                 return self.on_received(replica, now, from, (*epoch, *session, *slot, *offset));
+            }
+            Message::SyncRequest { epoch, session, number } => {
+                self.on_sync_request(replica, now, from, (*epoch, *session, *number));
             }
             // What leaders say, of a time when this node followed.
             _ => {}
@@ -273,11 +286,11 @@ impl Protocol for Zab {
         self.leave(now);
         match &mut self.state {
             State::Looking(_) => {}
-            State::Following(follower) => follower.flush(&self.replica, out),
+            State::Following(follower) => follower.flush(&self.replica, &mut self.reads, now, out),
             State::Leading(leader) => leader.flush(&mut self.replica, &mut self.reads, out),
         }
         self.leave(now);
-        if !self.reads.is_empty() && !self.is_established() {
+        if !self.reads.is_empty() && self.leader().is_none() {
             self.reads.refuse_all(out);
         }
         self.replica.send_notifications(self.standing(), now, out);

@@ -115,7 +115,7 @@ impl Leader {
     pub(super) fn close(&mut self, id: NodeId) {
         let channel = self.channel(id);
         (channel.session, channel.flow, channel.synchronized) = (0, Flow::Closed, false);
-        self.syncing = self.syncing.without(id);
+        (self.syncing, self.asking) = (self.syncing.without(id), self.asking.without(id));
     }
 
     /// Whether a follower waits for a snapshot that this node does not have.

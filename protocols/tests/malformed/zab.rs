@@ -117,6 +117,8 @@ fn zab_survives_every_number_in_every_word() {
             new_leader: true,
             up_to_date: true,
         }),
+        ZabMessage::SyncRequest { epoch, session, number: 1 },
+        ZabMessage::Synced { epoch, session, number: 1, slot },
     ]
     .map(|message| message.head());
     for make in zabs() {

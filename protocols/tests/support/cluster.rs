@@ -10,10 +10,11 @@ use quorumbench_protocols::paxos::{self, Ballot, Paxos};
 use quorumbench_protocols::raft::membership::Members;
 use quorumbench_protocols::raft::message::Message;
 use quorumbench_protocols::raft::{Raft, Role};
-use quorumbench_protocols::zab::{Standing, Zab, Zxid, message::Message as ZabMessage};
+use quorumbench_protocols::zab::message::{Message as ZabMessage, Propose};
+use quorumbench_protocols::zab::{Standing, Zab, Zxid};
 use quorumbench_protocols::{
-    Change, Config, Delivery, DeliveryKind, Frame, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload, Protocol,
-    ReadAnswer, ReadMode, ReadOutcome, Record, Slot,
+    Change, Config, Delivery, DeliveryKind, Frame, Head, Input, Lsn, Malformed, Nanos, NodeId, Outbox, Payload,
+    Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Slot,
 };
 
 /// A protocol that can tell a reader what it says and where it stands.
@@ -23,6 +24,10 @@ pub trait Subject: Protocol {
     fn summary(&self) -> String;
     fn members(&self) -> String {
         String::new()
+    }
+    /// A journal with which it has counted almost to the end, if it counts.
+    fn worn() -> Vec<Record> {
+        Vec::new()
     }
 }
 
@@ -108,6 +113,14 @@ impl Subject for Zab {
             write!(text, " | {slot}@{} {}", Zxid(entry.stamp), read(&entry.body)).expect("a String takes all");
         }
         text
+    }
+
+    /// A transaction of epoch 1, and no record that any epoch was accepted: whoever leads epoch 1 counts on from it.
+    fn worn() -> Vec<Record> {
+        let (zxid, body) = (Zxid::new(1, u32::MAX - 2), Bytes::from_static(b"old"));
+        let propose = ZabMessage::Propose(Propose { epoch: 1, slot: Slot(1), zxid, prev: Zxid::ZERO });
+        let head = Head { body_len: body.len() as u32, ..propose.head() };
+        vec![Record { lsn: Lsn(1), head, body: body.into() }]
     }
 }
 
@@ -408,6 +421,15 @@ impl<P: Subject> Cluster<P> {
         node.protocol = P::recover(&node.config, u64::from(id), &node.journal).expect("its own journal");
         self.links.retain(|&(from, to), _| from.0 != id && to.0 != id);
         self.turn(NodeId(id), &[Event::Timeout]);
+    }
+
+    /// All come back with a journal in which almost all is counted.
+    pub fn wear(&mut self) {
+        for id in self.ids() {
+            self.nodes[id.0 as usize].journal = P::worn();
+            self.restart(id.0);
+        }
+        self.trace.clear();
     }
 
     /// The driver of `id` brings a snapshot of what was delivered.

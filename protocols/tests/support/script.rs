@@ -5,7 +5,7 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks no-backoff` | starts anew; with `phase1=4 phase2=2`, quorums of Paxos |
+//! | `cluster 3 spares=1 window=4 chunk=24 slow-disks no-backoff` | starts anew; with `phase1=4 phase2=2`, quorums of Paxos; `worn`, near the end of ZAB's counter |
 //! | `timeout n0` | n0's deadline passes: for a leader a heartbeat, else an election timeout |
 //! | `wait 300ms` | time passes, and nobody notices |
 //! | `until n2` | time passes for all and everything arrives, until n2's deadline passes |
@@ -136,6 +136,9 @@ fn cluster<P: Subject>(words: &[&str]) -> Cluster<P> {
             config.quorums = Quorums::flexible(replicas, phase1, phase2).expect("quorums that meet");
         }
     });
+    if words.contains(&"worn") {
+        cluster.wear();
+    }
     cluster.slow_disks = words.contains(&"slow-disks");
     cluster
 }

@@ -44,6 +44,8 @@ impl fmt::Display for Message {
                 write!(f, "Ping epoch={} last={}@{} commit={} trim={}", p.epoch, p.last, p.zxid, p.commit, p.trim)?;
                 write!(f, " round={}", p.round)
             }
+            Self::SyncRequest { epoch, number, .. } => write!(f, "SyncRequest epoch={epoch} number={number}"),
+            Self::Synced { epoch, number, slot, .. } => write!(f, "Synced epoch={epoch} number={number} at={slot}"),
         }
     }
 }
