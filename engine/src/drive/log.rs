@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
-use quorumbench_transports::Transport;
 use quorumbench_transports::storage::{FileWrite, FileWritten};
+use quorumbench_transports::{Clock, Transport};
 
+use super::control::LOOK_NS;
 use super::replica::{self, Replica};
 use crate::measure::{Window, histogram};
 use crate::spec::{self, Point};
@@ -21,6 +22,8 @@ pub(super) struct Log {
     /// Scratch.
     writes: Vec<FileWrite>,
     written: Vec<FileWritten>,
+    /// Writes that are not over.
+    under_way: usize,
     /// Writes under way that are timed, and since when.
     begun: Vec<(u64, Nanos)>,
     /// How long they took, in the measured window.
@@ -110,7 +113,15 @@ impl Drop for LogFolder {
 impl Log {
     fn new(wal: Wal) -> Self {
         let synced = wal.options().durability == Durability::Fsync;
-        Self { wal, writes: Vec::new(), written: Vec::new(), begun: Vec::new(), times: histogram(), synced }
+        Self {
+            wal,
+            writes: Vec::new(),
+            written: Vec::new(),
+            under_way: 0,
+            begun: Vec::new(),
+            times: histogram(),
+            synced,
+        }
     }
 
     /// When it wants to be looked after if nothing else happens.
@@ -126,7 +137,7 @@ impl Log {
         transport: &mut dyn Transport,
         replica: &mut dyn Replica,
     ) -> io::Result<()> {
-        transport.written(&mut self.written);
+        self.collect(transport);
         for written in self.written.drain(..) {
             if let Some(at) = self.begun.iter().position(|(id, _)| *id == written.id) {
                 let (_, since) = self.begun.swap_remove(at);
@@ -160,8 +171,27 @@ impl Log {
                 self.begun.push((write.id, now));
             }
             transport.write_file(write)?;
+            self.under_way += 1;
         }
         Ok(())
+    }
+
+    /// The replica is gone, and its transport is not: sees the writes that were under way end, so that none of them is
+    /// taken for one of the replica that comes after it. What they say does not matter any more.
+    pub(super) fn leave(&mut self, clock: Clock, transport: &mut dyn Transport) -> io::Result<()> {
+        let mut unheard = Vec::new();
+        while self.under_way > 0 {
+            transport.recv(clock.now() + LOOK_NS, &mut unheard)?;
+            unheard.clear();
+            self.collect(transport);
+            self.written.clear();
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, transport: &mut dyn Transport) {
+        transport.written(&mut self.written);
+        self.under_way -= self.written.len();
     }
 
     /// How long its writes took in the measured window.

@@ -61,6 +61,7 @@ pub(super) fn run_replica(
     let (seat, counters) = match seat {
         Seat::Mem(mut mem) => {
             replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *mem, id, shared)?;
+            log.as_mut().map_or(Ok(()), |log| log.leave(shared.control.clock(), &mut *mem))?;
             (Some(Seat::Mem(mem)), Counters::default())
         }
         Seat::Socket(..) => {
