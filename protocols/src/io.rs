@@ -200,7 +200,8 @@ pub struct Refusal {
 /// How a read that does not go through the log learns how much of the log it must see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
-    /// Linearizable: the leader makes sure that it still leads, a round trip for any number of reads.
+    /// Linearizable: the leader makes sure that it still leads, a round trip for any number of reads. Another node
+    /// asks the leader, if its protocol has that; otherwise it refuses.
     Index,
     /// Linearizable while clocks keep their bound ([`Config::clock_drift`]): the leader relies on
     /// nobody else having been elected yet. Without a lease it is as [`Index`](Self::Index).

@@ -293,6 +293,7 @@ impl Client {
                 let results = frame.body.pieces().concat();
                 checks.on_served(self.id.0, sequence, &results, slot, now)?;
                 if self.options.mode != ReadsMode::Stale {
+                    // In ZAB it need not lead: reads go on to whoever serves them, until a write is redirected.
                     self.target = frame.head.from;
                 }
                 Ok(u64::from(self.settle(now, sequence, &results)))

@@ -149,5 +149,7 @@ fn zab_refuses_what_no_peer_says() {
         Head { words: [1, 1, Zxid::new(2, 1).0, 0, 0, 0], ..good },
         "a transaction of a later epoch than its leader's",
     );
+    let synced = ZabMessage::Synced { epoch: 1, session: 1, number: 0, slot }.head();
+    follower.refuses(Head { from: NodeId(2), ..synced }, "SYNCs count from one");
     assert_eq!(follower.hit(&Frame { head: good, body: Payload::EMPTY }), None);
 }
