@@ -3,15 +3,18 @@
 //!
 //! Each turn's records are one write. Writes may complete in any order; the node hears of the longest
 //! durable prefix only. A crash keeps that prefix and whatever of the rest can be read back: the
-//! journal is laid out as bytes, holes and torn writes included, and read until a checksum is wrong.
+//! journal is laid out as bytes, holes and torn writes included, in records as the real log has them, and read
+//! until a checksum is wrong.
 
 use std::collections::VecDeque;
 
+use bytes::{Buf, Bytes};
 use quorumbench_protocols::mutant::{Mutant, Switch};
 use quorumbench_protocols::{Lsn, Nanos, Prng, Record};
 use zerocopy::IntoBytes;
 
 use super::fault::{Fault, Injected};
+use crate::wal::format::{read_record, seal};
 
 /// How a disk behaves. Chances are in parts of 65,536.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,10 +164,10 @@ impl Disk {
             };
             image[kept..].fill(0);
         }
-        let survivors = readable(&image);
         if self.options.torn && image.iter().any(|&byte| byte != 0) {
             injected[Fault::TornTail] += 1;
         }
+        let survivors = readable(image.into());
         self.records.truncate(self.durable + survivors);
         self.durable = self.records.len();
         self.first_write += self.writes.len() as u64;
@@ -186,7 +189,7 @@ impl Disk {
         encode(&self.records[victim], &mut image);
         let at = self.prng.below(image.len() as u64) as usize;
         image[at] ^= 1 << self.prng.below(8);
-        self.rotten = readable(&image) == 0;
+        self.rotten = readable(image.into()) == 0;
         if self.rotten && self.mutant.is(Mutant::R17) {
             self.durable = victim;
             self.writes.clear();
@@ -211,41 +214,27 @@ impl Disk {
     }
 }
 
-/// A record as bytes: the checksum of what follows, head, body.
+/// A record as bytes: its number, which the real log has in the header of a batch; and what stands in that.
 fn encode(record: &Record, image: &mut Vec<u8>) {
-    let at = image.len();
-    image.extend_from_slice(&[0; CHECKSUM]);
-    image.extend_from_slice(record.head.as_bytes());
+    image.extend_from_slice(&record.lsn.0.to_le_bytes());
+    image.extend_from_slice(seal(record.lsn, &record.head, record.body.pieces()).as_bytes());
     record.body.pieces().iter().for_each(|piece| image.extend_from_slice(piece));
-    let checksum = checksum(&image[at + CHECKSUM..]);
-    image[at..at + CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// How many records can be read from the start of `image`.
-fn readable(mut image: &[u8]) -> usize {
+fn readable(mut image: Bytes) -> usize {
     let mut count = 0;
-    while let Some((claimed, rest)) = image.split_first_chunk::<CHECKSUM>()
-        && let Some(len) = rest.first_chunk::<4>().map(|len| HEAD + u32::from_le_bytes(*len) as usize)
-        && let Some((record, behind)) = rest.split_at_checked(len)
-        && checksum(record) == u64::from_le_bytes(*claimed)
+    while let Ok(lsn) = image.try_get_u64_le()
+        && read_record(Lsn(lsn), &mut image, None).is_some()
     {
-        (count, image) = (count + 1, behind);
+        count += 1;
     }
     count
-}
-
-const CHECKSUM: usize = 8;
-const HEAD: usize = quorumbench_protocols::Head::BYTES;
-
-/// FNV-1a, which is never zero for a record of zeros.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use quorumbench_protocols::Head;
 
     const CALM: DiskOptions = DiskOptions {

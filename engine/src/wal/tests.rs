@@ -265,7 +265,7 @@ fn live(seed: u64, bug: Bug) -> (u32, u32) {
 
 #[test]
 fn what_was_acknowledged_survives_any_crash() {
-    let seeds = std::env::var("WAL_SEEDS").map_or(600, |seeds| seeds.parse().expect("a number"));
+    let seeds = std::env::var("WAL_SEEDS").map_or(400, |seeds| seeds.parse().expect("a number"));
     let (mut cut, mut behind) = (0, 0);
     for seed in 0..seeds {
         let (more, further) =
