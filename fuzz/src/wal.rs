@@ -126,11 +126,12 @@ pub fn base() -> &'static Image {
     })
 }
 
-/// Appends records and does all that there is to do.
-pub fn write(wal: &mut Wal, now: Nanos, records: &mut Vec<Record>) {
+/// Appends records and does all that there is to do, in as much time as it takes.
+pub fn write(wal: &mut Wal, mut now: Nanos, records: &mut Vec<Record>) {
     wal.append(now, records).expect("a log that works");
     let mut writes = Vec::new();
     while !wal.is_idle() {
+        now = Some(wal.deadline()).filter(|&due| due < Nanos::NEVER).map_or(now, |due| due.max(now));
         wal.submit(now, &mut writes).expect("a log that works");
         for write in writes.drain(..) {
             let written = carry_out(write);

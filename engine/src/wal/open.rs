@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use quorumbench_protocols::Lsn;
+use quorumbench_protocols::{Lsn, Nanos};
 use zerocopy::IntoBytes;
 
 use super::directory::{self, Entry, Image, MARK, segment_name};
@@ -146,7 +146,7 @@ impl Marks {
 
     fn of(path: &Path, generation: u64, written: Lsn) -> Result<Self, WalError> {
         let file = Arc::new(directory::open_to_write(path, false)?);
-        Ok(Self { file, generation, written, under_way: false })
+        Ok(Self { file, generation, written, at: Nanos::ZERO, under_way: false })
     }
 }
 

@@ -103,6 +103,7 @@ impl Lab {
 
     fn submit(&mut self) {
         let mut writes = Vec::new();
+        self.now += self.prng.below(400_000);
         loop {
             let now = self.now;
             let durable = self.wal().submit(now, &mut writes).expect("a log that works");

@@ -90,6 +90,8 @@ pub(super) struct Marks {
     pub(super) generation: u64,
     /// What the last one says.
     pub(super) written: Lsn,
+    /// When that was.
+    pub(super) at: Nanos,
     pub(super) under_way: bool,
 }
 
@@ -110,6 +112,9 @@ const MARKS: u64 = 2;
 
 /// How often to look whether the keeper is done, while something waits for it.
 const POLL_NS: u64 = 200_000;
+/// How far marks are apart, at least. A batch as such says as much of the ones before it; a mark a batch would be
+/// another write, and another wake-up, for each.
+const MARK_NS: u64 = 1_000_000;
 /// Segments that are kept to be used again.
 const MOST_RELEASED: usize = 2;
 
@@ -188,7 +193,7 @@ impl Wal {
             let batch = self.batch(now, extent, writes)?;
             writes.push(batch);
         }
-        writes.extend(self.mark());
+        writes.extend(self.mark(now));
         Ok(durable)
     }
 
@@ -227,14 +232,13 @@ impl Wal {
         if self.failed.is_some() {
             return Nanos::NEVER;
         }
-        if self.marks_are_due() {
-            return self.polled;
-        }
+        let mark = if self.lacks_mark() { self.marks.at.later(MARK_NS) } else { Nanos::NEVER };
         let batch = match self.waiting.since() {
             Some(since) if self.flights.len() < self.most_flights() && !self.stalled => self.due_at(since),
             _ => Nanos::NEVER,
         };
-        if self.waits_for_keeper() { batch.min(self.polled.later(POLL_NS)) } else { batch }
+        let poll = if self.waits_for_keeper() { self.polled.later(POLL_NS) } else { Nanos::NEVER };
+        mark.min(batch).min(poll)
     }
 
     /// How it is written.
@@ -249,7 +253,7 @@ impl Wal {
 
     /// Whether nothing waits and nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.durable == self.last && !self.marks.under_way && !self.marks_are_due()
+        self.durable == self.last && !self.marks.under_way && !self.lacks_mark()
     }
 
     /// What it has done since it was opened.
@@ -396,20 +400,21 @@ impl Wal {
         Ok(FileWrite { id: record.lsn.0 << 2 | SNAPSHOT, file: Arc::new(file), offset: 0, bytes, sync: self.syncs() })
     }
 
-    fn marks_are_due(&self) -> bool {
+    /// Whether the last mark says too little, and another may be written: one at a time, since two might both be torn.
+    fn lacks_mark(&self) -> bool {
         self.durable > self.marks.written && !self.marks.under_way
     }
 
-    /// A mark, if the last one says too little. One at a time: two might both be torn.
-    fn mark(&mut self) -> Option<FileWrite> {
-        if !self.marks_are_due() {
+    /// A mark, if one is due.
+    fn mark(&mut self, now: Nanos) -> Option<FileWrite> {
+        if !self.lacks_mark() || now < self.marks.at.later(MARK_NS) {
             return None;
         }
         let generation = self.marks.generation.wrapping_add(1);
         let mut gather = Gather::default();
         gather.append(Mark::new(&self.identity, generation, self.durable).as_bytes());
         let file = Arc::clone(&self.marks.file);
-        self.marks = Marks { file: Arc::clone(&file), generation, written: self.durable, under_way: true };
+        self.marks = Marks { file: Arc::clone(&file), generation, written: self.durable, at: now, under_way: true };
         let (offset, bytes) = (Mark::offset(generation), FileBytes::Gathered(gather));
         Some(FileWrite { id: MARKS, file, offset, bytes, sync: false })
     }
