@@ -129,6 +129,7 @@ fn coordinates_are_full_and_in_their_shortest_form() {
     let point = &spec("name = 'x'", &["payload=0.0625KiB", "rate=5e4", "linger=1500us", "clients=0x10"]).points()[0];
     let expected = serde_json::json!({
         "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block", "pin": "spread",
+        "placement": "threads",
         "election_timeout": "300ms", "heartbeat": "50ms",
         "snapshot_slots": 1_048_576, "snapshot_bytes": "256MiB", "snapshot_basis": "kept",
         "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,

@@ -3,7 +3,7 @@
 use quorumbench_protocols::Head;
 
 use super::keys::{self, Applies, Draft, Key, TABLE};
-use super::names::{MachineName, ProtocolName, ReadsMode};
+use super::names::{MachineName, Placement, ProtocolName, ReadsMode, TransportName};
 use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
@@ -238,6 +238,7 @@ pub(super) fn idle(settings: &[Vec<Value>]) -> Option<Conflict> {
         .or_else(|| idle_proposers(settings))
         .or_else(|| idle_quorums(settings))
         .or_else(|| idle_observers(settings))
+        .or_else(|| idle_processes(settings))
 }
 
 /// Quorums of a protocol that has no such thing.
@@ -252,6 +253,29 @@ fn idle_quorums(settings: &[Vec<Value>]) -> Option<Conflict> {
         keys: [set, &keys::PROTOCOL],
         message: format!("{set} with {} \"{other}\", which goes by majorities or by none", keys::PROTOCOL),
         help: format!("leave it out, or set {} to \"{}\" alone", keys::PROTOCOL, with.join("\" or \"")),
+    })
+}
+
+/// Processes that have no way to each other. Where threads are asked for too, those points are threads.
+fn idle_processes(settings: &[Vec<Value>]) -> Option<Conflict> {
+    let of = |key: &Key| &settings[keys::position(key)];
+    debug_assert_eq!(keys::PLACEMENT.applies, Applies::Sockets);
+    let [threads, processes] = [Placement::Threads, Placement::Processes]
+        .map(|placement| of(&keys::PLACEMENT).contains(&Value::Choice(placement.name())));
+    let named = |value: &Value| TransportName::named(&value.to_string());
+    let (on_sockets, others): (Vec<_>, Vec<_>) =
+        of(&keys::TRANSPORT).iter().filter_map(named).partition(|transport| transport.has_sockets());
+    let transport = others.first().filter(|_| processes && (on_sockets.is_empty() || !threads))?;
+    let with: Vec<_> = TransportName::ALL.iter().filter(|each| each.has_sockets()).map(|each| each.name()).collect();
+    Some(Conflict {
+        keys: [&keys::PLACEMENT, &keys::TRANSPORT],
+        message: format!(
+            "{} \"{}\" with {} \"{transport}\", which stays within one process",
+            keys::PLACEMENT,
+            Placement::Processes,
+            keys::TRANSPORT
+        ),
+        help: format!("set {} to \"{}\"", keys::TRANSPORT, with.join("\" or \"")),
     })
 }
 

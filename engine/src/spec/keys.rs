@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -197,8 +197,11 @@ table! {
             "how a node waits for input",
             |to, value| to.point.cluster.wait = value.choice(Wait::named)).axis().when(Applies::Threads);
         PIN = key("pin", Kind::Choice(Pin::CHOICES), "spread",
-            "which core each thread runs on",
+            "which core each node runs on",
             |to, value| to.point.cluster.pin = value.choice(Pin::named)).axis().when(Applies::Threads);
+        PLACEMENT = key("placement", Kind::Choice(Placement::CHOICES), "threads",
+            "what replicas and clients are to each other",
+            |to, value| to.point.cluster.placement = value.choice(Placement::named)).axis().when(Applies::Sockets);
         BIND = key("bind", Kind::Address, "127.0.0.1",
             "the address that replicas listen on",
             |to, value| to.point.cluster.bind = value.address()).when(Applies::Sockets);

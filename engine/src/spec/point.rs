@@ -4,17 +4,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use quorumbench_protocols::quorum::{self, Quorums};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
 use super::keys::Key;
-use super::names::{ArrivalName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+use super::names::{ArrivalName, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
 use super::regions::Regions;
 use super::value::Value;
 use crate::batch::BatchHead;
 
 /// One combination of the values that a config lists.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// It goes to the processes of its nodes, but for its coordinates: they are for results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Who runs, and on what.
     pub cluster: Cluster,
@@ -33,6 +36,7 @@ pub struct Point {
     /// What a virtual node's work costs.
     pub cost: Cost,
     /// The value of each axis that applies here, in the table's order.
+    #[serde(skip)]
     coordinates: Vec<(&'static str, Value)>,
 }
 
@@ -68,6 +72,7 @@ impl Point {
                 machine: MachineName::ALL[0],
                 wait: Wait::ALL[0],
                 pin: Pin::ALL[0],
+                placement: Placement::ALL[0],
                 bind: Ipv4Addr::UNSPECIFIED.into(),
                 base_port: 0,
                 election_timeout: Duration::ZERO,
@@ -116,7 +121,7 @@ impl Point {
 }
 
 /// `[cluster]`: who runs, and on what.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
     /// What orders the batches.
     pub protocol: ProtocolName,
@@ -130,8 +135,10 @@ pub struct Cluster {
     pub machine: MachineName,
     /// How they wait for input.
     pub wait: Wait,
-    /// Which core each thread runs on.
+    /// Which core each node runs on.
     pub pin: Pin,
+    /// What replicas and clients are to each other: threads or processes.
+    pub placement: Placement,
     /// Where they listen.
     pub bind: IpAddr,
     /// Replica `i` listens on `base_port + i`; 0 for ports of the system's choice.
@@ -153,7 +160,7 @@ pub struct Cluster {
 }
 
 /// `[batch]`: how commands become slots.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Most commands in a slot.
     pub commands: usize,
@@ -174,7 +181,7 @@ impl Batch {
 }
 
 /// `[load]`: what clients do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// When commands are sent.
     pub arrival: Arrival,
@@ -193,14 +200,14 @@ pub struct Load {
 }
 
 /// `[reads]`: how reads are answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
     /// Through the log or beside it.
     pub mode: ReadsMode,
 }
 
 /// When commands are sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Arrival {
     /// Open loop, exponential gaps.
     Poisson {
@@ -267,7 +274,7 @@ impl Arrival {
 }
 
 /// `[quorum]`: how many replicas each phase of Paxos takes; `None` for a majority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quorum {
     /// To lead.
     pub phase1: Option<usize>,
@@ -284,7 +291,7 @@ impl Quorum {
 }
 
 /// `[transport]`: how the transport is tuned.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TransportOptions {
     /// The congestion control of TCP sockets.
     pub congestion: String,
@@ -295,7 +302,7 @@ pub struct TransportOptions {
 }
 
 /// `[network]`: the virtual network. Each link keeps its order, as a connection does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// One way between two replicas of one region.
     pub delay: Duration,
@@ -312,7 +319,7 @@ pub struct Network {
 }
 
 /// `[cost]`: what a virtual node's work costs, in virtual time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// One turn of its loop: waking up, and the system calls of a batch of inputs.
     pub turn: Duration,
