@@ -4,20 +4,22 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use quorumbench_protocols::{Nanos, NodeId, Prng};
 
 use super::control::{Control, Meter};
+use super::faults::Subject;
+use super::orders::Order;
 use super::replica::{self, Replica};
 use super::seat::{self, Place, Seat};
-use super::threads::{self, ClientEnd, NOBODY, Orders, ReplicaEnd};
-use super::{DriveError, EventKind, Fault, FaultKind, Usage};
+use super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
+use super::{DriveError, EventKind, Usage};
 use crate::check::witness::Trace;
 use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
-use crate::measure::{Recording, Window};
+use crate::measure::Recording;
 use crate::node::{NodeStats, Storage};
 use crate::spec::{Arrival, MachineName, Pin, Point, TransportName};
 
@@ -46,7 +48,7 @@ struct ReplicaThread {
     /// Its place among sockets; on `mem` the rings are kept instead.
     place: Option<Place>,
     core: Option<usize>,
-    orders: Arc<Orders>,
+    shared: Shared,
     state: State,
 }
 
@@ -74,14 +76,13 @@ impl Cluster {
             let id = NodeId(index as u32);
             let core = (point.cluster.pin == Pin::Spread).then(|| cores[index % cores.len()]);
             if index < replicas {
-                let orders =
-                    Orders { die: AtomicBool::new(false), transfer_to: AtomicU32::new(NOBODY), leader: leader.clone() };
-                let mut thread = ReplicaThread { id, place, core, orders: Arc::new(orders), state: State::Failed };
+                let shared = Shared { control: control.clone(), orders: Arc::default(), leader: leader.clone() };
+                let mut thread = ReplicaThread { id, place, core, shared, state: State::Failed };
                 let mut replica = replica::build(point, id, prng.next_u64(), Storage::Immediate);
                 if traced {
                     replica.keep_trace();
                 }
-                thread.run(replica, Meter::default(), seat, control);
+                thread.run(replica, Meter::default(), seat);
                 cluster.replicas.push(thread);
             } else {
                 let mut client = client(point, id, prng.next_u64());
@@ -154,6 +155,12 @@ impl Cluster {
         let recording = recording.ok_or(DriveError::Interrupted)?;
         Ok(Ended { recording, replicas, clients, busiest, together, totals, trace })
     }
+}
+
+impl Subject for Cluster {
+    fn replicas(&self) -> usize {
+        self.replicas.len()
+    }
 
     fn leader(&self) -> Option<usize> {
         let leader = self.leader.load(Ordering::Relaxed) as usize;
@@ -162,7 +169,7 @@ impl Cluster {
 
     fn kill(&mut self, index: usize) -> Result<(), DriveError> {
         let thread = &mut self.replicas[index];
-        thread.orders.die.store(true, Ordering::Relaxed);
+        thread.shared.orders.send(Order::Die);
         thread.wait()?;
         self.control.note(EventKind::Killed, thread.id);
         Ok(())
@@ -179,23 +186,23 @@ impl Cluster {
             }
             (None, None) => unreachable!("a replica sits among rings or sockets"),
         };
-        thread.orders.die.store(false, Ordering::Relaxed);
-        thread.run(end.replica, end.meter, seat, &self.control);
+        thread.run(end.replica, end.meter, seat);
         self.control.note(EventKind::Restarted, NodeId(index as u32));
         Ok(())
     }
 
-    fn transfer(&self, from: usize) {
-        let target = (from + 1) % self.replicas.len();
-        self.replicas[from].orders.transfer_to.store(target as u32, Ordering::Relaxed);
-        self.control.note(EventKind::Transfer, NodeId(from as u32));
+    fn order(&mut self, index: usize, order: Order) {
+        self.replicas[index].shared.orders.send(order);
+        if let Order::Transfer { .. } = order {
+            self.control.note(EventKind::Transfer, NodeId(index as u32));
+        }
     }
 }
 
 impl ReplicaThread {
-    fn run(&mut self, replica: Box<dyn Replica>, meter: Meter, seat: Seat, control: &Control) {
-        let (id, orders, control) = (self.id, self.orders.clone(), control.clone());
-        let body = move || threads::run_replica(replica, meter, seat, id, &orders, &control);
+    fn run(&mut self, replica: Box<dyn Replica>, meter: Meter, seat: Seat) {
+        let (id, shared) = (self.id, self.shared.clone());
+        let body = move || threads::run_replica(replica, meter, seat, id, &shared);
         self.state = State::Running(threads::spawn(name(id), self.core, body));
     }
 
@@ -206,52 +213,6 @@ impl ReplicaThread {
             ended => self.state = ended,
         }
         Ok(())
-    }
-}
-
-/// The faults of a point, as their time comes.
-pub(super) struct FaultPlan {
-    /// What is still to come, the next one last.
-    ahead: Vec<(Nanos, Step)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Begin(FaultKind),
-    Restart(usize),
-}
-
-impl FaultPlan {
-    pub(super) fn new(faults: &[Fault], window: Window) -> Self {
-        let at = |fault: &Fault| window.from + fault.at.as_nanos() as u64;
-        let mut plan = Self { ahead: faults.iter().map(|fault| (at(fault), Step::Begin(fault.kind))).collect() };
-        plan.sort();
-        plan
-    }
-
-    /// Does what is due. A fault that finds no leader waits for one.
-    pub(super) fn turn(&mut self, now: Nanos, cluster: &mut Cluster) -> Result<(), DriveError> {
-        while let Some((at, step)) = self.ahead.pop() {
-            if at > now || (cluster.leader().is_none() && matches!(step, Step::Begin(_))) {
-                self.ahead.push((at, step));
-                break;
-            }
-            match (step, cluster.leader().unwrap_or_default()) {
-                (Step::Restart(index), _) => cluster.restart(index)?,
-                (Step::Begin(FaultKind::TransferLeader), leader) => cluster.transfer(leader),
-                (Step::Begin(FaultKind::KillLeader), leader) => cluster.kill(leader)?,
-                (Step::Begin(FaultKind::RestartLeader { down_for }), leader) => {
-                    cluster.kill(leader)?;
-                    self.ahead.push((now + down_for.as_nanos() as u64, Step::Restart(leader)));
-                    self.sort();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn sort(&mut self) {
-        self.ahead.sort_by_key(|&(at, _)| std::cmp::Reverse(at));
     }
 }
 

@@ -19,6 +19,8 @@ use crate::spec::{Point, Run};
 mod cluster;
 mod control;
 mod disk;
+mod faults;
+mod orders;
 mod replica;
 mod seat;
 mod threads;
@@ -285,7 +287,7 @@ fn conduct(
     wait(cluster, Phase::WarmingUp, window.from, &mut |_| Ok(clock.now() >= window.from))?;
 
     let cpu_before = control::process_cpu_ns();
-    let mut plan = cluster::FaultPlan::new(faults, window);
+    let mut plan = faults::FaultPlan::new(faults, window);
     wait(cluster, Phase::Measuring, window.until, &mut |cluster| {
         plan.turn(clock.now(), cluster)?;
         Ok(clock.now() >= window.until)

@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::{Nanos, NodeId};
@@ -11,6 +11,7 @@ use quorumbench_transports::{Counters, Transport};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use super::control::{Control, LOOK_NS, Meter};
+use super::orders::{Order, Orders};
 use super::replica::Replica;
 use super::seat::Seat;
 use super::{DriveError, EventKind};
@@ -35,11 +36,10 @@ pub(super) struct ClientEnd {
 }
 
 /// What one replica's thread shares with the conductor.
-#[derive(Debug)]
-pub(super) struct Orders {
-    pub(super) die: AtomicBool,
-    /// A node id, or [`NOBODY`].
-    pub(super) transfer_to: AtomicU32,
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) control: Control,
+    pub(super) orders: Arc<Orders>,
     /// Who led last, for all replicas: a node id, or [`NOBODY`].
     pub(super) leader: Arc<AtomicU32>,
 }
@@ -53,17 +53,16 @@ pub(super) fn run_replica(
     mut meter: Meter,
     seat: Seat,
     id: NodeId,
-    orders: &Orders,
-    control: &Control,
+    shared: &Shared,
 ) -> io::Result<ReplicaEnd> {
     let (seat, counters) = match seat {
         Seat::Mem(mut mem) => {
-            replica_loop(&mut *replica, &mut meter, &mut *mem, id, orders, control)?;
+            replica_loop(&mut *replica, &mut meter, &mut *mem, id, shared)?;
             (Some(Seat::Mem(mem)), Counters::default())
         }
         Seat::Socket(..) => {
             let mut transport = seat.join()?;
-            replica_loop(&mut *replica, &mut meter, &mut *transport, id, orders, control)?;
+            replica_loop(&mut *replica, &mut meter, &mut *transport, id, shared)?;
             (None, transport.counters())
         }
     };
@@ -76,17 +75,18 @@ fn replica_loop(
     meter: &mut Meter,
     transport: &mut dyn Transport,
     id: NodeId,
-    orders: &Orders,
-    control: &Control,
+    Shared { control, orders, leader }: &Shared,
 ) -> io::Result<()> {
     let mut led = false;
-    while !control.stopped() && !orders.die.load(Ordering::Relaxed) {
+    while !control.stopped() {
         let now = control.clock().now();
         let deadline = replica.deadline().min(meter.deadline(now, control.window()));
         transport.recv(deadline, replica.inbox())?;
-        let target = orders.transfer_to.swap(NOBODY, Ordering::Relaxed);
-        if target != NOBODY {
-            replica.transfer(NodeId(target));
+        match orders.take() {
+            Some(Order::Die) => break,
+            Some(Order::Transfer { to }) => replica.transfer(NodeId(to)),
+            // The plan has no such faults yet.
+            Some(_) | None => {}
         }
         let now = control.clock().now();
         replica.turn(now);
@@ -94,7 +94,7 @@ fn replica_loop(
         meter.turn(now, control.window(), || transport.counters(), || replica.stats());
         let leads = replica.leader() == Some(id);
         if leads && !led {
-            orders.leader.store(id.0, Ordering::Relaxed);
+            leader.store(id.0, Ordering::Relaxed);
             control.note(EventKind::Leader, id);
         }
         led = leads;

@@ -1,0 +1,93 @@
+//! What the conductor asks of a replica while it runs, and how that gets there.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What the conductor asks of one replica's thread while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// End, and lose every connection.
+    Die,
+    /// Hand leadership to another.
+    Transfer {
+        /// The node's id.
+        to: u32,
+    },
+    /// Take no turns, with every connection open, until told otherwise.
+    Pause {
+        /// Whether to.
+        on: bool,
+    },
+    /// Lose every frame, sent or received.
+    Isolate {
+        /// Whether to.
+        on: bool,
+    },
+    /// Send everything so much later; zero for as before.
+    SlowLink {
+        /// By how much.
+        extra: Duration,
+    },
+    /// Let each sync of the disk take so much longer; zero for as before.
+    SlowDisk {
+        /// By how much.
+        extra: Duration,
+    },
+    /// Work at a fraction of the speed.
+    Slow {
+        /// Its inverse; 1 for as before.
+        factor: u32,
+    },
+    /// Say when this slot is delivered: what others had when it came back.
+    CatchUp {
+        /// The slot.
+        slot: u64,
+    },
+}
+
+/// One replica's mailbox. The conductor puts in, the replica's thread looks in each turn.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// Whether there is anything: all that a look costs where there is not.
+    waiting: AtomicBool,
+    queue: Mutex<VecDeque<Order>>,
+}
+
+impl Orders {
+    /// Puts one in, behind the others.
+    pub(super) fn send(&self, order: Order) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push_back(order);
+        self.waiting.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the first one out.
+    pub(super) fn take(&self) -> Option<Order> {
+        if !self.waiting.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = queue.pop_front();
+        self.waiting.store(!queue.is_empty(), Ordering::Relaxed);
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_come_out_as_they_went_in() {
+        let orders = Orders::default();
+        assert_eq!(orders.take(), None);
+        let sent = [Order::Pause { on: true }, Order::Slow { factor: 10 }, Order::Die];
+        sent.into_iter().for_each(|order| orders.send(order));
+        assert_eq!(std::iter::from_fn(|| orders.take()).collect::<Vec<_>>(), sent);
+        assert_eq!(orders.take(), None);
+    }
+}
