@@ -3,6 +3,9 @@
 
 use hdrhistogram::Histogram;
 use quorumbench_protocols::Nanos;
+use serde::{Deserialize, Serialize};
+
+use crate::remote::{self, NanosDef};
 
 /// One client's record of a point.
 ///
@@ -25,16 +28,18 @@ pub struct Recorder {
 }
 
 /// When a point is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// From here on.
+    #[serde(with = "NanosDef")]
     pub from: Nanos,
     /// Up to here.
+    #[serde(with = "NanosDef")]
     pub until: Nanos,
 }
 
 /// Plain counts over the window.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Commands sent from the start of the load on, in the window or not, each once.
     pub sent: u64,
@@ -55,11 +60,12 @@ pub struct Tally {
 }
 
 /// One second of the window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Commands answered in it.
     pub completed: u64,
     /// Their response times.
+    #[serde(with = "remote::histogram")]
     pub response: Histogram<u64>,
 }
 

@@ -281,6 +281,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         service_ns: Percentiles::from(&recording.service),
         send_lag_ns: Percentiles::from(&recording.send_lag),
         cost: cost(outcome),
+        memory: outcome.memory,
         floor: None,
         warnings: warnings.iter().map(ToString::to_string).collect(),
         events: outcome.events.iter().map(event).collect(),

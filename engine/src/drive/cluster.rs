@@ -1,46 +1,28 @@
 //! The threads of one point: started, killed, restarted, joined.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
-use quorumbench_protocols::{Nanos, NodeId, Prng};
+use quorumbench_protocols::NodeId;
 
-use super::control::{Control, Meter};
+use super::control::{Begun, Control, Meter};
 use super::faults::Subject;
 use super::orders::Order;
-use super::replica::{self, Replica};
+use super::part::{Cluster, Ended, Part};
+use super::replica::Replica;
 use super::seat::{self, Place, Seat};
 use super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
-use super::{DriveError, EventKind, Usage};
-use crate::check::witness::Trace;
-use crate::client::{Client, ClientOptions, Pace};
-use crate::load::{Arrivals, CommandStream, Mix, Schedule};
-use crate::measure::Recording;
-use crate::node::{NodeStats, Storage};
-use crate::spec::{Arrival, MachineName, Pin, Point, TransportName};
+use super::{DriveError, EventKind};
+use crate::spec::{Point, TransportName};
 
-/// A running cluster and its clients.
-pub(super) struct Cluster {
+/// A cluster and its clients, a thread each.
+pub(super) struct Threads {
     control: Control,
     replicas: Vec<ReplicaThread>,
     clients: Vec<Option<JoinHandle<io::Result<ClientEnd>>>>,
     leader: Arc<AtomicU32>,
-}
-
-/// What a cluster leaves behind.
-pub(super) struct Ended {
-    pub(super) recording: Recording,
-    pub(super) replicas: Usage,
-    pub(super) clients: Usage,
-    pub(super) busiest: NodeStats,
-    pub(super) together: NodeStats,
-    pub(super) totals: Vec<NodeStats>,
-    /// Empty, unless traces were kept.
-    pub(super) trace: Trace,
 }
 
 struct ReplicaThread {
@@ -59,52 +41,41 @@ enum State {
     Failed,
 }
 
-impl Cluster {
-    /// Starts every thread of `point`. All keep traces if `traced`.
-    pub(super) fn start(point: &Point, seed: u64, traced: bool, control: &Control) -> Result<Self, DriveError> {
-        let replicas = point.cluster.replicas;
-        let cores = threads::cores();
+impl Threads {
+    /// Starts every thread of `point`.
+    pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
         let leader = Arc::new(AtomicU32::new(NOBODY));
         let mut cluster =
             Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), leader: leader.clone() };
-        let mut prng = Prng::new(seed);
-        // Not from the seed: two runs of one config must not take each other's nodes for their own.
-        let run = RandomState::new().build_hasher().finish();
-        let seats = seats(point, run, control)
+        let seats = seats(point, seat::fresh_run(), control)
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
-        for (index, (seat, place)) in seats.into_iter().enumerate() {
-            let id = NodeId(index as u32);
-            let core = (point.cluster.pin == Pin::Spread).then(|| cores[index % cores.len()]);
-            if index < replicas {
+        for (part, (seat, place)) in parts.iter().zip(seats) {
+            if part.is_replica(point) {
                 let shared = Shared { control: control.clone(), orders: Arc::default(), leader: leader.clone() };
+                let (id, core) = (part.id(), part.core);
                 let mut thread = ReplicaThread { id, place, core, shared, state: State::Failed };
-                let mut replica = replica::build(point, id, prng.next_u64(), Storage::Immediate);
-                if traced {
-                    replica.keep_trace();
-                }
-                thread.run(replica, Meter::default(), seat);
+                thread.run(part.replica(point), Meter::default(), seat);
                 cluster.replicas.push(thread);
             } else {
-                let mut client = client(point, id, prng.next_u64());
-                if traced {
-                    client.keep_trace();
-                }
-                let pace = pace(point, index - replicas, prng.next_u64());
-                let control = control.clone();
+                let (client, pace, control) = (part.client(point), part.pace(point), control.clone());
                 let body = move || threads::run_client(client, pace, seat, &control);
-                cluster.clients.push(Some(threads::spawn(format!("client {}", index - replicas), core, body)));
+                cluster.clients.push(Some(threads::spawn(part.name(point), part.core, body)));
             }
         }
         Ok(cluster)
     }
+}
 
-    /// How many clients there are.
-    pub(super) fn clients(&self) -> usize {
+impl Cluster for Threads {
+    fn clients(&self) -> usize {
         self.clients.len()
     }
 
-    /// Fails if a thread has failed.
-    pub(super) fn check(&mut self) -> Result<(), DriveError> {
+    fn begin(&mut self, begun: Begun) {
+        self.control.begin(begun);
+    }
+
+    fn check(&mut self) -> Result<(), DriveError> {
         for thread in &mut self.replicas {
             if matches!(&thread.state, State::Running(handle) if handle.is_finished()) {
                 thread.wait()?;
@@ -121,43 +92,35 @@ impl Cluster {
         Ok(())
     }
 
-    /// Joins every thread, once the control has said stop.
-    pub(super) fn join(mut self) -> Result<Ended, DriveError> {
-        let mut outcome = Ok(());
-        let mut trace = Trace::default();
-        let (mut replicas, mut busiest, mut together) = (Usage::default(), NodeStats::default(), NodeStats::default());
-        let mut totals = Vec::new();
+    fn end(mut self: Box<Self>) -> Result<Ended, DriveError> {
+        self.control.stop();
+        let (mut outcome, mut ended) = (Ok(()), Ended::default());
         for thread in &mut self.replicas {
             outcome = outcome.and(thread.wait());
             if let State::Down(end) = &mut thread.state {
-                replicas = replicas.plus(end.meter.usage());
-                busiest = std::cmp::max_by_key(busiest, end.meter.stats(), |stats| stats.commands);
-                together = together.plus(end.meter.stats());
-                totals.push(end.replica.stats());
-                trace.replicas.extend(end.replica.take_trace());
+                ended.add_replica(&end.account(), end.replica.take_trace());
             }
         }
-        let (mut clients, mut recording) = (Usage::default(), None::<Recording>);
         for handle in self.clients.drain(..).flatten() {
             match threads::join(handle) {
-                Ok(end) => {
-                    clients = clients.plus(end.meter.usage());
-                    trace.clients.extend(end.trace);
-                    match (&mut recording, end.recording) {
-                        (Some(sum), Some(more)) => sum.merge(&more),
-                        (none, first) => *none = none.take().or(first),
-                    }
-                }
+                Ok(end) => ended.add_client(&end.account(), end.recording, end.trace),
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        outcome?;
-        let recording = recording.ok_or(DriveError::Interrupted)?;
-        Ok(Ended { recording, replicas, clients, busiest, together, totals, trace })
+        outcome.map(|()| ended)
     }
 }
 
-impl Subject for Cluster {
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.control.stop();
+        // Whoever drops it has a failure already.
+        self.replicas.iter_mut().for_each(|thread| drop(thread.wait()));
+        self.clients.drain(..).flatten().for_each(|client| drop(threads::join(client)));
+    }
+}
+
+impl Subject for Threads {
     fn replicas(&self) -> usize {
         self.replicas.len()
     }
@@ -227,7 +190,8 @@ fn seats(point: &Point, run: u64, control: &Control) -> io::Result<Vec<(Seat, Op
     if point.cluster.transport == TransportName::Mem {
         return Ok(seat::mem_seats(nodes, control.clock(), &options).into_iter().map(|seat| (seat, None)).collect());
     }
-    let mut listeners = seat::listeners(point)?.into_iter();
+    let bind = |id: usize| seat::bind(seat::address(point, NodeId(id as u32)));
+    let mut listeners = (0..point.cluster.replicas).map(bind).collect::<io::Result<Vec<_>>>()?.into_iter();
     let addresses =
         listeners.as_slice().iter().map(std::net::TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     let seat = |id: usize| {
@@ -242,44 +206,4 @@ fn seats(point: &Point, run: u64, control: &Control) -> io::Result<Vec<(Seat, Op
         (place.seat(listeners.next()), Some(place))
     };
     Ok((0..nodes).map(seat).collect())
-}
-
-pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
-    let (load, batch) = (&point.load, &point.batch);
-    let options = ClientOptions {
-        id,
-        replicas: point.cluster.replicas,
-        batch_commands: batch.commands,
-        batch_bytes: batch.bytes,
-        linger: batch.linger,
-        resend: load.resend,
-        in_flight_limit: load.in_flight_limit.div_ceil(load.clients),
-        reads: point.reads.mode.beside_the_log(),
-    };
-    let mix = match point.cluster.machine {
-        MachineName::Null => Mix::Opaque { payload: load.payload },
-        MachineName::Kv => Mix::Kv { payload: load.payload, reads: load.reads, keys: load.keys },
-    };
-    let client = Client::new(options, CommandStream::new(mix, seed));
-    if !point.cluster.protocol.is_leaderless() {
-        return client;
-    }
-    let home = (id.0 as usize - point.cluster.replicas) % point.cluster.proposers;
-    client.at_home_at(NodeId(home as u32))
-}
-
-/// Client `index`'s share of the load. Rates are divided evenly; commands outstanding too, the first
-/// clients taking the remainder.
-pub(super) fn pace(point: &Point, index: usize, seed: u64) -> impl FnOnce(Nanos) -> Pace + Send + 'static {
-    let (arrival, clients) = (point.load.arrival, point.load.clients);
-    move |begin| {
-        let open = |schedule, rate: f64| Pace::Open(Arrivals::new(schedule, rate / clients as f64, begin, seed));
-        match arrival {
-            Arrival::Poisson { rate } => open(Schedule::Poisson, rate),
-            Arrival::Constant { rate } => open(Schedule::Constant, rate),
-            Arrival::Closed { outstanding } => {
-                Pace::Closed { outstanding: outstanding / clients + usize::from(index < outstanding % clients) }
-            }
-        }
-    }
 }

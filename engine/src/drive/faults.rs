@@ -51,7 +51,7 @@ impl FaultPlan {
     }
 
     /// Does what is due. A fault that finds no leader waits for one.
-    pub(super) fn turn(&mut self, now: Nanos, subject: &mut impl Subject) -> Result<(), DriveError> {
+    pub(super) fn turn(&mut self, now: Nanos, subject: &mut (impl Subject + ?Sized)) -> Result<(), DriveError> {
         while let Some((at, step)) = self.ahead.pop() {
             if at > now || (subject.leader().is_none() && matches!(step, Step::Begin(_))) {
                 self.ahead.push((at, step));

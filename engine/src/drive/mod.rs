@@ -1,34 +1,44 @@
 //! The driver: one point of an experiment, on real threads and a real transport, or in virtual time.
 //!
 //! A thread a replica and a thread a client, each with a loop of its own: wait for frames, take a
-//! turn, send. [`measure`] starts a fresh cluster, waits until it answers, loads it, and stops it.
+//! turn, send. They share one process, or have one each (`cluster.placement`); nothing else differs.
+//! [`measure`] starts a fresh cluster, waits until it answers, loads it, and stops it.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::check::witness::Trace;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
-use crate::spec::{Point, Run};
+use crate::remote;
+use crate::spec::{Placement, Point, Run};
 
 mod cluster;
 mod control;
 mod disk;
 mod faults;
 mod orders;
+mod part;
+mod processes;
 mod replica;
 mod seat;
 mod threads;
 mod virtual_time;
 
-use cluster::Cluster;
+use cluster::Threads;
 pub use control::Phase;
 use control::{Begun, Control};
+use part::{Cluster, Part};
+use processes::Processes;
+pub use processes::{NodeError, node, set_program};
 
 /// Something to do to the cluster while it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +76,7 @@ pub struct Event {
 }
 
 /// What can happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A replica began to lead.
     Leader,
@@ -99,8 +109,11 @@ pub struct Outcome {
     pub replicas: Usage,
     /// What the clients used in the window, together.
     pub clients: Usage,
-    /// CPU time of the whole process in the window, whoever used it.
+    /// CPU time in the window of all processes that took part, whoever used it. A replica that was
+    /// killed took what its process had used with it.
     pub process_cpu_ns: u64,
+    /// How much memory they took.
+    pub memory: Memory,
     /// What the replica that delivered most did in the window.
     pub busiest: NodeStats,
     /// What all replicas did in the window, added up.
@@ -117,14 +130,25 @@ pub struct Outcome {
     pub window_closed: SystemTime,
 }
 
+/// The most memory that processes had at once, in bytes, from their start to the end of the point. A
+/// trace, where one is kept, is in it. `None` where one process holds everyone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident set of the replica that had most.
+    pub replica_rss_bytes: Option<u64>,
+    /// Resident set of the client that had most.
+    pub client_rss_bytes: Option<u64>,
+}
+
 /// What threads used between two moments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time.
     pub cpu_ns: u64,
     /// The most CPU time that one of them used.
     pub busiest_cpu_ns: u64,
     /// What their transports did.
+    #[serde(with = "remote::counters")]
     pub counters: Counters,
 }
 
@@ -148,6 +172,17 @@ pub enum DriveError {
         /// Which node.
         node: String,
     },
+    /// A node's process ended, and nobody had asked it to.
+    Died {
+        /// Which node.
+        node: String,
+        /// Its process.
+        process: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A replica was to come back with nothing of what it had promised.
+    Blank,
     /// The user wants to stop.
     Interrupted,
 }
@@ -167,6 +202,19 @@ impl std::fmt::Display for DriveError {
                 waited.as_secs()
             ),
             Self::Panicked { node } => write!(f, "{node} panicked: this is a bug, and its message stands above"),
+            Self::Died { node, process, status } => {
+                write!(f, "{node} (process {process}) ")?;
+                match (status.signal(), status.code()) {
+                    (Some(signal), _) => write!(f, "was killed by signal {signal}"),
+                    (None, code) => write!(f, "ended with exit code {}", code.unwrap_or_default()),
+                }
+            }
+            Self::Blank => write!(
+                f,
+                "a replica's process that is killed comes back blank, and would break what it promised; restart replicas \
+                 with `cluster.placement` \"{}\"",
+                Placement::Threads
+            ),
             Self::Interrupted => write!(f, "interrupted"),
         }
     }
@@ -196,7 +244,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// milliseconds, on the calling thread.
 ///
 /// # Errors
-/// [`DriveError`]; no thread and no socket is left behind.
+/// [`DriveError`]; no thread, no process and no socket is left behind.
 pub fn measure(
     point: &Point,
     run: Run,
@@ -225,18 +273,21 @@ pub fn measure_and_trace(
         return virtual_time::measure(point, run, seed, faults, traced, interrupted, progress);
     }
     let control = Control::new(Clock::start());
-    let mut cluster = Cluster::start(point, seed, traced, &control)?;
-    let conducted = conduct(&mut cluster, point, run, faults, &control, interrupted, progress);
-    control.stop();
-    let ended = cluster.join();
-    let (process_cpu_ns, window_closed) = conducted?;
-    let ended = ended?;
+    let parts = Part::all(point, seed, traced);
+    let mut cluster: Box<dyn Cluster> = match point.cluster.placement {
+        Placement::Threads => Box::new(Threads::start(point, &parts, &control)?),
+        Placement::Processes if forgets(point, faults) => return Err(DriveError::Blank),
+        Placement::Processes => Box::new(Processes::start(point, &parts, &control)?),
+    };
+    let (own_cpu_ns, window_closed) = conduct(&mut *cluster, point, run, faults, &control, interrupted, progress)?;
+    let ended = cluster.end()?;
     let window = control.window().expect("a point that was conducted has a window");
     let outcome = Outcome {
-        recording: ended.recording,
+        recording: ended.recording.ok_or(DriveError::Interrupted)?,
         replicas: ended.replicas,
         clients: ended.clients,
-        process_cpu_ns,
+        process_cpu_ns: own_cpu_ns + ended.elsewhere_cpu_ns,
+        memory: ended.memory,
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
@@ -248,10 +299,17 @@ pub fn measure_and_trace(
     Ok((outcome, ended.trace))
 }
 
-/// Leads a started cluster through its phases. Says how much CPU time the process used in the window,
+/// Whether a replica is to come back as a process without what it must remember: it has no disk. A
+/// floor has nothing to remember.
+fn forgets(point: &Point, faults: &[Fault]) -> bool {
+    let returns = faults.iter().any(|fault| matches!(fault.kind, FaultKind::RestartLeader { .. }));
+    returns && !point.cluster.protocol.is_floor()
+}
+
+/// Leads a started cluster through its phases. Says how much CPU time this process used in the window,
 /// and when that closed.
 fn conduct(
-    cluster: &mut Cluster,
+    cluster: &mut dyn Cluster,
     point: &Point,
     run: Run,
     faults: &[Fault],
@@ -261,7 +319,7 @@ fn conduct(
 ) -> Result<(u64, SystemTime), DriveError> {
     let clock = control.clock();
     // `edge` is when the phase ends at the latest: what is read there must not be read a tick later.
-    let mut wait = |cluster: &mut Cluster, phase: Phase, edge: Nanos, until: &mut Until<'_>| {
+    let mut wait = |cluster: &mut dyn Cluster, phase: Phase, edge: Nanos, until: &mut Until<'_>| {
         while !until(cluster)? {
             if interrupted.load(Ordering::Relaxed) {
                 return Err(DriveError::Interrupted);
@@ -283,7 +341,7 @@ fn conduct(
     let load_from = clock.now() + LEAD_NS;
     let from = load_from + run.warmup.as_nanos() as u64;
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
-    control.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
+    cluster.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
     wait(cluster, Phase::WarmingUp, window.from, &mut |_| Ok(clock.now() >= window.from))?;
 
     let cpu_before = control::process_cpu_ns();
@@ -302,7 +360,7 @@ fn conduct(
 }
 
 /// Whether a phase is over.
-type Until<'a> = dyn FnMut(&mut Cluster) -> Result<bool, DriveError> + 'a;
+type Until<'a> = dyn FnMut(&mut dyn Cluster) -> Result<bool, DriveError> + 'a;
 
 /// How long answers are awaited after the window: long enough for a resend to be answered.
 fn drain_limit_ns(point: &Point) -> u64 {

@@ -12,6 +12,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_t
 
 use super::control::{Control, LOOK_NS, Meter};
 use super::orders::{Order, Orders};
+use super::part::Account;
 use super::replica::Replica;
 use super::seat::Seat;
 use super::{DriveError, EventKind};
@@ -33,6 +34,18 @@ pub(super) struct ClientEnd {
     pub(super) recording: Option<Recording>,
     pub(super) trace: Option<ClientTrace>,
     pub(super) meter: Meter,
+}
+
+impl ReplicaEnd {
+    pub(super) fn account(&self) -> Account {
+        self.meter.account(self.replica.stats())
+    }
+}
+
+impl ClientEnd {
+    pub(super) fn account(&self) -> Account {
+        self.meter.account(NodeStats::default())
+    }
 }
 
 /// What one replica's thread shares with the conductor.

@@ -13,10 +13,10 @@ use std::time::SystemTime;
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Prng, Transmit};
 use quorumbench_transports::Counters;
 
-use super::cluster;
 use super::disk::{Disk, Written};
+use super::part;
 use super::replica::{self, Replica};
-use super::{DriveError, Event, EventKind, Fault, FaultKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
+use super::{DriveError, Event, EventKind, Fault, FaultKind, Memory, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
 use crate::check::witness::Trace;
 use crate::client::Client;
 use crate::measure::{Recording, Window};
@@ -139,7 +139,7 @@ impl World {
                 }
                 Actor::Replica(replica)
             } else {
-                let mut client = cluster::client(point, id, seed);
+                let mut client = part::client(point, id, seed);
                 if traced {
                     client.keep_trace();
                 }
@@ -170,7 +170,7 @@ impl World {
 
     fn start(&mut self, point: &Point, begin: Nanos, window: Window, give_up_at: Nanos) {
         for index in point.cluster.replicas..self.members.len() {
-            let pace = cluster::pace(point, index - point.cluster.replicas, self.prng.next_u64())(begin);
+            let pace = part::pace(point, index - point.cluster.replicas, self.prng.next_u64())(begin);
             if let Actor::Client(client) = &mut self.members[index].actor {
                 client.start(pace, window, give_up_at);
             }
@@ -333,6 +333,7 @@ impl World {
             events: self.events.iter().map(event).collect(),
             // Each node has a virtual core of its own.
             cores: usize::MAX,
+            memory: Memory::default(),
             window_ns: window.length_ns(),
             window_closed: SystemTime::now(),
         };

@@ -7,6 +7,8 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::drive::Memory;
+
 mod encode;
 mod store;
 
@@ -61,6 +63,9 @@ pub struct PointResult {
     pub send_lag_ns: Percentiles,
     /// What a command cost.
     pub cost: Cost,
+    /// How much memory its processes had.
+    #[serde(default)]
+    pub memory: Memory,
     /// This point over its floors in the same run and repetition; null where the run has none.
     pub floor: Option<Floor>,
     /// Reasons to doubt the numbers, each `code: explanation`.
@@ -108,7 +113,7 @@ impl From<&Histogram<u64>> for Percentiles {
 /// the commands answered in the window, unless its name says what else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// CPU time of the whole process.
+    /// CPU time of the whole run: of its process, or of all of them.
     pub cpu_ns_per_command: f64,
     /// CPU time of the replicas' threads.
     pub replica_cpu_ns_per_command: f64,

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::{ArrivalName, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+use super::names::{
+    ArrivalName, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+};
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 

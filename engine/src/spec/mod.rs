@@ -61,7 +61,9 @@ use keys::{Draft, TABLE};
 pub use distribution::Keys;
 pub use error::SpecError;
 pub use keys::{Applies, Key};
-pub use names::{ArrivalName, Choice, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+pub use names::{
+    ArrivalName, Choice, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+};
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, TransportOptions};
 pub use regions::Regions;
 pub use units::{duration_text, size_text};

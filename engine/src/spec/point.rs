@@ -9,7 +9,9 @@ use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
 use super::keys::Key;
-use super::names::{ArrivalName, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+use super::names::{
+    ArrivalName, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+};
 use super::regions::Regions;
 use super::value::Value;
 use crate::batch::BatchHead;
