@@ -276,7 +276,7 @@ pub fn measure_and_trace(
     let parts = Part::all(point, seed, traced);
     let mut cluster: Box<dyn Cluster> = match point.cluster.placement {
         Placement::Threads => Box::new(Threads::start(point, &parts, &control)?),
-        Placement::Processes if forgets(point, faults) => return Err(DriveError::Blank),
+        Placement::Processes if forgets(faults) => return Err(DriveError::Blank),
         Placement::Processes => Box::new(Processes::start(point, &parts, &control)?),
     };
     let (own_cpu_ns, window_closed) = conduct(&mut *cluster, point, run, faults, &control, interrupted, progress)?;
@@ -299,11 +299,10 @@ pub fn measure_and_trace(
     Ok((outcome, ended.trace))
 }
 
-/// Whether a replica is to come back as a process without what it must remember: it has no disk. A
-/// floor has nothing to remember.
-fn forgets(point: &Point, faults: &[Fault]) -> bool {
-    let returns = faults.iter().any(|fault| matches!(fault.kind, FaultKind::RestartLeader { .. }));
-    returns && !point.cluster.protocol.is_floor()
+/// Whether a replica is to come back as a process, without what it must remember: it has no disk. Even a
+/// floor's does not know any more which batches its clients have had answered.
+fn forgets(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| matches!(fault.kind, FaultKind::RestartLeader { .. }))
 }
 
 /// Leads a started cluster through its phases. Says how much CPU time this process used in the window,

@@ -12,6 +12,7 @@ use quorumbench::spec::Spec;
 use tempfile::TempDir;
 
 pub mod checked;
+pub mod desk;
 pub mod network;
 
 /// A spec from the lines that matter to a test.
