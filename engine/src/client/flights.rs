@@ -29,6 +29,12 @@ pub(super) struct Flight {
     /// When it goes out again.
     pub(super) retry_at: Nanos,
     pub(super) redirects: u8,
+    /// Its last copy was refused, so that one does nothing.
+    pub(super) refused: bool,
+    /// A copy of it was neither answered nor refused in time.
+    pub(super) unknown: bool,
+    /// It went out more than once, but for redirects.
+    pub(super) resent: bool,
     /// The number of its first command.
     first_command: u64,
 }
@@ -36,7 +42,19 @@ pub(super) struct Flight {
 impl Flight {
     /// A batch that goes out now.
     pub(super) fn new(body: Payload, commands: u32, reads: bool, sent: Nanos, retry_at: Nanos) -> Self {
-        Self { body, commands, reads, answered: false, sent, retry_at, redirects: 0, first_command: 0 }
+        Self {
+            body,
+            commands,
+            reads,
+            answered: false,
+            sent,
+            retry_at,
+            redirects: 0,
+            refused: false,
+            unknown: false,
+            resent: false,
+            first_command: 0,
+        }
     }
 }
 

@@ -11,11 +11,11 @@ use quorumbench_protocols::{Nanos, NodeId, Prng};
 
 use super::control::{Control, Meter};
 use super::faults::Subject;
-use super::orders::Order;
-use super::replica::{self, Replica};
+use super::orders::{Order, Standing};
+use super::replica;
 use super::seat::{self, Place, Seat};
 use super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
-use super::{DriveError, EventKind, Usage};
+use super::{DriveError, EventKind, Keep, Usage};
 use crate::check::witness::Trace;
 use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
@@ -39,7 +39,7 @@ pub(super) struct Ended {
     pub(super) busiest: NodeStats,
     pub(super) together: NodeStats,
     pub(super) totals: Vec<NodeStats>,
-    /// Empty, unless traces were kept.
+    /// Empty unless traces were kept.
     pub(super) trace: Trace,
 }
 
@@ -60,8 +60,8 @@ enum State {
 }
 
 impl Cluster {
-    /// Starts every thread of `point`. All keep traces if `traced`.
-    pub(super) fn start(point: &Point, seed: u64, traced: bool, control: &Control) -> Result<Self, DriveError> {
+    /// Starts every thread of `point`.
+    pub(super) fn start(point: &Point, seed: u64, keep: Keep, control: &Control) -> Result<Self, DriveError> {
         let replicas = point.cluster.replicas;
         let cores = threads::cores();
         let leader = Arc::new(AtomicU32::new(NOBODY));
@@ -76,18 +76,27 @@ impl Cluster {
             let id = NodeId(index as u32);
             let core = (point.cluster.pin == Pin::Spread).then(|| cores[index % cores.len()]);
             if index < replicas {
-                let shared = Shared { control: control.clone(), orders: Arc::default(), leader: leader.clone() };
+                let shared = Shared {
+                    control: control.clone(),
+                    orders: Arc::default(),
+                    leader: leader.clone(),
+                    board: keep.timeline.then(Arc::default),
+                    nodes: replicas + point.load.clients,
+                };
                 let mut thread = ReplicaThread { id, place, core, shared, state: State::Failed };
                 let mut replica = replica::build(point, id, prng.next_u64(), Storage::Immediate);
-                if traced {
+                if keep.trace {
                     replica.keep_trace();
                 }
-                thread.run(replica, Meter::default(), seat);
+                thread.run(ReplicaEnd { replica, meter: Meter::default(), seat: None, led: false }, seat);
                 cluster.replicas.push(thread);
             } else {
                 let mut client = client(point, id, prng.next_u64());
-                if traced {
+                if keep.trace {
                     client.keep_trace();
+                }
+                if keep.timeline {
+                    client.keep_timeline();
                 }
                 let pace = pace(point, index - replicas, prng.next_u64());
                 let control = control.clone();
@@ -167,18 +176,20 @@ impl Subject for Cluster {
         (leader < self.replicas.len()).then_some(leader)
     }
 
+    fn standing(&self, index: usize) -> Option<Standing> {
+        self.replicas[index].shared.board.as_ref().map(|board| board.read())
+    }
+
     fn kill(&mut self, index: usize) -> Result<(), DriveError> {
         let thread = &mut self.replicas[index];
         thread.shared.orders.send(Order::Die);
-        thread.wait()?;
-        self.control.note(EventKind::Killed, thread.id);
-        Ok(())
+        thread.wait()
     }
 
     fn restart(&mut self, index: usize) -> Result<(), DriveError> {
         let thread = &mut self.replicas[index];
-        let State::Down(end) = std::mem::replace(&mut thread.state, State::Failed) else { return Ok(()) };
-        let seat = match (end.seat, &thread.place) {
+        let State::Down(mut end) = std::mem::replace(&mut thread.state, State::Failed) else { return Ok(()) };
+        let seat = match (end.seat.take(), &thread.place) {
             (Some(seat), _) => seat,
             (None, Some(place)) => {
                 let listener = place.rebind();
@@ -186,23 +197,20 @@ impl Subject for Cluster {
             }
             (None, None) => unreachable!("a replica sits among rings or sockets"),
         };
-        thread.run(end.replica, end.meter, seat);
-        self.control.note(EventKind::Restarted, NodeId(index as u32));
+        self.control.note(EventKind::Restarted, thread.id);
+        thread.run(*end, seat);
         Ok(())
     }
 
     fn order(&mut self, index: usize, order: Order) {
         self.replicas[index].shared.orders.send(order);
-        if let Order::Transfer { .. } = order {
-            self.control.note(EventKind::Transfer, NodeId(index as u32));
-        }
     }
 }
 
 impl ReplicaThread {
-    fn run(&mut self, replica: Box<dyn Replica>, meter: Meter, seat: Seat) {
+    fn run(&mut self, replica: ReplicaEnd, seat: Seat) {
         let (id, shared) = (self.id, self.shared.clone());
-        let body = move || threads::run_replica(replica, meter, seat, id, &shared);
+        let body = move || threads::run_replica(replica, seat, id, &shared);
         self.state = State::Running(threads::spawn(name(id), self.core, body));
     }
 
