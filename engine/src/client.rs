@@ -18,7 +18,7 @@ use crate::request::Request;
 
 mod flights;
 
-use flights::{Flight, Flights};
+use flights::{Copies, Flight, Flights};
 
 /// A client. First it looks for the leader until it is [`ready`](Self::ready); from
 /// [`start`](Self::start) on it puts load on the cluster until the window ends and everything is
@@ -249,7 +249,7 @@ impl Client {
     pub fn finish(self, now: Nanos) -> Option<Recording> {
         let Stage::Loading { pace, mut recorder, window, .. } = self.stage else { return None };
         for (sequence, flight) in self.flights.iter().filter(|(_, flight)| !flight.answered) {
-            if !flight.unknown {
+            if flight.copies != Copies::Unknown {
                 recorder.unknown(now, flight.commands);
             }
             self.flights.each_intended(sequence, |intended, commands| {
@@ -483,10 +483,13 @@ impl Client {
         for flight in self.flights.iter_mut() {
             if timed_out(&&*flight) {
                 flight.retry_at = now + pause;
-                let unknown = !std::mem::take(&mut flight.refused) && !std::mem::replace(&mut flight.unknown, true);
-                let first = !std::mem::replace(&mut flight.resent, true);
+                let before = flight.copies;
+                let refused = std::mem::take(&mut flight.refused);
+                flight.copies = if refused && before != Copies::Unknown { Copies::More } else { Copies::Unknown };
                 let commands = |is: bool| is.then_some(flight.commands);
-                again.push((flight.body.clone(), flight.reads, commands(first), commands(unknown)));
+                let first = commands(before == Copies::One);
+                let unknown = commands(before != flight.copies && flight.copies == Copies::Unknown);
+                again.push((flight.body.clone(), flight.reads, first, unknown));
             }
             if !flight.answered {
                 next = next.min(flight.retry_at);

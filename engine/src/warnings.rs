@@ -167,11 +167,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, core_round_trip_ns: [f64; 2]) 
 
 fn lag_grows(fault: &Aftermath) -> Option<Warning> {
     fault.lag_grows.filter(|&grows| grows)?;
-    Some(Warning::LagGrows {
-        replica: fault.node?.0,
-        slots: fault.lag_slots?,
-        kept_bytes: fault.others_kept_bytes?,
-    })
+    Some(Warning::LagGrows { replica: fault.node?.0, slots: fault.lag_slots?, kept_bytes: fault.others_kept_bytes? })
 }
 
 /// How many samples a percentile needs for a margin of a twentieth of what lies beyond it, at 99 %

@@ -31,12 +31,19 @@ pub(super) struct Flight {
     pub(super) redirects: u8,
     /// Its last copy was refused, so that one does nothing.
     pub(super) refused: bool,
-    /// A copy of it was neither answered nor refused in time.
-    pub(super) unknown: bool,
-    /// It went out more than once, but for redirects.
-    pub(super) resent: bool,
+    pub(super) copies: Copies,
     /// The number of its first command.
     first_command: u64,
+}
+
+/// How often a batch went out, not counting redirects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copies {
+    One,
+    /// Again, as those before were refused.
+    More,
+    /// Again, as one before was neither answered nor refused in time: nobody knows what became of it.
+    Unknown,
 }
 
 impl Flight {
@@ -51,8 +58,7 @@ impl Flight {
             retry_at,
             redirects: 0,
             refused: false,
-            unknown: false,
-            resent: false,
+            copies: Copies::One,
             first_command: 0,
         }
     }

@@ -73,7 +73,7 @@ pub(super) fn of(
                 end: next.unwrap_or(length).min(length).cast_unsigned(),
                 is_last: next.is_none(),
             };
-            aftermath.see_clients(scope, window, timeline, &former);
+            aftermath.see_clients(scope, window, timeline, former.as_ref());
             aftermath.see_events(scope, times, events);
             aftermath.see_samples(&done.samples, scope, window, point.batch.window as u64);
         }
@@ -171,7 +171,7 @@ impl Aftermath {
         }
     }
 
-    fn see_clients(&mut self, scope: Scope, window: Window, timeline: &Timeline, former: &Option<Former>) {
+    fn see_clients(&mut self, scope: Scope, window: Window, timeline: &Timeline, former: Option<&Former>) {
         self.gap_ns = Some(gap_ns(timeline, scope.at, scope.end, window.length_ns()));
         if let Some(former) = former {
             self.throughput_back_ns = throughput_back_ns(timeline, scope, former);

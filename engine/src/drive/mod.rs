@@ -14,8 +14,8 @@ use rustix::io::Errno;
 use crate::check::witness::Trace;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
-use crate::spec::{Point, Run};
 pub use crate::spec::{Fault, FaultKind, Target};
+use crate::spec::{Point, Run};
 
 mod aftermath;
 mod cluster;

@@ -16,7 +16,9 @@ use quorumbench_transports::Counters;
 use super::disk::{Disk, Written};
 use super::faults::FaultPlan;
 use super::replica::{self, Replica};
-use super::{DriveError, Event, EventKind, Fault, Keep, Outcome, PATIENCE, Phase, Usage, aftermath, cluster, drain_limit_ns};
+use super::{
+    DriveError, Event, EventKind, Fault, Keep, Outcome, PATIENCE, Phase, Usage, aftermath, cluster, drain_limit_ns,
+};
 use crate::check::witness::Trace;
 use crate::client::Client;
 use crate::measure::{Recording, Window};
@@ -287,7 +289,9 @@ impl World {
             let frame = Frame { head: transmit.head, body: transmit.body.clone() };
             let isolated = self.members[from].plight.isolated;
             match self.links.send(from, to, departs, Head::BYTES + frame.body.len()) {
-                Some(arrives) if !isolated && to < self.members.len() => self.queue.push(arrives, What::Arrival(to, frame)),
+                Some(arrives) if !isolated && to < self.members.len() => {
+                    self.queue.push(arrives, What::Arrival(to, frame));
+                }
                 _ => self.members[from].reading.counters.dropped_frames += 1,
             }
         }

@@ -159,7 +159,8 @@ mod tests {
         one.took(WINDOW.from, 2_000_000, 100);
         other.took(WINDOW.from + 2 * SLICE_NS, 9_000_000, 100);
         one.merge(&other);
-        let is_about = |p99: Option<u64>, expected: f64| p99.is_some_and(|p99| (p99 as f64 / expected - 1.0).abs() < 0.01);
+        let is_about =
+            |p99: Option<u64>, expected: f64| p99.is_some_and(|p99| (p99 as f64 / expected - 1.0).abs() < 0.01);
         assert!(is_about(one.p99(0..1), 2e6) && is_about(one.p99(0..3), 9e6) && one.p99(1..2).is_none());
     }
 }

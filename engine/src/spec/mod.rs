@@ -64,7 +64,9 @@ pub use distribution::Keys;
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind, Target};
 pub use keys::{Applies, Key};
-pub use names::{ArrivalName, Choice, FaultName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait};
+pub use names::{
+    ArrivalName, Choice, FaultName, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+};
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, TransportOptions};
 pub use regions::Regions;
 pub use units::{duration_text, size_text};

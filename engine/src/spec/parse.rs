@@ -62,10 +62,7 @@ pub(super) fn parse(document: &Source<'_>, overrides: &[Source<'_>]) -> Result<S
     });
     let settings = settings.collect::<Result<Vec<_>, _>>()?;
     let drafts = validate(&settings, &given, document)?;
-    let faults = match drafts.first() {
-        Some(first) => fault::check(&faults, first.run, drafts.iter().map(|draft| &draft.point))?,
-        None => Vec::new(),
-    };
+    let faults = fault::check(&faults, &drafts)?;
     Ok(Spec::new(settings, faults, drafts))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{AT, EVERY, EXTRA, FACTOR, FOR, Given, KIND, LEADER, Setting, TARGET, TIMES, Target};
 use crate::spec::error::{Complaint, SpecError};
-use crate::spec::keys::{self, Key};
+use crate::spec::keys::{self, Draft, Key};
 use crate::spec::names::FaultName;
 use crate::spec::parse::default;
 use crate::spec::point::{Point, Run};
@@ -13,17 +13,14 @@ use crate::spec::units::duration_text;
 /// What is wrong, and the key to point at.
 type Wrong = (&'static Key, Complaint);
 
-/// The faults of a spec whose points and times these are.
-pub(in crate::spec) fn check<'a>(
-    given: &[Given<'_>],
-    run: Run,
-    points: impl Iterator<Item = &'a Point> + Clone,
-) -> Result<Vec<Setting>, SpecError> {
+/// The faults of a spec whose points these are.
+pub(in crate::spec) fn check(given: &[Given<'_>], drafts: &[Draft]) -> Result<Vec<Setting>, SpecError> {
+    let run = drafts.first().map_or_else(Run::blank, |draft| draft.run);
     for fault in given {
         let setting = &fault.setting;
         let wrong = by_itself(setting)
             .or_else(|| in_window(setting, run))
-            .or_else(|| points.clone().find_map(|point| at_point(setting, point)));
+            .or_else(|| drafts.iter().find_map(|draft| at_point(setting, &draft.point)));
         if let Some((key, complaint)) = wrong {
             return Err(fault.error(key, complaint));
         }
@@ -33,8 +30,7 @@ pub(in crate::spec) fn check<'a>(
 
 fn by_itself(setting: &Setting) -> Option<Wrong> {
     let (kind, has) = (setting.name(), |key: &Key| setting.value(key).is_some());
-    let with =
-        |key: &'static Key, why: &str| Complaint::new(format!("{key} with {} \"{kind}\", which {why}", &KIND));
+    let with = |key: &'static Key, why: &str| Complaint::new(format!("{key} with {} \"{kind}\", which {why}", &KIND));
     let without = |key: &'static Key| {
         let complaint = Complaint::new(format!("{} \"{kind}\" without {key}: {}", &KIND, key.doc));
         let example = default(key).expect("it is in range").to_toml();
@@ -76,7 +72,10 @@ fn by_itself(setting: &Setting) -> Option<Wrong> {
         }
         () if kind == FaultName::Transfer && setting.first().target != Target::Leader => {
             let complaint = Complaint::new(format!("{} \"{kind}\" of another than the leader", &KIND));
-            Some((&TARGET, complaint.help(format!("only a leader has something to hand over: set {} to \"{LEADER}\"", &TARGET))))
+            Some((
+                &TARGET,
+                complaint.help(format!("only a leader has something to hand over: set {} to \"{LEADER}\"", &TARGET)),
+            ))
         }
         () => None,
     }
@@ -127,7 +126,8 @@ fn at_point(setting: &Setting, point: &Point) -> Option<Wrong> {
             Some((&TARGET, complaint.help(format!("set {} to \"any\" or a replica's id", &TARGET))))
         }
         _ if protocol.is_floor() && loses => {
-            let complaint = Complaint::new(format!("{}, a floor, which survives no fault", of_protocol(&KIND, kind.name())));
+            let complaint =
+                Complaint::new(format!("{}, a floor, which survives no fault", of_protocol(&KIND, kind.name())));
             Some((&KIND, complaint.help("leave the floors out, or use a kind that loses nothing")))
         }
         (Target::Follower, _) if followers == 0 => {

@@ -53,9 +53,11 @@ fn read_one<'a>(source: &'a Source<'a>, table: DeTable<'a>, at: Range<usize>) ->
     let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     let mut places: Vec<(&Key, Range<usize>)> = Vec::new();
-    let mut values: Vec<Option<Value>> = KEYS.iter().map(|key| default(key).filter(|_| key.name == TARGET.name)).collect();
+    let mut values: Vec<Option<Value>> =
+        KEYS.iter().map(|key| default(key).filter(|_| key.name == TARGET.name)).collect();
     for (name, value) in entries {
-        let unknown = || source.error(&name.span(), Some(format!("faults.{}", brief(name.get_ref()))), unknown(name.get_ref()));
+        let unknown =
+            || source.error(&name.span(), Some(format!("faults.{}", brief(name.get_ref()))), unknown(name.get_ref()));
         let index = KEYS.iter().position(|key| key.name == &**name.get_ref()).ok_or_else(unknown)?;
         let key = KEYS[index];
         let at = value.span();
