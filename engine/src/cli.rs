@@ -141,7 +141,7 @@ impl RunArgs {
 
     fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
         let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let experiment = Experiment { spec, config, out: &self.out, command_line, faults: &[], check: self.check };
+        let experiment = Experiment { spec, config, out: &self.out, command_line, check: self.check };
         let mut progress = Progress::new(self.quiet);
         let finished = run::run(&experiment, interrupted, &mut progress);
         progress.clear();
@@ -173,6 +173,9 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
             continue;
         }
         let _ = writeln!(text, "\n{title}{}\n", summary::table(&rows, spec));
+        if let Some(faults) = summary::fault_table(&rows, spec) {
+            let _ = writeln!(text, "Faults, medians:\n{faults}\n");
+        }
         for part in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
             if !part.is_empty() {
                 let _ = writeln!(text, "{part}");

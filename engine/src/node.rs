@@ -303,6 +303,11 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.stats
     }
 
+    /// The last slot that it was delivered.
+    pub fn delivered(&self) -> Slot {
+        self.delivered
+    }
+
     /// The protocol, to look at.
     pub fn protocol(&self) -> &P {
         &self.protocol

@@ -1,7 +1,7 @@
 //! What other crates define, as it goes from one process of a run to another: all are the same program,
 //! on the same machine.
 
-use quorumbench_protocols::{Nanos, NodeId};
+use quorumbench_protocols::{LogSize, Nanos, NodeId};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -11,6 +11,29 @@ pub(crate) struct NanosDef(u64);
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "NodeId")]
 pub(crate) struct NodeIdDef(u32);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "LogSize")]
+pub(crate) struct LogSizeDef {
+    slots: u64,
+    bytes: u64,
+}
+
+/// Times, each with a count.
+pub(crate) mod counts {
+    use quorumbench_protocols::Nanos;
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::Serializer;
+
+    pub(crate) fn serialize<S: Serializer>(counts: &[(Nanos, u32)], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(counts.iter().map(|&(at, count)| (at.0, count)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Nanos, u32)>, D::Error> {
+        let counts = Vec::<(u64, u32)>::deserialize(from)?;
+        Ok(counts.into_iter().map(|(at, count)| (Nanos(at), count)).collect())
+    }
+}
 
 /// Counters as their bytes.
 pub(crate) mod counters {
@@ -30,18 +53,18 @@ pub(crate) mod counters {
 
 /// Histograms in their V2 form.
 pub(crate) mod histogram {
-    use hdrhistogram::Histogram;
     use hdrhistogram::serialization::{Deserializer as FromV2, Serializer as _, V2Serializer};
+    use hdrhistogram::{Counter, Histogram};
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;
 
-    pub(crate) fn serialize<S: Serializer>(histogram: &Histogram<u64>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<C: Counter, S: Serializer>(histogram: &Histogram<C>, to: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
         V2Serializer::new().serialize(histogram, &mut bytes).expect("a Vec takes everything");
         to.serialize_bytes(&bytes)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Histogram<u64>, D::Error> {
+    pub(crate) fn deserialize<'de, C: Counter, D: Deserializer<'de>>(from: D) -> Result<Histogram<C>, D::Error> {
         FromV2::new().deserialize(&mut <&[u8]>::deserialize(from)?).map_err(|_| D::Error::custom("no histogram"))
     }
 }

@@ -111,7 +111,7 @@ fn with_faults(set: &[&str], faults: &[Fault]) -> Outcome {
 fn a_leader_that_is_killed_is_followed_by_another() {
     for protocol in ["protocol=raft", "protocol=multipaxos", "protocol=zab"] {
         let outcome =
-            with_faults(&[protocol], &[Fault { at: Duration::from_millis(200), kind: FaultKind::KillLeader }]);
+            with_faults(&[protocol], &[Fault::new(Duration::from_millis(200), FaultKind::Kill)]);
         let killed = outcome.events.iter().position(|event| event.kind == EventKind::Killed).expect("it was killed");
         let (before, after) = outcome.events.split_at(killed);
         assert_eq!(before.last().map(|event| (event.kind, event.node)), Some((EventKind::Leader, after[0].node)));
@@ -122,21 +122,44 @@ fn a_leader_that_is_killed_is_followed_by_another() {
 
 #[test]
 fn a_leader_hands_over_when_told() {
-    let outcome = with_faults(&[], &[Fault { at: Duration::from_millis(200), kind: FaultKind::TransferLeader }]);
+    let outcome = with_faults(&[], &[Fault::new(Duration::from_millis(200), FaultKind::Transfer)]);
     let kinds: Vec<_> = outcome.events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Leader, EventKind::Transfer, EventKind::Leader]);
 }
 
 #[test]
 fn no_replica_comes_back_blank() {
-    let faults = [Fault {
-        at: Duration::from_millis(10),
-        kind: FaultKind::RestartLeader { down_for: Duration::from_millis(100) },
-    }];
+    let faults = [Fault::new(Duration::from_millis(10), FaultKind::Restart)];
     for protocol in ["raft", "echo"] {
         let spec = support::spec(&format!("[cluster]\nprotocol = '{protocol}'\nplacement = 'processes'"));
         let measured = drive::measure(&spec.points()[0], spec.run(), 1, &faults, &AtomicBool::new(false), &mut |_| ());
         assert!(matches!(measured, Err(DriveError::Blank)), "{protocol}: {measured:?}");
+    }
+}
+
+/// Each kind of fault that is no death, to a follower, from the config to the result.
+#[test]
+fn faults_are_done_to_processes_as_to_threads() {
+    let faults = [("pause", "", "resumed"), ("partition", "", "healed"), ("slow-link", "extra = '5ms'", "recovered")];
+    for (kind, more, ends) in faults {
+        let fault = format!("[[faults]]\nat = '200ms'\nfor = '300ms'\nkind = '{kind}'\ntarget = 'follower'\n{more}\n");
+        let desk = Desk::new(&format!("{CONFIG}{fault}"));
+        let said = desk.run(&["run", "x.toml", "--json", "--check", "--set", "duration=1s"]);
+        assert_eq!(said.code, Some(0), "{kind}: {said:?}");
+        let point = &whole(&said.out)["points"][0];
+        let events: Vec<_> = point["events"].as_array().expect("events").iter().collect();
+        let at = |kind: &str| {
+            let event = events.iter().find(|event| event["kind"] == kind);
+            event.unwrap_or_else(|| panic!("{kind} in {events:?}"))["at_ns"].as_i64().expect("a number")
+        };
+        let (ended, caught_up) = (at(ends), at("caught-up"));
+        assert!((500_000_000..700_000_000).contains(&ended) && caught_up >= ended, "{kind}: {events:?}");
+        assert!(point["completed_per_s"].as_f64() > Some(1000.0), "the others go on: {point}");
+        let aftermath = &point["faults"][0];
+        let number = |name: &str| aftermath[name].as_u64().unwrap_or_else(|| panic!("{kind}: {name} of {aftermath}"));
+        assert!(kind == "slow-link" || number("lag_slots") > 20, "{kind}: {aftermath}");
+        // A thousand commands of some twenty bytes, or fewer, and not what it had received before.
+        assert!(number("catch_up_bytes") < 100_000, "{kind}: {aftermath}");
     }
 }
 

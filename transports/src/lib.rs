@@ -8,7 +8,7 @@
 //!
 //! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
 //! frames out of them, [`gather`] and [`link`] line up what goes out; [`hello`], [`peers`], [`dial`] and
-//! [`socket`] say who talks to whom. On these stand [`mem`] (rings between threads: the ceiling) and
+//! [`socket`] say who talks to whom; [`shape`] makes a link worse than it is. On these stand [`mem`] (rings between threads: the ceiling) and
 //! the transports over sockets.
 //!
 //! ```
@@ -45,6 +45,7 @@ pub mod link;
 pub mod mem;
 pub mod peers;
 pub mod pool;
+pub mod shape;
 pub mod socket;
 pub mod tokio_tcp;
 pub mod uring;

@@ -7,11 +7,10 @@ use std::thread::JoinHandle;
 
 use quorumbench_protocols::NodeId;
 
-use super::control::{Begun, Control, Meter};
+use super::control::{Begun, Control};
 use super::faults::Subject;
-use super::orders::Order;
+use super::orders::{Order, Standing};
 use super::part::{Cluster, Ended, Part};
-use super::replica::Replica;
 use super::seat::{self, Place, Seat};
 use super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
 use super::{DriveError, EventKind};
@@ -51,10 +50,16 @@ impl Threads {
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
         for (part, (seat, place)) in parts.iter().zip(seats) {
             if part.is_replica(point) {
-                let shared = Shared { control: control.clone(), orders: Arc::default(), leader: leader.clone() };
+                let shared = Shared {
+                    control: control.clone(),
+                    orders: Arc::default(),
+                    leader: leader.clone(),
+                    board: part.keep.timeline.then(Arc::default),
+                    nodes: parts.len(),
+                };
                 let (id, core) = (part.id(), part.core);
                 let mut thread = ReplicaThread { id, place, core, shared, state: State::Failed };
-                thread.run(part.replica(point), Meter::default(), seat);
+                thread.run(ReplicaEnd::blank(part.replica(point)), seat);
                 cluster.replicas.push(thread);
             } else {
                 let (client, pace, control) = (part.client(point), part.pace(point), control.clone());
@@ -130,18 +135,20 @@ impl Subject for Threads {
         (leader < self.replicas.len()).then_some(leader)
     }
 
+    fn standing(&self, index: usize) -> Option<Standing> {
+        self.replicas[index].shared.board.as_ref().map(|board| board.read())
+    }
+
     fn kill(&mut self, index: usize) -> Result<(), DriveError> {
         let thread = &mut self.replicas[index];
         thread.shared.orders.send(Order::Die);
-        thread.wait()?;
-        self.control.note(EventKind::Killed, thread.id);
-        Ok(())
+        thread.wait()
     }
 
     fn restart(&mut self, index: usize) -> Result<(), DriveError> {
         let thread = &mut self.replicas[index];
-        let State::Down(end) = std::mem::replace(&mut thread.state, State::Failed) else { return Ok(()) };
-        let seat = match (end.seat, &thread.place) {
+        let State::Down(mut end) = std::mem::replace(&mut thread.state, State::Failed) else { return Ok(()) };
+        let seat = match (end.seat.take(), &thread.place) {
             (Some(seat), _) => seat,
             (None, Some(place)) => {
                 let listener = place.rebind();
@@ -149,23 +156,20 @@ impl Subject for Threads {
             }
             (None, None) => unreachable!("a replica sits among rings or sockets"),
         };
-        thread.run(end.replica, end.meter, seat);
-        self.control.note(EventKind::Restarted, NodeId(index as u32));
+        self.control.note(EventKind::Restarted, thread.id);
+        thread.run(*end, seat);
         Ok(())
     }
 
     fn order(&mut self, index: usize, order: Order) {
         self.replicas[index].shared.orders.send(order);
-        if let Order::Transfer { .. } = order {
-            self.control.note(EventKind::Transfer, NodeId(index as u32));
-        }
     }
 }
 
 impl ReplicaThread {
-    fn run(&mut self, replica: Box<dyn Replica>, meter: Meter, seat: Seat) {
+    fn run(&mut self, replica: ReplicaEnd, seat: Seat) {
         let (id, shared) = (self.id, self.shared.clone());
-        let body = move || threads::run_replica(replica, meter, seat, id, &shared);
+        let body = move || threads::run_replica(replica, seat, id, &shared);
         self.state = State::Running(threads::spawn(name(id), self.core, body));
     }
 

@@ -155,7 +155,8 @@ impl Control {
     /// Who began to lead last.
     pub(super) fn leader(&self) -> Option<NodeId> {
         let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.iter().rev().find(|(_, kind, _)| *kind == EventKind::Leader).map(|&(.., node)| node)
+        let leads = events.iter().filter(|(_, kind, _)| *kind == EventKind::Leader);
+        leads.max_by_key(|(at, ..)| *at).map(|&(.., node)| node)
     }
 
     /// What happened, in order, on the window's time.
@@ -164,7 +165,10 @@ impl Control {
         let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
         let event =
             |&(at, kind, node): &(Nanos, EventKind, NodeId)| Event { at_ns: at.0.cast_signed() - from, kind, node };
-        events.iter().map(event).collect()
+        let mut events: Vec<Event> = events.iter().map(event).collect();
+        // Those of other processes are on the way for a while.
+        events.sort_by_key(|event| event.at_ns);
+        events
     }
 }
 

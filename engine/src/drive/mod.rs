@@ -19,8 +19,10 @@ use crate::check::witness::Trace;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::remote;
+pub use crate::spec::{Fault, FaultKind, Target};
 use crate::spec::{Placement, Point, Run};
 
+mod aftermath;
 mod cluster;
 mod control;
 mod disk;
@@ -32,37 +34,16 @@ mod replica;
 mod seat;
 mod threads;
 mod virtual_time;
+mod ward;
 
+pub use aftermath::Aftermath;
 use cluster::Threads;
 pub use control::Phase;
 use control::{Begun, Control};
+use faults::FaultPlan;
 use part::{Cluster, Part};
 use processes::Processes;
 pub use processes::{NodeError, node, set_program};
-
-/// Something to do to the cluster while it is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// When, counted from the start of the measured window.
-    pub at: Duration,
-    /// What.
-    pub kind: FaultKind,
-}
-
-/// What can be done to a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The leader's thread ends and its connections are lost, for good.
-    KillLeader,
-    /// The leader's thread ends and its connections are lost; after this long it comes back with
-    /// what it had in memory, which plays the part of a disk here.
-    RestartLeader {
-        /// How long it is gone.
-        down_for: Duration,
-    },
-    /// The leader is asked to hand over to the next replica.
-    TransferLeader,
-}
 
 /// Something that happened while a point was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +61,29 @@ pub struct Event {
 pub enum EventKind {
     /// A replica began to lead.
     Leader,
-    /// A replica's thread was ended.
+    /// A replica died.
     Killed,
     /// It is back.
     Restarted,
     /// A leader was asked to hand over.
     Transfer,
+    /// A replica stands still.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// A replica is cut off.
+    Isolated,
+    /// It is not any more.
+    Healed,
+    /// A replica, its disk or its link got slow.
+    Slowed,
+    /// It is as fast as before.
+    Recovered,
+    /// A replica that was away has been delivered what others had been when it came back.
+    CaughtUp {
+        /// What it received since it was back, heads included, whatever for.
+        bytes: u64,
+    },
 }
 
 impl EventKind {
@@ -96,6 +94,13 @@ impl EventKind {
             Self::Killed => "killed",
             Self::Restarted => "restarted",
             Self::Transfer => "transfer",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Isolated => "isolated",
+            Self::Healed => "healed",
+            Self::Slowed => "slowed",
+            Self::Recovered => "recovered",
+            Self::CaughtUp { .. } => "caught-up",
         }
     }
 }
@@ -122,6 +127,8 @@ pub struct Outcome {
     pub totals: Vec<NodeStats>,
     /// What happened.
     pub events: Vec<Event>,
+    /// What came of each fault, in the order in which they were given.
+    pub faults: Vec<Aftermath>,
     /// How many cores the threads had between them.
     pub cores: usize,
     /// How long the window was.
@@ -229,6 +236,15 @@ impl std::error::Error for DriveError {
     }
 }
 
+/// What nodes keep on top of what every run needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Keep {
+    /// What was asked, told and applied.
+    trace: bool,
+    /// When commands completed, and where replicas stand.
+    timeline: bool,
+}
+
 /// How long a fresh cluster may take to answer its first request.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between the first answer and the first command: long enough for every client to hear of it.
@@ -269,21 +285,29 @@ pub fn measure_and_trace(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<(Outcome, Trace), DriveError> {
+    let keep = Keep { trace: traced, timeline: !faults.is_empty() };
     if point.is_virtual() {
-        return virtual_time::measure(point, run, seed, faults, traced, interrupted, progress);
+        return virtual_time::measure(point, run, seed, faults, keep, interrupted, progress);
     }
     let control = Control::new(Clock::start());
-    let parts = Part::all(point, seed, traced);
+    if !point.remembers() && faults.iter().any(Fault::returns) {
+        return Err(DriveError::Blank);
+    }
+    let parts = Part::all(point, seed, keep);
     let mut cluster: Box<dyn Cluster> = match point.cluster.placement {
         Placement::Threads => Box::new(Threads::start(point, &parts, &control)?),
-        Placement::Processes if forgets(faults) => return Err(DriveError::Blank),
         Placement::Processes => Box::new(Processes::start(point, &parts, &control)?),
     };
-    let (own_cpu_ns, window_closed) = conduct(&mut *cluster, point, run, faults, &control, interrupted, progress)?;
+    let conducted = conduct(&mut *cluster, point, run, seed, faults, &control, interrupted, progress)?;
+    let Conducted { own_cpu_ns, window_closed, plan } = conducted;
     let ended = cluster.end()?;
+    let recording = ended.recording.ok_or(DriveError::Interrupted)?;
     let window = control.window().expect("a point that was conducted has a window");
+    let events = control.events();
+    let timeline = recording.timeline.as_deref();
     let outcome = Outcome {
-        recording: ended.recording.ok_or(DriveError::Interrupted)?,
+        faults: timeline.map_or_else(Vec::new, |timeline| aftermath::of(plan, point, window, timeline, &events)),
+        recording,
         replicas: ended.replicas,
         clients: ended.clients,
         process_cpu_ns: own_cpu_ns + ended.elsewhere_cpu_ns,
@@ -291,7 +315,7 @@ pub fn measure_and_trace(
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
-        events: control.events(),
+        events,
         cores: threads::cores().len(),
         window_ns: window.length_ns(),
         window_closed,
@@ -299,67 +323,72 @@ pub fn measure_and_trace(
     Ok((outcome, ended.trace))
 }
 
-/// Whether a replica is to come back as a process, without what it must remember: it has no disk. Even a
-/// floor's does not know any more which batches its clients have had answered.
-fn forgets(faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| matches!(fault.kind, FaultKind::RestartLeader { .. }))
+/// What the conductor saw.
+struct Conducted {
+    /// CPU time that this process used in the window.
+    own_cpu_ns: u64,
+    window_closed: SystemTime,
+    plan: FaultPlan,
 }
 
-/// Leads a started cluster through its phases. Says how much CPU time this process used in the window,
-/// and when that closed.
+/// Leads a started cluster through its phases.
+#[expect(clippy::too_many_arguments, reason = "what a point is measured by")]
 fn conduct(
     cluster: &mut dyn Cluster,
     point: &Point,
     run: Run,
+    seed: u64,
     faults: &[Fault],
     control: &Control,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
-) -> Result<(u64, SystemTime), DriveError> {
+) -> Result<Conducted, DriveError> {
     let clock = control.clock();
-    // `edge` is when the phase ends at the latest: what is read there must not be read a tick later.
-    let mut wait = |cluster: &mut dyn Cluster, phase: Phase, edge: Nanos, until: &mut Until<'_>| {
-        while !until(cluster)? {
+    let mut wait = |cluster: &mut dyn Cluster, phase: Phase, until: &mut Until<'_>| {
+        while let Some(again_at) = until(cluster)? {
             if interrupted.load(Ordering::Relaxed) {
                 return Err(DriveError::Interrupted);
             }
             cluster.check()?;
             progress(phase);
-            std::thread::sleep(TICK.min(Duration::from_nanos(edge.saturating_since(clock.now()))));
+            std::thread::sleep(TICK.min(Duration::from_nanos(again_at.saturating_since(clock.now()))));
         }
         Ok(())
     };
 
-    wait(cluster, Phase::Starting, Nanos::NEVER, &mut |cluster| {
+    wait(cluster, Phase::Starting, &mut |cluster| {
         if clock.now() > Nanos(PATIENCE.as_nanos() as u64) {
             return Err(DriveError::NoAnswer { waited: PATIENCE });
         }
-        Ok(control.clients_ready() == cluster.clients())
+        Ok((control.clients_ready() < cluster.clients()).then_some(Nanos::NEVER))
     })?;
 
     let load_from = clock.now() + LEAD_NS;
     let from = load_from + run.warmup.as_nanos() as u64;
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
     cluster.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
-    wait(cluster, Phase::WarmingUp, window.from, &mut |_| Ok(clock.now() >= window.from))?;
+    wait(cluster, Phase::WarmingUp, &mut |_| Ok((clock.now() < window.from).then_some(window.from)))?;
 
     let cpu_before = control::process_cpu_ns();
-    let mut plan = faults::FaultPlan::new(faults, window);
-    wait(cluster, Phase::Measuring, window.until, &mut |cluster| {
-        plan.turn(clock.now(), cluster)?;
-        Ok(clock.now() >= window.until)
+    let mut plan = FaultPlan::new(faults, point, window, seed);
+    wait(cluster, Phase::Measuring, &mut |cluster| {
+        let now = clock.now();
+        plan.turn(now, cluster)?;
+        Ok((now < window.until).then_some(window.until.min(plan.next_at(now))))
     })?;
-    let (cpu, closed) = (control::process_cpu_ns() - cpu_before, SystemTime::now());
+    let (own_cpu_ns, window_closed) = (control::process_cpu_ns() - cpu_before, SystemTime::now());
 
-    wait(cluster, Phase::Draining, Nanos::NEVER, &mut |cluster| {
-        plan.turn(clock.now(), cluster)?;
-        Ok(control.clients_finished() == cluster.clients())
+    wait(cluster, Phase::Draining, &mut |cluster| {
+        let now = clock.now();
+        plan.turn(now, cluster)?;
+        Ok((control.clients_finished() < cluster.clients()).then_some(plan.next_at(now)))
     })?;
-    Ok((cpu, closed))
+    Ok(Conducted { own_cpu_ns, window_closed, plan })
 }
 
-/// Whether a phase is over.
-type Until<'a> = dyn FnMut(&mut dyn Cluster) -> Result<bool, DriveError> + 'a;
+/// When to ask again at the latest whether a phase is over; `None` if it is. What is due at a moment must not
+/// be done a tick later.
+type Until<'a> = dyn FnMut(&mut dyn Cluster) -> Result<Option<Nanos>, DriveError> + 'a;
 
 /// How long answers are awaited after the window: long enough for a resend to be answered.
 fn drain_limit_ns(point: &Point) -> u64 {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::control::Begun;
 use super::faults::Subject;
 use super::replica::{self, Replica};
-use super::{DriveError, Memory, Usage, threads};
+use super::{DriveError, Keep, Memory, Usage, threads};
 use crate::check::witness::{ClientTrace, ReplicaTrace, Trace};
 use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
@@ -45,28 +45,24 @@ pub(super) struct Part {
     pace_seed: u64,
     /// Where its thread runs, if anywhere in particular.
     pub(super) core: Option<usize>,
-    traced: bool,
+    pub(super) keep: Keep,
 }
 
 impl Part {
-    /// All nodes of `point`, replicas first. They keep traces if `traced`.
-    pub(super) fn all(point: &Point, seed: u64, traced: bool) -> Vec<Self> {
+    /// All nodes of `point`, replicas first.
+    pub(super) fn all(point: &Point, seed: u64, keep: Keep) -> Vec<Self> {
         let (cores, mut prng) = (threads::cores(), Prng::new(seed));
         let part = |index: usize| {
             let core = (point.cluster.pin == Pin::Spread).then(|| cores[index % cores.len()]);
             let seed = prng.next_u64();
             let pace_seed = if index < point.cluster.replicas { 0 } else { prng.next_u64() };
-            Self { id: index as u32, seed, pace_seed, core, traced }
+            Self { id: index as u32, seed, pace_seed, core, keep }
         };
         (0..point.cluster.replicas + point.load.clients).map(part).collect()
     }
 
     pub(super) fn id(&self) -> NodeId {
         NodeId(self.id)
-    }
-
-    pub(super) fn traced(&self) -> bool {
-        self.traced
     }
 
     pub(super) fn is_replica(&self, point: &Point) -> bool {
@@ -85,7 +81,7 @@ impl Part {
 
     pub(super) fn replica(&self, point: &Point) -> Box<dyn Replica> {
         let mut replica = replica::build(point, self.id(), self.seed, Storage::Immediate);
-        if self.traced {
+        if self.keep.trace {
             replica.keep_trace();
         }
         replica
@@ -93,8 +89,11 @@ impl Part {
 
     pub(super) fn client(&self, point: &Point) -> Client {
         let mut client = client(point, self.id(), self.seed);
-        if self.traced {
+        if self.keep.trace {
             client.keep_trace();
+        }
+        if self.keep.timeline {
+            client.keep_timeline();
         }
         client
     }

@@ -11,10 +11,11 @@ use quorumbench_transports::{Counters, Transport};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use super::control::{Control, LOOK_NS, Meter};
-use super::orders::{Order, Orders};
+use super::orders::{Board, Orders};
 use super::part::Account;
 use super::replica::Replica;
 use super::seat::Seat;
+use super::ward::Ward;
 use super::{DriveError, EventKind};
 use crate::check::witness::ClientTrace;
 use crate::client::{Client, Pace};
@@ -27,6 +28,8 @@ pub(super) struct ReplicaEnd {
     pub(super) meter: Meter,
     /// Its place among the rings; a place among sockets is gone with its connections.
     pub(super) seat: Option<Seat>,
+    /// Whether it led when it ended: coming back, it does not begin to.
+    pub(super) led: bool,
 }
 
 /// What a client leaves behind.
@@ -37,6 +40,11 @@ pub(super) struct ClientEnd {
 }
 
 impl ReplicaEnd {
+    /// A replica that no thread has run yet.
+    pub(super) fn blank(replica: Box<dyn Replica>) -> Self {
+        Self { replica, meter: Meter::default(), seat: None, led: false }
+    }
+
     pub(super) fn account(&self) -> Account {
         self.meter.account(self.replica.stats())
     }
@@ -55,64 +63,64 @@ pub(super) struct Shared {
     pub(super) orders: Arc<Orders>,
     /// Who led last, for all replicas: a node id, or [`NOBODY`].
     pub(super) leader: Arc<AtomicU32>,
+    /// Where it stands, if anybody wants to know.
+    pub(super) board: Option<Arc<Board>>,
+    /// How many nodes there are, clients among them.
+    pub(super) nodes: usize,
 }
 
 /// No node's id.
 pub(super) const NOBODY: u32 = u32::MAX;
 
 /// Runs a replica until the point ends or it is told to die.
-pub(super) fn run_replica(
-    mut replica: Box<dyn Replica>,
-    mut meter: Meter,
-    seat: Seat,
-    id: NodeId,
-    shared: &Shared,
-) -> io::Result<ReplicaEnd> {
+pub(super) fn run_replica(end: ReplicaEnd, seat: Seat, id: NodeId, shared: &Shared) -> io::Result<ReplicaEnd> {
+    let ReplicaEnd { mut replica, mut meter, mut led, .. } = end;
     let (seat, counters) = match seat {
         Seat::Mem(mut mem) => {
-            replica_loop(&mut *replica, &mut meter, &mut *mem, id, shared)?;
+            led = replica_loop(&mut *replica, &mut meter, &mut *mem, id, led, shared)?;
             (Some(Seat::Mem(mem)), Counters::default())
         }
         Seat::Socket(..) => {
             let mut transport = seat.join()?;
-            replica_loop(&mut *replica, &mut meter, &mut *transport, id, shared)?;
+            led = replica_loop(&mut *replica, &mut meter, &mut *transport, id, led, shared)?;
             (None, transport.counters())
         }
     };
     meter.carry(counters);
-    Ok(ReplicaEnd { replica, meter, seat })
+    Ok(ReplicaEnd { replica, meter, seat, led })
 }
 
+/// Whether it led in its last turn.
 fn replica_loop(
     replica: &mut dyn Replica,
     meter: &mut Meter,
     transport: &mut dyn Transport,
     id: NodeId,
-    Shared { control, orders, leader }: &Shared,
-) -> io::Result<()> {
-    let mut led = false;
+    mut led: bool,
+    shared: &Shared,
+) -> io::Result<bool> {
+    let control = &shared.control;
+    let mut ward = Ward::new(id, transport, shared);
     while !control.stopped() {
         let now = control.clock().now();
         let deadline = replica.deadline().min(meter.deadline(now, control.window()));
-        transport.recv(deadline, replica.inbox())?;
-        match orders.take() {
-            Some(Order::Die) => break,
-            Some(Order::Transfer { to }) => replica.transfer(NodeId(to)),
-            // The plan has no such faults yet.
-            Some(_) | None => {}
+        ward.link.recv(deadline, replica.inbox())?;
+        if ward.obey(replica).is_break() {
+            break;
         }
         let now = control.clock().now();
         replica.turn(now);
-        transport.send(replica.transmits())?;
-        meter.turn(now, control.window(), || transport.counters(), || replica.stats());
+        ward.link.send(replica.transmits())?;
+        meter.turn(now, control.window(), || ward.link.counters(), || replica.stats());
         let leads = replica.leader() == Some(id);
         if leads && !led {
-            leader.store(id.0, Ordering::Relaxed);
+            shared.leader.store(id.0, Ordering::Relaxed);
             control.note(EventKind::Leader, id);
         }
         led = leads;
+        ward.after_turn(now, replica);
     }
-    Ok(())
+    Ok(led)
 }
 
 /// Runs a client until all it asked for is answered or given up.

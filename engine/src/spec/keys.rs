@@ -138,11 +138,16 @@ const fn key(
     Key { section: "", name, kind, default: Some(default), axis: false, applies: Applies::Always, doc, apply }
 }
 
-const fn count(min: u64, max: u64) -> Kind {
+/// A key of one fault, which is read by name.
+pub(super) const fn of_fault(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { section: "faults", ..key(name, kind, default, doc, |_, _| ()) }
+}
+
+pub(super) const fn count(min: u64, max: u64) -> Kind {
     Kind::Count { min, max }
 }
 
-const fn duration(min: Duration, max: Duration) -> Kind {
+pub(super) const fn duration(min: Duration, max: Duration) -> Kind {
     Kind::Duration { min, max }
 }
 
@@ -157,9 +162,9 @@ const BATCH_BYTES: u64 = 64 << 20;
 const IN_FLIGHT: u64 = 1 << 24;
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Declares each key and collects them in `TABLE`.
 macro_rules! table {

@@ -59,6 +59,12 @@ impl Point {
         self.cluster.transport == TransportName::Sim
     }
 
+    /// Whether a replica that is killed and comes back still knows what it had promised: a thread's memory outlives
+    /// it, and plays the part of a disk. A process that came back blank could vote twice.
+    pub fn remembers(&self) -> bool {
+        self.cluster.placement == Placement::Threads
+    }
+
     pub(super) fn add_coordinate(&mut self, axis: &Key, value: Value) {
         self.coordinates.push((axis.name, value));
     }

@@ -71,6 +71,8 @@ pub enum Kind {
     Keys,
     /// Regions and how far they are apart, or `off`.
     Regions,
+    /// One of a few names, or a replica's id.
+    Target(&'static [&'static str]),
 }
 
 impl fmt::Display for Kind {
@@ -93,6 +95,7 @@ impl fmt::Display for Kind {
             Self::Address => write!(f, "an IP address such as 127.0.0.1"),
             Self::Keys => write!(f, "`uniform:KEYS` or `zipf:KEYS:EXPONENT`"),
             Self::Regions => write!(f, "`off` or round-trip times such as `a-b 68ms, a-c 145ms, b-c 205ms`"),
+            Self::Target(names) => write!(f, "one of {} or a replica's id", names.join(", ")),
         }
     }
 }
@@ -102,9 +105,9 @@ impl fmt::Display for Kind {
 pub enum Value {
     /// Of [`Kind::Label`].
     Label(String),
-    /// Of [`Kind::Choice`].
+    /// Of [`Kind::Choice`] and [`Kind::Target`].
     Choice(&'static str),
-    /// Of [`Kind::Count`] and [`Kind::Quorum`].
+    /// Of [`Kind::Count`], [`Kind::Quorum`] and [`Kind::Target`].
     Count(u64),
     /// Of [`Kind::Quorum`].
     Majority,
@@ -178,6 +181,10 @@ impl Value {
             (Kind::Quorum { .. }, DeValue::String(text)) if text == MAJORITY => Some(Self::Majority),
             (Kind::Count { min, max }, DeValue::Integer(_)) => whole(written, min..=max),
             (Kind::Quorum { max }, DeValue::Integer(_)) => whole(written, 1..=max),
+            (Kind::Target(_), DeValue::Integer(_)) => whole(written, 0..=u64::from(u32::MAX)),
+            (Kind::Target(names), DeValue::String(text)) => {
+                names.iter().find(|name| *name == text).map(|name| Self::Choice(name))
+            }
             (Kind::Number { min, max }, DeValue::Integer(_) | DeValue::Float(_)) => {
                 // Adding zero turns -0 into 0: they are equal and should look it.
                 number(written).filter(|number| (min..=max).contains(number)).map(|number| Self::Number(number + 0.0))

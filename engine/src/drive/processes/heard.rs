@@ -4,12 +4,22 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use super::super::control::Control;
+use super::super::orders::Board;
 use super::super::part::{Account, Ended, Part};
 use super::Inlet;
 use super::message::{Failure, Recorded, ToConductor};
 use crate::check::witness::{Applied, Asked, ClientTrace, ReplicaTrace, Served, Skipped};
 use crate::measure::Interval;
 use crate::spec::Point;
+
+/// What a process shows while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Where it listens, once it does.
+    pub(super) listening: OnceLock<SocketAddr>,
+    /// Where it stands.
+    pub(super) board: Board,
+}
 
 /// All that one process said.
 #[derive(Debug, Default)]
@@ -19,6 +29,8 @@ pub(super) struct Heard {
     pub(super) account: Option<(Account, u64)>,
     recorded: Option<Box<Recorded>>,
     intervals: Vec<Interval>,
+    /// As its bytes.
+    timeline: Vec<u8>,
     applied: Vec<Applied>,
     skipped: Vec<Skipped>,
     asked: Vec<Asked>,
@@ -27,11 +39,11 @@ pub(super) struct Heard {
 
 impl Heard {
     /// Listens until the process is gone, or makes no sense, or has said all.
-    pub(super) fn all(mut inlet: Inlet, control: &Control, listening: &OnceLock<SocketAddr>) -> Self {
+    pub(super) fn all(mut inlet: Inlet, control: &Control, shown: &Shown) -> Self {
         let mut heard = Self::default();
         while heard.account.is_none() {
             match inlet.receive() {
-                Ok(Some(message)) => heard.take(message, control, listening),
+                Ok(Some(message)) => heard.take(message, control, shown),
                 Ok(None) => break,
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     heard.failure = Some(error.into());
@@ -44,12 +56,14 @@ impl Heard {
         heard
     }
 
-    fn take(&mut self, message: ToConductor<'_>, control: &Control, listening: &OnceLock<SocketAddr>) {
+    fn take(&mut self, message: ToConductor<'_>, control: &Control, shown: &Shown) {
         match message {
-            ToConductor::Listening(address) => drop(listening.set(address)),
+            ToConductor::Listening(address) => drop(shown.listening.set(address)),
+            ToConductor::Standing(standing) => shown.board.write(standing),
             ToConductor::Notice(notice) => control.hear(notice),
             ToConductor::Failed(failure) => self.failure = Some(failure),
             ToConductor::Recorded(recorded) => self.recorded = Some(recorded),
+            ToConductor::Timeline(piece) => self.timeline.extend_from_slice(&piece),
             ToConductor::Interval(interval) => self.intervals.push(interval),
             ToConductor::Applied(piece) => self.applied.extend_from_slice(&piece),
             ToConductor::Skipped(piece) => self.skipped.extend_from_slice(&piece),
@@ -67,10 +81,10 @@ impl Heard {
         if part.is_replica(point) {
             ended.memory.replica_rss_bytes = ended.memory.replica_rss_bytes.max(rss);
             let trace = ReplicaTrace { applied: self.applied, skipped: self.skipped };
-            ended.add_replica(&account, part.traced().then_some(trace));
+            ended.add_replica(&account, part.keep.trace.then_some(trace));
         } else {
             ended.memory.client_rss_bytes = ended.memory.client_rss_bytes.max(rss);
-            let recording = self.recorded.map(|recorded| recorded.whole(self.intervals));
+            let recording = self.recorded.map(|recorded| recorded.whole(self.intervals, &self.timeline));
             // What it asked is drawn again from its seed, so only what came of it was sent.
             let begun = part.client(point).take_trace();
             let trace = begun.map(|trace| ClientTrace { asked: self.asked, served: self.served, ..trace });

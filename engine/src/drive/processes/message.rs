@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::super::DriveError;
 use super::super::control::{Begun, Notice};
-use super::super::orders::Order;
+use super::super::orders::{Order, Standing};
 use super::super::part::{Account, Part};
 use super::Outlet;
 use crate::check::witness::{Applied, Asked, Served, Skipped};
-use crate::measure::{Interval, Recording, Tally};
+use crate::measure::{Interval, Recording, Tally, Timeline};
 use crate::remote;
 use crate::spec::Point;
 
@@ -52,11 +52,15 @@ pub(super) enum ToConductor<'a> {
     /// A replica listens here.
     Listening(SocketAddr),
     Notice(Notice),
+    /// Where a replica stands, where there are faults.
+    Standing(Standing),
     /// It is over before its time.
     Failed(Failure),
-    /// What a client recorded, but for its intervals: they come one by one.
+    /// What a client recorded, but for its timeline, which comes before, and its intervals, one by one.
     Recorded(Box<Recorded>),
     Interval(Interval),
+    /// Bytes of a [`Timeline`].
+    Timeline(Cow<'a, [u8]>),
     Applied(Cow<'a, [Applied]>),
     Skipped(Cow<'a, [Skipped]>),
     Asked(Cow<'a, [Asked]>),
@@ -100,15 +104,21 @@ pub(super) fn send_pieces<'a, T: Clone>(
 }
 
 pub(super) fn send_recording(outlet: &Outlet, recording: Recording) -> io::Result<()> {
-    let Recording { response, service, send_lag, intervals, tally } = recording;
+    let Recording { response, service, send_lag, intervals, tally, timeline } = recording;
+    if let Some(timeline) = timeline {
+        let bytes = postcard::to_allocvec(&timeline).map_err(io::Error::other)?;
+        send_pieces(outlet, &bytes, ToConductor::Timeline)?;
+    }
     outlet.send(&ToConductor::Recorded(Box::new(Recorded { response, service, send_lag, tally })))?;
     intervals.into_iter().try_for_each(|interval| outlet.send(&ToConductor::Interval(interval)))
 }
 
 impl Recorded {
-    pub(super) fn whole(self, intervals: Vec<Interval>) -> Recording {
+    pub(super) fn whole(self, intervals: Vec<Interval>, timeline: &[u8]) -> Recording {
         let Self { response, service, send_lag, tally } = self;
-        Recording { response, service, send_lag, intervals, tally }
+        let read = || postcard::from_bytes::<Box<Timeline>>(timeline).expect("this program wrote it too");
+        let timeline = (!timeline.is_empty()).then(read);
+        Recording { response, service, send_lag, intervals, tally, timeline }
     }
 }
 

@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{Begun, Control};
 use super::faults::Subject;
-use super::orders::Order;
+use super::orders::{Order, Standing};
 use super::part::{Cluster, Ended, Part};
 use super::{DriveError, EventKind, seat};
 use crate::spec::Point;
@@ -35,7 +35,7 @@ mod node;
 
 use channel::Inlet;
 pub(super) use channel::Outlet;
-use heard::Heard;
+use heard::{Heard, Shown};
 use message::{Assignment, ToNode};
 pub use node::{NodeError, node};
 
@@ -58,8 +58,7 @@ struct Node {
     name: String,
     process: Child,
     outlet: Outlet,
-    /// Where it listens, once it does.
-    listening: Arc<OnceLock<SocketAddr>>,
+    shown: Arc<Shown>,
     /// Hears it out; `None` once it was waited for.
     ear: Option<JoinHandle<Heard>>,
 }
@@ -111,7 +110,8 @@ impl Processes {
         if !self.replicas.is_empty() {
             return;
         }
-        let listening = self.nodes[..self.point.cluster.replicas].iter().map(|node| node.listening.get().copied());
+        let listening =
+            self.nodes[..self.point.cluster.replicas].iter().map(|node| node.shown.listening.get().copied());
         if let Some(addresses) = listening.collect::<Option<Vec<_>>>() {
             self.tell_all(&ToNode::Replicas(addresses.clone()));
             self.replicas = addresses;
@@ -165,6 +165,12 @@ impl Subject for Processes {
         self.control.leader().map(|leader| leader.0 as usize)
     }
 
+    /// A few milliseconds old.
+    fn standing(&self, index: usize) -> Option<Standing> {
+        let node = &self.nodes[index];
+        node.part.keep.timeline.then(|| node.shown.board.read())
+    }
+
     fn kill(&mut self, index: usize) -> Result<(), DriveError> {
         let node = &mut self.nodes[index];
         if node.ear.is_some() && matches!(node.process.try_wait(), Ok(Some(_))) {
@@ -179,24 +185,29 @@ impl Subject for Processes {
         if self.nodes[index].ear.is_some() {
             return Ok(());
         }
+        self.control.note(EventKind::Restarted, NodeId(index as u32));
         self.nodes[index] = self.spawn(self.nodes[index].part, Some(self.replicas[index]))?;
         self.nodes[index].tell(&ToNode::Replicas(self.replicas.clone()));
         if let Some(begun) = self.control.begun() {
             self.nodes[index].tell(&ToNode::Begin(begun));
         }
-        self.control.note(EventKind::Restarted, NodeId(index as u32));
         Ok(())
     }
 
     fn order(&mut self, index: usize, order: Order) {
         let node = &self.nodes[index];
-        match order {
-            Order::Pause { on: true } => node.signal(Signal::STOP),
-            Order::Pause { on: false } => node.signal(Signal::CONT),
-            order => node.tell(&ToNode::Order(order)),
+        let paused = match order {
+            Order::Pause { on: true } => Some((Signal::STOP, EventKind::Paused)),
+            Order::Pause { on: false } => Some((Signal::CONT, EventKind::Resumed)),
+            _ => None,
+        };
+        if let Some((signal, kind)) = paused.filter(|_| node.ear.is_some()) {
+            node.signal(signal);
+            self.control.note(kind, node.part.id());
         }
-        if let Order::Transfer { .. } = order {
-            self.control.note(EventKind::Transfer, node.part.id());
+        // Not to stand still: it does, and would not hear when it is over.
+        if order != (Order::Pause { on: true }) {
+            node.tell(&ToNode::Order(order));
         }
     }
 }
@@ -219,13 +230,13 @@ impl Node {
             // That is for the run's own document.
             .stdout(Stdio::null())
             .spawn()?;
-        let listening = Arc::default();
+        let shown = Arc::default();
         let ear = {
-            let (control, listening) = (control.clone(), Arc::clone(&listening));
-            let body = move || Heard::all(inlet, &control, &listening);
+            let (control, shown) = (control.clone(), Arc::clone(&shown));
+            let body = move || Heard::all(inlet, &control, &shown);
             thread::Builder::new().name(format!("ear for {name}")).spawn(body)
         };
-        let mut node = Self { part, name, process, outlet, listening, ear: None };
+        let mut node = Self { part, name, process, outlet, shown, ear: None };
         match ear {
             Ok(ear) => node.ear = Some(ear),
             Err(error) => {

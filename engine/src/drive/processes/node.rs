@@ -14,7 +14,8 @@ use quorumbench_transports::Clock;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::super::control::{Control, Meter};
+use super::super::control::Control;
+use super::super::orders::{Board, Standing};
 use super::super::seat::{self, Place};
 use super::super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
 use super::message::{Assignment, Failure, ToConductor, ToNode, send_pieces, send_recording};
@@ -107,12 +108,17 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         control: Control::remote(clock, outlet.clone()),
         orders: Arc::default(),
         leader: Arc::new(AtomicU32::new(NOBODY)),
+        board: part.keep.timeline.then(Arc::default),
+        nodes: point.cluster.replicas + point.load.clients,
     };
     let (name, core) = (part.name(point), part.core);
     obey(inlet, shared.clone())?;
     if part.is_replica(point) {
-        let replica = part.replica(point);
-        let body = move || threads::run_replica(replica, Meter::default(), seat, id, &shared);
+        if let Some(board) = shared.board.clone() {
+            show(board, outlet.clone())?;
+        }
+        let replica = ReplicaEnd::blank(part.replica(point));
+        let body = move || threads::run_replica(replica, seat, id, &shared);
         tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?)?;
     } else {
         let (client, pace) = (part.client(point), part.pace(point));
@@ -136,6 +142,25 @@ fn obey(mut inlet: Inlet, Shared { control, orders, .. }: Shared) -> io::Result<
     };
     thread::Builder::new().name("control".into()).spawn(body).map(drop)
 }
+
+/// Says again and again where a replica stands, where there are faults to be measured.
+fn show(board: Arc<Board>, outlet: Outlet) -> io::Result<()> {
+    let body = move || {
+        let mut said = Standing::default();
+        loop {
+            thread::sleep(SHOW);
+            let standing = board.read();
+            if standing != said && outlet.send(&ToConductor::Standing(standing)).is_err() {
+                leave();
+            }
+            said = standing;
+        }
+    };
+    thread::Builder::new().name("board".into()).spawn(body).map(drop)
+}
+
+/// As often as the conductor looks.
+const SHOW: Duration = Duration::from_millis(5);
 
 /// The run is gone, or has heard enough: nobody is there to tell.
 fn leave() -> ! {
