@@ -110,8 +110,7 @@ fn with_faults(set: &[&str], faults: &[Fault]) -> Outcome {
 #[test]
 fn a_leader_that_is_killed_is_followed_by_another() {
     for protocol in ["protocol=raft", "protocol=multipaxos", "protocol=zab"] {
-        let outcome =
-            with_faults(&[protocol], &[Fault::new(Duration::from_millis(200), FaultKind::Kill)]);
+        let outcome = with_faults(&[protocol], &[Fault::new(Duration::from_millis(200), FaultKind::Kill)]);
         let killed = outcome.events.iter().position(|event| event.kind == EventKind::Killed).expect("it was killed");
         let (before, after) = outcome.events.split_at(killed);
         assert_eq!(before.last().map(|event| (event.kind, event.node)), Some((EventKind::Leader, after[0].node)));

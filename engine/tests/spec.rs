@@ -72,6 +72,9 @@ fn what_does_not_apply_makes_no_points() {
     assert_eq!(loops.varied(), ["arrival", "rate", "outstanding"]);
     assert_eq!(spec(text, &["arrival=closed"]).varied(), ["outstanding"], "no point has a rate");
 
+    let points = spec("name = 'x'", &["transport=[uring,mem]", "placement=[threads,processes]"]).points();
+    assert_eq!(rows(&points, &["transport", "placement"]), ["uring,threads", "uring,processes", "mem,"]);
+
     let overrides = ["machine=[null,kv]", "reads=[0,0.5]", "transport=[mem,uring]", "zero_copy_threshold=[off,16KiB]"];
     let points = spec("name = 'x'", &overrides).points();
     assert_eq!(
@@ -213,6 +216,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
         ("peak", 10, 105_000),
+        ("placement", 6, 63_000),
         ("quickstart", 9, 31_500),
         ("reads", 8, 28_000),
         ("smoke", 18, 7_200),

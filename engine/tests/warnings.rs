@@ -2,7 +2,7 @@
 
 mod support;
 
-use quorumbench::drive::{Event, EventKind, Outcome, Usage};
+use quorumbench::drive::{Event, EventKind, Memory, Outcome, Usage};
 use quorumbench::measure::{INTERVAL_NS, Interval, Recording, Tally, histogram};
 use quorumbench::node::NodeStats;
 use quorumbench::spec::Point;
@@ -50,6 +50,7 @@ fn healthy() -> Outcome {
         },
         replicas: Usage::default(),
         clients: Usage::default(),
+        memory: Memory::default(),
         process_cpu_ns: 0,
         busiest: NodeStats::default(),
         together: NodeStats::default(),

@@ -1,5 +1,6 @@
 //! What a node's process says, put together.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
@@ -44,13 +45,12 @@ impl Heard {
         while heard.account.is_none() {
             match inlet.receive() {
                 Ok(Some(message)) => heard.take(message, control, shown),
-                Ok(None) => break,
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     heard.failure = Some(error.into());
                     break;
                 }
-                // It died in the middle of a message.
-                Err(_) => break,
+                // It is gone, perhaps in the middle of a message.
+                Ok(None) | Err(_) => break,
             }
         }
         heard
@@ -69,7 +69,7 @@ impl Heard {
             ToConductor::Skipped(piece) => self.skipped.extend_from_slice(&piece),
             ToConductor::Asked(piece) => self.asked.extend_from_slice(&piece),
             ToConductor::Served(piece) => self.served.extend_from_slice(&piece),
-            ToConductor::Account { account, peak_rss_bytes } => self.account = Some((account, peak_rss_bytes)),
+            ToConductor::Account { account, peak_rss_bytes } => self.account = Some((*account, peak_rss_bytes)),
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) enum ToConductor<'a> {
     Served(Cow<'a, [Served]>),
     /// The last message of a node that did not fail.
     Account {
-        account: Account,
+        account: Box<Account>,
         peak_rss_bytes: u64,
     },
 }

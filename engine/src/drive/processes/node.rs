@@ -168,7 +168,7 @@ fn leave() -> ! {
 }
 
 fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd) -> io::Result<()> {
-    let (account, trace) = (end.account(), end.replica.take_trace().unwrap_or_default());
+    let (account, trace) = (Box::new(end.account()), end.replica.take_trace().unwrap_or_default());
     let peak_rss_bytes = host::peak_rss_bytes();
     send_pieces(outlet, &trace.applied, ToConductor::Applied)?;
     send_pieces(outlet, &trace.skipped, ToConductor::Skipped)?;
@@ -176,7 +176,7 @@ fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd) -> io::Result<()> {
 }
 
 fn tell_of_client(outlet: &Outlet, end: ClientEnd) -> io::Result<()> {
-    let (account, peak_rss_bytes) = (end.account(), host::peak_rss_bytes());
+    let (account, peak_rss_bytes) = (Box::new(end.account()), host::peak_rss_bytes());
     if let Some(trace) = &end.trace {
         send_pieces(outlet, &trace.asked, ToConductor::Asked)?;
         send_pieces(outlet, &trace.served, ToConductor::Served)?;
