@@ -36,7 +36,7 @@ pub struct Aftermath {
     pub catch_up_bytes: Option<u64>,
     /// The most slots that it lagged behind in its scope.
     pub lag_slots: Option<u64>,
-    /// Whether that still grew when the fault, or its scope, ended.
+    /// Of a node that was made slow and works on: whether that still grew when the fault, or its scope, ended.
     pub lag_grows: Option<bool>,
     /// The most bytes of its log that it kept in memory in its scope.
     pub kept_bytes: Option<u64>,
@@ -204,9 +204,11 @@ impl Aftermath {
         self.lag_slots = inside.iter().map(|sample| sample.lag).max();
         self.kept_bytes = inside.iter().map(|sample| sample.kept_bytes).max();
         self.others_kept_bytes = inside.iter().map(|sample| sample.others_kept_bytes).max();
+        let works_on =
+            matches!(self.kind, FaultKind::Slow { .. } | FaultKind::SlowLink { .. } | FaultKind::SlowDisk { .. });
         let during: Vec<u64> =
             inside.iter().filter(|sample| sample.at < window.from + scope.undone).map(|sample| sample.lag).collect();
-        self.lag_grows = grows(&during, slack);
+        self.lag_grows = grows(&during, slack).filter(|_| works_on);
     }
 }
 
