@@ -171,6 +171,22 @@ fn a_follower_that_keeps_up_is_not_said_to_fall_behind() {
     assert!(after.lag_slots.is_some_and(|lag| lag < 10), "{after:?}");
 }
 
+/// A slot is a batch of one: a head, a length, 16 bytes.
+#[test]
+fn what_a_dead_follower_lacks_is_kept_until_a_snapshot_stands_for_it() {
+    for protocol in ["raft", "multipaxos", "zab"] {
+        let kept = |slots: &str| {
+            let set = [&*format!("protocol={protocol}"), slots];
+            let outcome = measure(&set, &[Fault::new(AT, FaultKind::Kill).on(Target::Follower)]);
+            let snapshots = outcome.totals.iter().map(|stats| stats.snapshots).max();
+            (outcome.faults[0].others_kept_bytes.expect("it is known"), snapshots)
+        };
+        let ((all, none), (some, many)) = (kept("snapshot_slots=100_000"), kept("snapshot_slots=100"));
+        assert!(all > 1950 * 44 && none == Some(0), "{protocol}: {all} {none:?}");
+        assert!(some < 400 * 44 && many > Some(5), "{protocol}: {some} {many:?}");
+    }
+}
+
 #[test]
 fn faults_of_a_crash_loop_answer_for_their_own_time() {
     let times = [1000, 1500, 2000].map(|at| Fault::new(ms(at), FaultKind::Restart).on(Target::Follower));
