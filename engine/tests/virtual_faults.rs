@@ -154,8 +154,8 @@ fn a_slow_node_takes_as_many_times_as_long() {
 }
 
 /// What the slowed follower's cluster is told, at a load that it can or cannot carry.
-fn of_a_slow_follower(turn: &str) -> (Aftermath, Vec<String>) {
-    let set = [&*format!("cost.turn={turn}"), "duration=4s", "resend=1s"];
+fn of_a_slow_follower(cost: &str) -> (Aftermath, Vec<String>) {
+    let set = [cost, "duration=4s", "resend=1s"];
     let outcome = measure(&set, &[Fault::new(AT, FaultKind::Slow { factor: 10 }).on(Target::Follower)]);
     let set: Vec<String> = set.iter().map(ToString::to_string).collect();
     let spec = Spec::parse(STEADY, "steady.toml", &set).expect("a valid config");
@@ -166,9 +166,18 @@ fn of_a_slow_follower(turn: &str) -> (Aftermath, Vec<String>) {
 #[test]
 fn a_follower_that_keeps_up_is_not_said_to_fall_behind() {
     // Ten times 10 us are well within a millisecond.
-    let (after, said) = of_a_slow_follower("10us");
+    let (after, said) = of_a_slow_follower("cost.turn=10us");
     assert_eq!((after.lag_grows, said.len()), (Some(false), 0), "{after:?}");
     assert!(after.lag_slots.is_some_and(|lag| lag < 10), "{after:?}");
+}
+
+#[test]
+fn a_follower_that_cannot_keep_up_is_said_to_fall_behind() {
+    // A slot's frame takes it 1.3 ms, so that of each 1000 it takes less than 800. The leader handles six in 0.78 ms.
+    let (after, said) = of_a_slow_follower("cost.frame=130us");
+    assert_eq!((after.lag_grows, said.len()), (Some(true), 1), "{after:?}");
+    assert!(after.lag_slots.is_some_and(|lag| lag > 3 * 200), "{after:?}");
+    assert!(said[0].contains("slots behind and still fell back"), "{said:?}");
 }
 
 /// A slot is a batch of one: a head, a length, 16 bytes.
