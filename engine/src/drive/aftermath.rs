@@ -36,7 +36,7 @@ pub struct Aftermath {
     pub catch_up_bytes: Option<u64>,
     /// The most slots that it lagged behind in its scope.
     pub lag_slots: Option<u64>,
-    /// Whether that still grew when the fault, or its scope, ended.
+    /// Of a node that was made slow and works on: whether that still grew when the fault, or its scope, ended.
     pub lag_grows: Option<bool>,
     /// The most bytes of its log that it kept in memory in its scope.
     pub kept_bytes: Option<u64>,
@@ -204,9 +204,11 @@ impl Aftermath {
         self.lag_slots = inside.iter().map(|sample| sample.lag).max();
         self.kept_bytes = inside.iter().map(|sample| sample.kept_bytes).max();
         self.others_kept_bytes = inside.iter().map(|sample| sample.others_kept_bytes).max();
+        let works_on =
+            matches!(self.kind, FaultKind::Slow { .. } | FaultKind::SlowLink { .. } | FaultKind::SlowDisk { .. });
         let during: Vec<u64> =
             inside.iter().filter(|sample| sample.at < window.from + scope.undone).map(|sample| sample.lag).collect();
-        self.lag_grows = grows(&during, slack);
+        self.lag_grows = grows(&during, slack).filter(|_| works_on);
     }
 }
 
@@ -272,4 +274,49 @@ fn back(mut moments: std::ops::Range<usize>, answerable: usize, is_back: impl Fn
         return Some(0);
     }
     moments.find(|&moment| is_back(moment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window { from: Nanos(0), until: Nanos(1000 * BIN_NS) };
+
+    /// Five commands a millisecond, but for where `is_gap`.
+    fn timeline(is_gap: impl Fn(u64) -> bool) -> Timeline {
+        let mut timeline = Timeline::new(WINDOW);
+        for ms in (0..1000).filter(|&ms| !is_gap(ms)) {
+            timeline.answered(Nanos(ms * BIN_NS + 100), 5);
+        }
+        timeline
+    }
+
+    #[test]
+    fn a_gap_runs_from_the_last_command_before_to_the_first_after() {
+        let one = timeline(|ms| (300..340).contains(&ms));
+        let gap = |at: u64, end: u64| gap_ns(&one, at * BIN_NS + 500, end * BIN_NS, 1000 * BIN_NS) / BIN_NS;
+        assert_eq!([gap(299, 1000), gap(320, 1000), gap(100, 1000)], [41, 41, 41]);
+        assert_eq!([gap(340, 1000), gap(100, 290)], [1, 1], "it was over, or is the next fault's");
+        assert_eq!(gap(100, 310), 41, "it began in time, and is counted to its end");
+        let open = timeline(|ms| ms >= 900);
+        assert_eq!(gap_ns(&open, 800 * BIN_NS, 1000 * BIN_NS, 1000 * BIN_NS), 101 * BIN_NS - 100);
+        assert_eq!(gap_ns(&timeline(|_| true), 0, 1000 * BIN_NS, 1000 * BIN_NS), 1000 * BIN_NS);
+    }
+
+    #[test]
+    fn back_is_the_first_moment_after_it_was_gone() {
+        assert_eq!(back(0..9, 5, |_| true), Some(0), "it never left");
+        assert_eq!(back(0..9, 5, |at| !(2..4).contains(&at)), Some(4));
+        assert_eq!(back(0..9, 5, |at| at < 2), None, "it is not back");
+        assert_eq!(back(0..9, 5, |at| at < 7), Some(0), "what left so late is not the fault's doing");
+    }
+
+    #[test]
+    fn growth_wants_a_trend_and_not_a_wave() {
+        let lags = |lag: fn(u64) -> u64| (0..100).map(lag).collect::<Vec<_>>();
+        assert_eq!(grows(&lags(|at| at * 10), 32), Some(true));
+        assert_eq!(grows(&lags(|at| 500 + at % 7 * 20), 32), Some(false));
+        assert_eq!(grows(&lags(|at| at.min(20) * 100), 32), Some(false), "it has settled");
+        assert_eq!(grows(&[1, 1000, 100_000], 32), None, "too short to tell");
+    }
 }

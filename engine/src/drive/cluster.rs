@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use quorumbench_protocols::NodeId;
@@ -12,7 +11,7 @@ use super::faults::Subject;
 use super::orders::{Order, Standing};
 use super::part::{Cluster, Ended, Part};
 use super::seat::{self, Place, Seat};
-use super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
+use super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::{DriveError, EventKind};
 use crate::spec::{Point, TransportName};
 
@@ -21,7 +20,6 @@ pub(super) struct Threads {
     control: Control,
     replicas: Vec<ReplicaThread>,
     clients: Vec<Option<JoinHandle<io::Result<ClientEnd>>>>,
-    leader: Arc<AtomicU32>,
 }
 
 struct ReplicaThread {
@@ -43,9 +41,7 @@ enum State {
 impl Threads {
     /// Starts every thread of `point`.
     pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
-        let leader = Arc::new(AtomicU32::new(NOBODY));
-        let mut cluster =
-            Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), leader: leader.clone() };
+        let mut cluster = Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new() };
         let seats = seats(point, seat::fresh_run(), control)
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
         for (part, (seat, place)) in parts.iter().zip(seats) {
@@ -53,7 +49,6 @@ impl Threads {
                 let shared = Shared {
                     control: control.clone(),
                     orders: Arc::default(),
-                    leader: leader.clone(),
                     board: part.keep.timeline.then(Arc::default),
                     nodes: parts.len(),
                 };
@@ -131,8 +126,7 @@ impl Subject for Threads {
     }
 
     fn leader(&self) -> Option<usize> {
-        let leader = self.leader.load(Ordering::Relaxed) as usize;
-        (leader < self.replicas.len()).then_some(leader)
+        self.control.leader().map(|leader| leader.0 as usize)
     }
 
     fn standing(&self, index: usize) -> Option<Standing> {

@@ -3,7 +3,6 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::{Nanos, NodeId};
@@ -61,16 +60,11 @@ impl ClientEnd {
 pub(super) struct Shared {
     pub(super) control: Control,
     pub(super) orders: Arc<Orders>,
-    /// Who led last, for all replicas: a node id, or [`NOBODY`].
-    pub(super) leader: Arc<AtomicU32>,
     /// Where it stands, if anybody wants to know.
     pub(super) board: Option<Arc<Board>>,
     /// How many nodes there are, clients among them.
     pub(super) nodes: usize,
 }
-
-/// No node's id.
-pub(super) const NOBODY: u32 = u32::MAX;
 
 /// Runs a replica until the point ends or it is told to die.
 pub(super) fn run_replica(end: ReplicaEnd, seat: Seat, id: NodeId, shared: &Shared) -> io::Result<ReplicaEnd> {
@@ -114,7 +108,6 @@ fn replica_loop(
         meter.turn(now, control.window(), || ward.link.counters(), || replica.stats());
         let leads = replica.leader() == Some(id);
         if leads && !led {
-            shared.leader.store(id.0, Ordering::Relaxed);
             control.note(EventKind::Leader, id);
         }
         led = leads;

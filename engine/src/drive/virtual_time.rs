@@ -67,8 +67,10 @@ pub(super) fn measure(
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
     let give_up_at = window.until + drain_limit_ns(point);
     world.start(point, begin, window, give_up_at);
-    world.plan = (!faults.is_empty()).then(|| FaultPlan::new(faults, point, window, seed));
-    world.queue.push(window.from, What::Faults);
+    if !faults.is_empty() {
+        world.plan = Some(FaultPlan::new(faults, point, window, seed));
+        world.queue.push(window.from, What::Faults);
+    }
     pass(&mut world, Phase::WarmingUp, window.from, &|_| false)?;
     let before = world.readings();
     pass(&mut world, Phase::Measuring, window.until, &|_| false)?;

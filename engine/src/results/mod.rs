@@ -196,7 +196,7 @@ pub struct FaultLine {
     pub catch_up_bytes: Option<u64>,
     /// The most slots that it lagged behind.
     pub lag_slots: Option<u64>,
-    /// Whether the lag still grew at the end.
+    /// Of a replica that was made slow and works on: whether the lag still grew at the end.
     pub lag_grows: Option<bool>,
     /// The most bytes of its log that it kept in memory.
     pub kept_bytes: Option<u64>,

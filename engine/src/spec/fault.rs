@@ -191,7 +191,7 @@ keys! {
     TARGET = of_fault("target", Kind::Target(&[LEADER, FOLLOWER, ANY]), LEADER,
         "to which replica");
     FOR = of_fault("for", keys::duration(MILLISECOND, DAY), "3s",
-        "after how long it is undone; without it, never");
+        "after how long it is undone");
     EXTRA = of_fault("extra", keys::duration(Duration::from_micros(1), MINUTE), "10ms",
         "how much slower a disk or a link gets");
     FACTOR = of_fault("factor", keys::count(2, 1000), "10",

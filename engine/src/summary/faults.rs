@@ -30,15 +30,13 @@ pub fn fault_table(rows: &[Row<'_>], spec: &Spec) -> Option<String> {
         .collect();
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    let mut header: Vec<&str> = vec!["protocol"];
-    header.extend(&varied);
-    header.push("fault");
+    let mut header: Vec<&str> = varied.clone();
+    header.extend(["protocol", "fault"]);
     header.extend(used.iter().map(|column| column.title));
     table.set_header(header);
     for (row, kind) in &lines {
-        let mut cells = vec![Cell::new(row.axis("protocol"))];
-        cells.extend(varied.iter().map(|&axis| Cell::new(row.axis(axis))));
-        cells.push(Cell::new(kind));
+        let mut cells: Vec<Cell> = varied.iter().map(|&axis| Cell::new(row.axis(axis))).collect();
+        cells.extend([row.axis("protocol"), kind.clone()].map(Cell::new));
         cells.extend(used.iter().map(|column| {
             let text = median(row, kind, column.of).map_or_else(|| "-".to_owned(), column.text);
             Cell::new(text).set_alignment(CellAlignment::Right)

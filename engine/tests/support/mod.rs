@@ -57,7 +57,9 @@ pub fn measure(text: &str, faults: &[Fault]) -> Outcome {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-struct Silence;
+/// Hears nothing.
+#[derive(Debug)]
+pub struct Silence;
 
 impl Observer for Silence {
     fn begin(&mut self, _index: usize, _total: usize, _label: &str) {}

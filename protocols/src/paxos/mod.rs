@@ -31,7 +31,7 @@ use crate::io::{
     Config, DeliveryKind, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot,
 };
 use crate::journal::Journal;
-use crate::log::SlotLog;
+use crate::log::{LogSize, SlotLog};
 use crate::mutant::{Mutant, Switch};
 use crate::timer::ElectionTimer;
 use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
@@ -424,6 +424,10 @@ impl Protocol for Paxos {
 
     fn wants_snapshot(&self) -> bool {
         self.learner.wants_snapshot()
+    }
+
+    fn kept(&self) -> LogSize {
+        self.learner.log.size()
     }
 
     fn rounds(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use super::super::control::Control;
 use super::super::orders::{Board, Standing};
 use super::super::seat::{self, Place};
-use super::super::threads::{self, ClientEnd, NOBODY, ReplicaEnd, Shared};
+use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::message::{Assignment, Failure, ToConductor, ToNode, send_pieces, send_recording};
 use super::{Inlet, Outlet};
 use crate::cli::exit;
@@ -107,7 +107,6 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
     let shared = Shared {
         control: Control::remote(clock, outlet.clone()),
         orders: Arc::default(),
-        leader: Arc::new(AtomicU32::new(NOBODY)),
         board: part.keep.timeline.then(Arc::default),
         nodes: point.cluster.replicas + point.load.clients,
     };
