@@ -360,3 +360,21 @@ impl Run {
         Self { warmup: Duration::ZERO, duration: Duration::ZERO, repetitions: 0, seed: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+
+    #[test]
+    fn a_point_goes_to_a_process_as_it_is() {
+        let all = ["transport=[uring,sim]", "machine=kv", "protocol=[raft,multipaxos]", "keys=[uniform:7,zipf:9:0.5]"];
+        let more = ["round_trips=a-b 5ms", "arrival=[poisson,closed]", "bind=::1", "zero_copy_threshold=1KiB"];
+        let set: Vec<String> = all.iter().chain(&more).map(ToString::to_string).collect();
+        for point in Spec::parse("name = 'x'", "x", &set).unwrap_or_else(|error| panic!("{error}")).points() {
+            let bytes = postcard::to_allocvec(&point).expect("all can be written");
+            let there: Point = postcard::from_bytes(&bytes).expect("what was written");
+            assert_eq!(Point { coordinates: point.coordinates.clone(), ..there }, point);
+        }
+    }
+}
