@@ -58,7 +58,7 @@ fn each(faults: &str, see: impl Fn(&FaultLine, &PointResult)) {
     for transport in ["mem", "uring"].into_iter().filter(|&each| each == "mem" || uring_works()) {
         let point = ran(&config(transport, &format!("[[faults]]\nat = '400ms'\n{faults}")));
         let [fault] = &point.faults[..] else { panic!("one fault: {:?}", point.faults) };
-        assert!(fault.at_ns.is_some_and(|at| at >= 400 * MS as i64), "{fault:?}");
+        assert!(fault.at_ns.is_some_and(|at| at >= (400 * MS).cast_signed()), "{fault:?}");
         assert!(fault.gap_ns.is_some_and(|gap| gap < 1500 * MS) && fault.unknown <= fault.resent, "{fault:?}");
         see(fault, &point);
     }

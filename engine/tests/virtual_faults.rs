@@ -43,8 +43,8 @@ fn measure(set: &[&str], faults: &[Fault]) -> Outcome {
 fn aftermath(set: &[&str], fault: Fault) -> Aftermath {
     let outcome = measure(set, &[fault]);
     let [aftermath] = outcome.faults[..] else { panic!("{:?}", outcome.faults) };
-    assert_eq!(aftermath.at_ns, Some(AT.as_nanos() as i64), "{aftermath:?}");
-    let lasts = fault.lasts.map(|lasts| (AT + lasts).as_nanos() as i64);
+    assert_eq!(aftermath.at_ns, Some((AT.as_nanos() as u64).cast_signed()), "{aftermath:?}");
+    let lasts = fault.lasts.map(|lasts| ((AT + lasts).as_nanos() as u64).cast_signed());
     assert_eq!(aftermath.until_ns, lasts, "{aftermath:?}");
     aftermath
 }
@@ -200,7 +200,7 @@ fn what_a_dead_follower_lacks_is_kept_until_a_snapshot_stands_for_it() {
 fn faults_of_a_crash_loop_answer_for_their_own_time() {
     let times = [1000, 1500, 2000].map(|at| Fault::new(ms(at), FaultKind::Restart).on(Target::Follower));
     let outcome = measure(&[], &times);
-    let at: Vec<_> = outcome.faults.iter().map(|fault| fault.at_ns.expect("it happened") / MS as i64).collect();
+    let at: Vec<_> = outcome.faults.iter().map(|fault| fault.at_ns.expect("it happened") / MS.cast_signed()).collect();
     assert_eq!(at, [1000, 1500, 2000]);
     for fault in &outcome.faults {
         assert!(fault.until_ns == fault.at_ns && is_within(fault.gap_ns, 1, 2), "{fault:?}");
@@ -219,7 +219,8 @@ fn a_fault_that_waits_does_not_hold_up_the_end_of_another() {
             kill(1020, Target::Leader).lasting(ms(200)),
         ],
     );
-    let began: Vec<_> = outcome.faults.iter().map(|fault| fault.at_ns.expect("it happened") / MS as i64).collect();
+    let began: Vec<_> =
+        outcome.faults.iter().map(|fault| fault.at_ns.expect("it happened") / MS.cast_signed()).collect();
     assert!(began[0] == 1000 && began[1] == 1010 && began[2] > 1600, "{began:?}");
     assert_eq!(outcome.recording.tally.unanswered, 0);
 }

@@ -14,7 +14,7 @@ use super::orders::Order;
 use super::replica::Replica;
 use super::threads::Shared;
 
-/// What orders have made of a replica.
+/// What orders have made of a replica, for as long as its thread lives.
 pub(super) struct Ward<'a> {
     id: NodeId,
     shared: &'a Shared,

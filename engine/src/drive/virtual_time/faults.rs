@@ -100,7 +100,12 @@ impl Subject for World {
     /// From now on it neither hears nor says anything. What it said before is on its way.
     fn kill(&mut self, index: usize) -> Result<(), DriveError> {
         let member = &mut self.members[index];
-        (member.plight.down, member.turn_at) = (true, Nanos::NEVER);
+        member.turn_at = Nanos::NEVER;
+        // What else was done to it dies with it.
+        member.plight = Plight { down: true, ..Plight::default() };
+        if let Some(disk) = &mut member.disk {
+            disk.slow_down(Duration::ZERO);
+        }
         if let Actor::Replica(replica) = &mut member.actor {
             replica.inbox().clear();
         }
