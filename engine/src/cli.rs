@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use crate::bundled;
+use crate::drive::{self, NodeError};
 use crate::progress::{self, Progress};
 use crate::results::{PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
@@ -41,6 +42,9 @@ enum Command {
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
+    /// One node of a run whose replicas and clients are processes. The run starts it
+    #[command(hide = true)]
+    Node,
 }
 
 /// Runs experiments: progress while they run, a table at the end, results on disk.
@@ -97,6 +101,11 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(),
             Command::Sim(arguments) => arguments.execute(),
             Command::List => print(&(bundled::list() + "\n")).into(),
+            Command::Node => match drive::node() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(NodeError::Failed) => exit::FAILED.into(),
+                Err(error @ NodeError::ByHand) => fail(exit::USAGE, &error),
+            },
         }
     }
 }
@@ -115,6 +124,8 @@ impl RunArgs {
         if self.json && specs.len() > 1 {
             return fail(exit::USAGE, &"--json prints one document: give it one CONFIG");
         }
+        // The very file that runs, even if another one has taken its place by now.
+        drive::set_program("/proc/self/exe");
         let interrupted = match stop_on_signals() {
             Ok(flag) => flag,
             Err(error) => return fail(exit::FAILED, &format!("cannot listen for signals: {error}")),
@@ -130,7 +141,7 @@ impl RunArgs {
 
     fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
         let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let experiment = Experiment { spec, config, out: &self.out, command_line, faults: &[], check: self.check };
+        let experiment = Experiment { spec, config, out: &self.out, command_line, check: self.check };
         let mut progress = Progress::new(self.quiet);
         let finished = run::run(&experiment, interrupted, &mut progress);
         progress.clear();
@@ -162,6 +173,9 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
             continue;
         }
         let _ = writeln!(text, "\n{title}{}\n", summary::table(&rows, spec));
+        if let Some(faults) = summary::fault_table(&rows, spec) {
+            let _ = writeln!(text, "Faults, medians:\n{faults}\n");
+        }
         for part in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
             if !part.is_empty() {
                 let _ = writeln!(text, "{part}");

@@ -18,7 +18,7 @@ use crate::request::Request;
 
 mod flights;
 
-use flights::{Flight, Flights};
+use flights::{Copies, Flight, Flights};
 
 /// A client. First it looks for the leader until it is [`ready`](Self::ready); from
 /// [`start`](Self::start) on it puts load on the cluster until the window ends and everything is
@@ -56,6 +56,8 @@ pub struct Client {
     full: bool,
     /// What it asks and is told, if that is to be checked.
     trace: Option<Box<ClientTrace>>,
+    /// Whether it is to keep a timeline.
+    timeline: bool,
 }
 
 /// A client's settings.
@@ -135,6 +137,7 @@ impl Client {
             retry_at: Nanos::NEVER,
             full: false,
             trace: None,
+            timeline: false,
             reserve,
             options,
         }
@@ -157,6 +160,11 @@ impl Client {
             stale: self.options.reads == Some(ReadMode::Stale),
         };
         self.trace = Some(Box::new(trace));
+    }
+
+    /// Keeps a timeline of the window. Call it before [`start`](Self::start).
+    pub fn keep_timeline(&mut self) {
+        self.timeline = true;
     }
 
     /// The trace so far, if one was kept.
@@ -218,7 +226,9 @@ impl Client {
     /// not answered at `give_up_at` is given up.
     pub fn start(&mut self, pace: Pace, window: Window, give_up_at: Nanos) {
         self.target = self.home.unwrap_or(self.target);
-        self.stage = Stage::Loading { pace, recorder: Box::new(Recorder::new(window)), window, give_up_at };
+        let recorder = Recorder::new(window);
+        let recorder = Box::new(if self.timeline { recorder.with_timeline() } else { recorder });
+        self.stage = Stage::Loading { pace, recorder, window, give_up_at };
     }
 
     /// Whether the window is over and nothing is owed.
@@ -239,6 +249,9 @@ impl Client {
     pub fn finish(self, now: Nanos) -> Option<Recording> {
         let Stage::Loading { pace, mut recorder, window, .. } = self.stage else { return None };
         for (sequence, flight) in self.flights.iter().filter(|(_, flight)| !flight.answered) {
+            if flight.copies != Copies::Unknown {
+                recorder.unknown(now, flight.commands);
+            }
             self.flights.each_intended(sequence, |intended, commands| {
                 recorder.gave_up(now, intended, flight.sent, commands);
             });
@@ -436,7 +449,9 @@ impl Client {
         self.target = known.unwrap_or(NodeId((from.0 + 1) % self.options.replicas as u32));
         let Some(flight) = self.flights.get_mut(sequence).filter(|flight| !flight.answered) else { return };
         flight.redirects = flight.redirects.saturating_add(1);
+        flight.refused = true;
         if known.is_some() && flight.redirects <= MAX_REDIRECTS {
+            flight.refused = false;
             let (body, reads) = (flight.body.clone(), flight.reads);
             self.transmit(body, reads);
         } else {
@@ -447,6 +462,7 @@ impl Client {
     fn postpone(&mut self, now: Nanos, sequence: u64) {
         if let Some(flight) = self.flights.get_mut(sequence) {
             flight.redirects = 0;
+            flight.refused = true;
             flight.retry_at = now + SEARCH_PAUSE_NS;
             self.retry_at = self.retry_at.min(flight.retry_at);
         }
@@ -467,17 +483,26 @@ impl Client {
         for flight in self.flights.iter_mut() {
             if timed_out(&&*flight) {
                 flight.retry_at = now + pause;
-                again.push((flight.body.clone(), flight.reads));
+                let before = flight.copies;
+                let refused = std::mem::take(&mut flight.refused);
+                flight.copies = if refused && before != Copies::Unknown { Copies::More } else { Copies::Unknown };
+                let commands = |is: bool| is.then_some(flight.commands);
+                let first = commands(before == Copies::One);
+                let unknown = commands(before != flight.copies && flight.copies == Copies::Unknown);
+                again.push((flight.body.clone(), flight.reads, first, unknown));
             }
             if !flight.answered {
                 next = next.min(flight.retry_at);
             }
         }
         self.retry_at = next;
-        for (body, reads) in again {
+        for (body, reads, first, unknown) in again {
             self.transmit(body, reads);
             if let Stage::Loading { recorder, .. } = &mut self.stage {
-                recorder.resent(now);
+                recorder.resent(now, first);
+                if let Some(commands) = unknown {
+                    recorder.unknown(now, commands);
+                }
             }
         }
     }

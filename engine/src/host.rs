@@ -95,6 +95,15 @@ fn await_ball(ball: &AtomicU64, value: u64, give_up: Instant) -> bool {
     unreachable!("it gives up before it has looked that often")
 }
 
+/// The most memory that this process has had at once, in bytes; zero if the kernel does not say.
+///
+/// Not what `getrusage` says: there a process that was just started begins at its parent's peak.
+pub fn peak_rss_bytes() -> u64 {
+    let line = first_line("/proc/self/status", "VmHWM");
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map_or(0, |kib| kib * 1024)
+}
+
 fn memory_kib() -> Option<u64> {
     first_line("/proc/meminfo", "MemTotal")?.split_whitespace().next()?.parse().ok()
 }
@@ -119,6 +128,7 @@ mod tests {
         let host = describe();
         assert!(host["cores"].as_u64() >= Some(1));
         assert!(host["kernel"].as_str().is_some_and(|kernel| kernel.starts_with("Linux")));
+        assert!((1 << 20..1 << 40).contains(&peak_rss_bytes()));
         assert!((0.0..1e7).contains(&core_round_trip_ns()), "zero on a machine too busy to tell");
     }
 }

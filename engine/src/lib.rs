@@ -57,4 +57,5 @@ pub mod warnings;
 pub mod bundled;
 pub mod cli;
 pub mod progress;
+mod remote;
 pub mod summary;

@@ -3,6 +3,13 @@
 
 use hdrhistogram::Histogram;
 use quorumbench_protocols::Nanos;
+use serde::{Deserialize, Serialize};
+
+use crate::remote::{self, NanosDef};
+
+mod timeline;
+
+pub use timeline::{BIN_NS, Bin, SLICE_NS, Timeline};
 
 /// One client's record of a point.
 ///
@@ -22,19 +29,23 @@ pub struct Recorder {
     /// Commands sent and not answered, now, and the integral of that over the window in command-nanoseconds.
     in_flight: u64,
     in_flight_since: Nanos,
+    /// Kept if there are faults to be measured.
+    timeline: Option<Box<Timeline>>,
 }
 
 /// When a point is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// From here on.
+    #[serde(with = "NanosDef")]
     pub from: Nanos,
     /// Up to here.
+    #[serde(with = "NanosDef")]
     pub until: Nanos,
 }
 
 /// Plain counts over the window.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Commands sent from the start of the load on, in the window or not, each once.
     pub sent: u64,
@@ -55,11 +66,12 @@ pub struct Tally {
 }
 
 /// One second of the window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Commands answered in it.
     pub completed: u64,
     /// Their response times.
+    #[serde(with = "remote::histogram")]
     pub response: Histogram<u64>,
 }
 
@@ -107,7 +119,14 @@ impl Recorder {
             tally: Tally::default(),
             in_flight: 0,
             in_flight_since: window.from,
+            timeline: None,
         }
+    }
+
+    /// The same, with a timeline.
+    #[must_use]
+    pub fn with_timeline(self) -> Self {
+        Self { timeline: Some(Box::new(Timeline::new(self.window))), ..self }
     }
 
     /// `commands` commands went out.
@@ -122,6 +141,9 @@ impl Recorder {
         self.account_in_flight(now);
         self.in_flight -= commands;
         self.close_intervals(now);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.answered(now, commands);
+        }
         if self.window.contains(now) {
             self.tally.completed += commands;
             self.tally.service_sum_ns += u128::from(now.saturating_since(sent)) * u128::from(commands);
@@ -138,6 +160,9 @@ impl Recorder {
         self.current.saturating_record_n(now.saturating_since(intended), commands);
         self.service.saturating_record_n(now.saturating_since(sent), commands);
         self.send_lag.saturating_record_n(sent.saturating_since(intended), commands);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.took(now, now.saturating_since(intended), commands);
+        }
     }
 
     /// A command was given up at `now`. Its time so far is recorded: leaving out the worst would be a lie.
@@ -148,9 +173,19 @@ impl Recorder {
         }
     }
 
-    /// A batch was sent again.
-    pub fn resent(&mut self, now: Nanos) {
+    /// A batch was sent again: for the first time, if `commands` says how many are in it.
+    pub fn resent(&mut self, now: Nanos, commands: Option<u32>) {
         self.tally.resent += u64::from(self.window.contains(now));
+        if let (Some(timeline), Some(commands)) = (&mut self.timeline, commands) {
+            timeline.resent(now, commands);
+        }
+    }
+
+    /// What became of a batch of `commands` commands cannot be known: nobody answered or refused it in time.
+    pub fn unknown(&mut self, now: Nanos, commands: u32) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.unknown(now, commands);
+        }
     }
 
     /// Commands were due and could not be sent.
@@ -181,6 +216,7 @@ impl Recorder {
             send_lag: self.send_lag,
             intervals: self.intervals,
             tally: self.tally,
+            timeline: self.timeline,
         }
     }
 
@@ -219,6 +255,8 @@ pub struct Recording {
     pub intervals: Vec<Interval>,
     /// Counts.
     pub tally: Tally,
+    /// Millisecond by millisecond, if there were faults to be measured.
+    pub timeline: Option<Box<Timeline>>,
 }
 
 impl Recording {
@@ -230,6 +268,9 @@ impl Recording {
         for (mine, theirs) in self.intervals.iter_mut().zip(&other.intervals) {
             mine.completed += theirs.completed;
             add(&mut mine.response, &theirs.response);
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.timeline, &other.timeline) {
+            mine.merge(theirs);
         }
         let (mine, theirs) = (&mut self.tally, &other.tally);
         mine.sent += theirs.sent;

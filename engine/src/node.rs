@@ -11,6 +11,7 @@ use quorumbench_protocols::{
     Change, Delivery, DeliveryKind, Frame, Head, Input, LogSize, Lsn, Nanos, NodeId, Outbox, Payload, Protocol,
     Recipients, Record, Refusal, Slot, Transmit,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::batch::{BatchHead, Commands};
 use crate::check::witness::{Applied, ReplicaTrace};
@@ -85,7 +86,7 @@ struct Answer {
 }
 
 /// What a node has done since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStats {
     /// Turns taken.
     pub turns: u64,
@@ -300,6 +301,11 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     /// What it has done so far.
     pub fn stats(&self) -> NodeStats {
         self.stats
+    }
+
+    /// The last slot that it was delivered.
+    pub fn delivered(&self) -> Slot {
+        self.delivered
     }
 
     /// The protocol, to look at.

@@ -12,10 +12,11 @@ use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
 use crate::disk::Disk;
-use crate::drive::{self, DriveError, Fault, Outcome, Phase, Usage};
+use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage, StoreError,
+    Cost, Ending, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage,
+    StoreError,
     encode_histogram,
 };
 use crate::spec::{Durability, Point, ProtocolName, Spec};
@@ -32,8 +33,6 @@ pub struct Experiment<'a> {
     pub out: &'a Path,
     /// What was typed, for the manifest.
     pub command_line: Vec<String>,
-    /// Done to the cluster in every point.
-    pub faults: &'a [Fault],
     /// Whether each point is verified, after it was measured: see [`crate::check::witness`].
     pub check: bool,
 }
@@ -165,6 +164,8 @@ pub fn run(
             break;
         }
     }
+    // Its points have removed theirs, and the folder is the run's own.
+    let _ = std::fs::remove_dir(logs);
     let ending = match finished.failure {
         None => Ending::Complete,
         Some(RunError::Interrupted) => Ending::Interrupted,
@@ -249,9 +250,9 @@ fn shoot(
     let probe = || if point.is_virtual() { 0.0 } else { host::core_round_trip_ns() };
     let before = probe();
     let run = experiment.spec.run();
-    let (faults, check) = (experiment.faults, experiment.check);
+    let (faults, check) = (experiment.spec.faults(), experiment.check);
     let progress = &mut |phase| observer.phase(phase);
-    let measured = drive::measure_and_trace(point, run, shot.seed, faults, check, interrupted, progress);
+    let measured = drive::measure_and_trace(point, run, shot.seed, &faults, check, interrupted, progress);
     let (outcome, trace) = measured.map_err(Missed::Drive)?;
     let round_trip = [before, probe()];
     if check {
@@ -261,6 +262,8 @@ fn shoot(
     let warnings = warnings(point, &outcome, disk.as_ref(), round_trip);
     let mut result = result(experiment.spec.name(), point, shot, &outcome, &warnings);
     result.checked = check;
+    // Nothing acknowledged is lost: that is among what was verified just now.
+    result.faults.iter_mut().for_each(|fault| fault.lost = check.then_some(0));
     result.core_round_trip_ns = round_trip;
     result.floor = beside.floors.beside(point, &result);
     result.storage = disk.map(|disk| storage(&disk, &outcome));
@@ -293,15 +296,39 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         send_lag_ns: Percentiles::from(&recording.send_lag),
         cost: cost(outcome),
         storage: None,
+        memory: outcome.memory,
         floor: None,
         warnings: warnings.iter().map(ToString::to_string).collect(),
         events: outcome.events.iter().map(event).collect(),
+        faults: outcome.faults.iter().map(fault_line).collect(),
         core_round_trip_ns: [0.0; 2],
         histograms: Histograms {
             response: encode_histogram(&recording.response),
             service: encode_histogram(&recording.service),
             send_lag: encode_histogram(&recording.send_lag),
         },
+    }
+}
+
+fn fault_line(fault: &Aftermath) -> FaultLine {
+    FaultLine {
+        kind: fault.kind.name().to_string(),
+        target: fault.node.map(|node| node.0),
+        at_ns: fault.at_ns,
+        until_ns: fault.until_ns,
+        gap_ns: fault.gap_ns,
+        leader_ns: fault.leader_ns,
+        throughput_back_ns: fault.throughput_back_ns,
+        p99_back_ns: fault.p99_back_ns,
+        catch_up_ns: fault.catch_up_ns,
+        catch_up_bytes: fault.catch_up_bytes,
+        lag_slots: fault.lag_slots,
+        lag_grows: fault.lag_grows,
+        kept_bytes: fault.kept_bytes,
+        others_kept_bytes: fault.others_kept_bytes,
+        unknown: fault.unknown,
+        resent: fault.resent,
+        lost: None,
     }
 }
 

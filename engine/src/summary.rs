@@ -41,10 +41,7 @@ pub fn rows<'a>(points: &'a [PointResult], spec: &Spec) -> Vec<Row<'a>> {
 impl Row<'_> {
     /// The median over repetitions of `of`, where it has a value.
     pub fn median(&self, of: impl Fn(&PointResult) -> Option<f64>) -> Option<f64> {
-        let mut values: Vec<f64> = self.runs.iter().filter_map(|run| of(run)).collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len().checked_sub(1)? / 2;
-        Some(f64::midpoint(values[middle], values[values.len() / 2]))
+        median(self.runs.iter().filter_map(|run| of(run)).collect())
     }
 
     /// Whether any repetition has a warning of this code.
@@ -78,10 +75,20 @@ impl Row<'_> {
     }
 }
 
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len().checked_sub(1)? / 2;
+    Some(f64::midpoint(values[middle], values[values.len() / 2]))
+}
+
 /// The part of a warning before its colon.
 fn warning_code(warning: &str) -> &str {
     warning.split(':').next().unwrap_or(warning)
 }
+
+mod faults;
+
+pub use faults::fault_table;
 
 /// Warnings that say more about the set-up than about one point; they are said once, below the table.
 const SAID_ONCE: [&str; 3] = ["shared_cores", "debug_build", "too_few_samples"];

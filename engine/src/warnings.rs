@@ -3,10 +3,10 @@
 use hdrhistogram::Histogram;
 
 use crate::disk::Disk;
-use crate::drive::Outcome;
+use crate::drive::{Aftermath, Outcome};
 use crate::measure::INTERVAL_NS;
 use crate::results::Percentiles;
-use crate::spec::Point;
+use crate::spec::{Point, size_text};
 
 /// One reason. Its `Display` is what results carry: a code, a colon, and words.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,15 @@ pub enum Warning {
     },
     /// Leadership moved inside the window.
     LeaderChanged,
+    /// A replica that a fault was done to fell further and further behind.
+    LagGrows {
+        /// Which.
+        replica: u32,
+        /// How far, in slots.
+        slots: u64,
+        /// The most bytes of its log that another replica kept meanwhile.
+        kept_bytes: u64,
+    },
     /// Several threads shared a core, so each also waited for the others.
     SharedCores {
         /// How many threads.
@@ -121,6 +130,11 @@ impl std::fmt::Display for Warning {
                 "disturbed: {lost} connections lost, {strangers} strangers turned away, {malformed} malformed frames"
             ),
             Self::LeaderChanged => write!(f, "leader_changed: leadership moved inside the window"),
+            Self::LagGrows { replica, slots, kept_bytes } => write!(
+                f,
+                "lag_grows: replica {replica} was {slots} slots behind and still fell back; others kept {} of log in memory by then",
+                size_text(*kept_bytes)
+            ),
             Self::SharedCores { threads, cores } => {
                 write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")
             }
@@ -169,7 +183,13 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
     ]
     .into_iter()
     .flatten()
+    .chain(outcome.faults.iter().filter_map(lag_grows))
     .collect()
+}
+
+fn lag_grows(fault: &Aftermath) -> Option<Warning> {
+    fault.lag_grows.filter(|&grows| grows)?;
+    Some(Warning::LagGrows { replica: fault.node?.0, slots: fault.lag_slots?, kept_bytes: fault.others_kept_bytes? })
 }
 
 /// How many samples a percentile needs for a margin of a twentieth of what lies beyond it, at 99 %

@@ -15,8 +15,7 @@ use support::points_on_disk;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_quorumbench");
 
 fn leader_dies(transport: &str, down_for_ms: u64, more: &[&str]) -> (Outcome, Trace) {
-    let kind = FaultKind::RestartLeader { down_for: Duration::from_millis(down_for_ms) };
-    let fault = Fault { at: Duration::from_millis(200), kind };
+    let fault = Fault::new(Duration::from_millis(200), FaultKind::Kill).lasting(Duration::from_millis(down_for_ms));
     let transport = format!("transport={transport}");
     let (outcome, trace) = checked(&[&[&*transport, "duration=1500ms"], more].concat(), &[fault]);
     assert!(outcome.events.iter().any(|event| event.kind == EventKind::Restarted), "{:?}", outcome.events);
@@ -64,7 +63,7 @@ fn snapshots_all_the_time_change_no_answer() {
 
 #[test]
 fn leadership_that_is_handed_over_breaks_nothing() {
-    let faults = [50, 120, 190].map(|at| Fault { at: Duration::from_millis(at), kind: FaultKind::TransferLeader });
+    let faults = [50, 120, 190].map(|at| Fault::new(Duration::from_millis(at), FaultKind::Transfer));
     checked(&["duration=300ms"], &faults);
 }
 

@@ -7,17 +7,16 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value as Json;
+use support::desk::{Desk, PATIENCE, PROGRAM, Said, end, fails, signal, whole};
 use support::{manifest, points_on_disk};
-use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_quorumbench");
 /// Five points of one server on rings in memory: quick to start, the same everywhere.
 const FIVE_POINTS: &str = "name = 'five'
 [cluster]
@@ -31,68 +30,6 @@ rate = [1000, 1100, 1200, 1300, 1400]
 warmup = '10ms'
 duration = '500ms'
 ";
-/// How long a program may take on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A folder with a config in it, and the program run there.
-struct Desk {
-    folder: TempDir,
-}
-
-impl Desk {
-    fn new(config: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("x.toml"), config).expect("written");
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.args(arguments).current_dir(&self.folder).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Said {
-        self.command(arguments).output().expect("the program can be run").into()
-    }
-
-    /// The only run in a folder of results.
-    fn only_run(&self, results: &str) -> PathBuf {
-        let runs = fs::read_dir(self.path(results)).expect("results");
-        let runs: Vec<_> = runs.map(|run| run.expect("readable").path()).collect();
-        let [run] = &runs[..] else { panic!("one run: {runs:?}") };
-        run.clone()
-    }
-}
-
-/// What a program that ended had to say.
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-/// One message, and nothing on standard output.
-fn fails(said: &Said, code: i32, parts: &[&str]) {
-    assert_eq!((said.code, said.out.as_str()), (Some(code), ""), "{said:?}");
-    assert_eq!(said.err.matches("error: ").count(), 1, "one clear message: {}", said.err);
-    parts.iter().for_each(|part| assert!(said.err.contains(part), "no {part:?} in {}", said.err));
-    assert!(!said.err.contains("panicked"), "{}", said.err);
-}
-
 #[test]
 fn every_help_has_examples() {
     let desk = Desk::new("");
@@ -159,13 +96,6 @@ fn a_mistake_is_usage_and_says_where() {
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(said.err.contains("Usage: quorumbench"), "{}", said.err);
     }
-}
-
-fn whole(document: &str) -> Json {
-    let mut documents = serde_json::Deserializer::from_str(document).into_iter::<Json>();
-    let first = documents.next().expect("a document").expect("JSON");
-    assert!(documents.next().is_none(), "and nothing else");
-    first
 }
 
 #[test]
@@ -263,23 +193,6 @@ fn folders_are_named_by_time_and_experiment_and_never_shared() {
         assert!(digits == 14 && time.len() == 16 && time.contains('T') && time.ends_with('Z'), "{name}");
         assert!(rest == "five" || rest == "five-2" || rest == "five-3", "{name}");
     }
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).expect("it runs");
-}
-
-/// Waits for a child's end; one that hangs is ended, and the test with it.
-fn end(mut child: Child) -> Said {
-    let begin = Instant::now();
-    while child.try_wait().expect("a child").is_none() {
-        if begin.elapsed() > PATIENCE {
-            let _ = child.kill();
-            panic!("it did not end");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().expect("it has ended").into()
 }
 
 fn stopped_in_the_third_of_five(by: Signal) {

@@ -43,7 +43,7 @@ fn everything(transport: &str) -> Spec {
 
 fn every_protocol(transport: &str) {
     let spec = everything(transport);
-    let ran = run_spec(&spec, &[]);
+    let ran = run_spec(&spec);
     assert!(ran.finished.failure.is_none(), "{:?}", ran.finished.failure);
     let points = points_on_disk(&ran.finished.dir);
     assert_eq!(points.len(), 6);
@@ -205,8 +205,8 @@ fn nothing_is_lost_or_done_twice(outcome: &Outcome) {
 
 fn restart_the_leader(transport: &str) {
     let at = Duration::from_millis(300);
-    let kind = FaultKind::RestartLeader { down_for: Duration::from_millis(300) };
-    let outcome = measure(&raft(transport, "2200ms"), &[Fault { at, kind }]);
+    let dies = Fault::new(at, FaultKind::Kill).lasting(Duration::from_millis(300));
+    let outcome = measure(&raft(transport, "2200ms"), &[dies]);
     nothing_is_lost_or_done_twice(&outcome);
     let events = &outcome.events;
     let find = |kind: EventKind| events.iter().position(|event| event.kind == kind);
@@ -238,7 +238,7 @@ fn a_leader_that_dies_and_returns_loses_nothing_on_tokio_tcp() {
 
 #[test]
 fn leadership_is_handed_over_and_the_result_says_so() {
-    let faults = [100, 250].map(|at| Fault { at: Duration::from_millis(at), kind: FaultKind::TransferLeader });
+    let faults = [100, 250].map(|at| Fault::new(Duration::from_millis(at), FaultKind::Transfer));
     let outcome = measure(&raft("mem", "500ms"), &faults);
     nothing_is_lost_or_done_twice(&outcome);
     let of = |kind: EventKind| outcome.events.iter().filter(move |event| event.kind == kind).collect::<Vec<_>>();
@@ -248,7 +248,7 @@ fn leadership_is_handed_over_and_the_result_says_so() {
     let leads = |event: &&drive::Event| event.node.0 == target && event.at_ns >= transfers[0].at_ns;
     assert!(of(EventKind::Leader).into_iter().any(|event| leads(&event)), "{:?}", outcome.events);
 
-    let ran = run_spec(&spec(&raft("mem", "300ms")), &faults[..1]);
+    let ran = run_spec(&spec(&format!("{}\n[[faults]]\nat = '100ms'\nkind = 'transfer'", raft("mem", "300ms"))));
     let [point] = &points_on_disk(&ran.finished.dir)[..] else { panic!("one point") };
     assert!(point.events.iter().any(|event| event.kind == "transfer" && event.at_ns >= 0), "{:?}", point.events);
     assert!(point.warnings.iter().any(|warning| warning.starts_with("leader_changed: ")), "{:?}", point.warnings);
@@ -260,7 +260,7 @@ fn leadership_is_handed_over_and_the_result_says_so() {
 fn a_client_that_outlives_the_cluster_gives_up() {
     for transport in ["mem", "tokio-tcp"] {
         let config = raft(transport, "300ms").replace("[cluster]", "[cluster]\nreplicas = 1");
-        let outcome = measure(&config, &[Fault { at: Duration::from_millis(100), kind: FaultKind::KillLeader }]);
+        let outcome = measure(&config, &[Fault::new(Duration::from_millis(100), FaultKind::Kill)]);
         let tally = outcome.recording.tally;
         assert!(tally.completed > 0 && tally.unanswered > 0, "{transport}: {tally:?}");
         assert_eq!(outcome.recording.response.len(), tally.intended, "what was given up is counted with its time");
@@ -304,7 +304,7 @@ fn each_kind_of_loop_has_its_own_sentence() {
         "cluster.transport = 'mem'\nload.arrival = ['closed', 'constant']\nload.rate = 500\nload.outstanding = 8
         run = { warmup = '20ms', duration = '200ms' }",
     );
-    let ran = run_spec(&spec, &[]);
+    let ran = run_spec(&spec);
     let rows = summary::rows(&ran.finished.points, &spec);
     let verdict = summary::verdict(&rows, &spec);
     assert!(verdict.contains("raft (arrival=closed) peaks at "), "{verdict}");

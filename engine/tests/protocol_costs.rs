@@ -120,8 +120,8 @@ fn steady(outstanding: usize, duration: &str) -> Spec {
 
 #[test]
 fn messages_bytes_and_round_trips_are_what_the_papers_say() {
-    let alone = run_spec(&steady(1, "2s"), &[]).finished.points;
-    let full = run_spec(&steady(WINDOW, "120ms"), &[]).finished.points;
+    let alone = run_spec(&steady(1, "2s")).finished.points;
+    let full = run_spec(&steady(WINDOW, "120ms")).finished.points;
     let (mut formulas, mut measured) = (String::new(), String::new());
     for &protocol in ProtocolName::ALL {
         let Arithmetic { messages, bodies, round_trips, .. } = arithmetic(protocol);
@@ -153,7 +153,7 @@ fn messages_bytes_and_round_trips_are_what_the_papers_say() {
 /// its accepts say what was decided. In ZAB that is a COMMIT all the same.
 #[test]
 fn what_waits_takes_along_what_is_decided() {
-    let points = run_spec(&steady(2 * WINDOW, "120ms"), &[]).finished.points;
+    let points = run_spec(&steady(2 * WINDOW, "120ms")).finished.points;
     for replicas in REPLICAS {
         let messages = |protocol| point(&points, protocol, replicas).cost.messages_per_slot.expect("slots");
         let computed = |protocol| (arithmetic(protocol).messages.of)(replicas as f64, WINDOW as f64);
@@ -184,7 +184,7 @@ fn cell(measured: f64, computed: f64, decimals: usize) -> String {
 fn competing_proposers_take_rounds() {
     const PROPOSERS: [usize; 4] = [1, 2, 3, 5];
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench-configs/paxos-duel.toml");
-    let points = run_spec(&Spec::load(&config, &[]).expect("a bundled config"), &[]).finished.points;
+    let points = run_spec(&Spec::load(&config, &[]).expect("a bundled config")).finished.points;
     let mut measured = String::new();
     for backoff in ["100us", "400us", "2ms"] {
         let mut row = format!("| {backoff} |");
@@ -231,7 +231,7 @@ fn silence(spec: &Spec, seed: u64) -> Option<f64> {
     let point = &spec.points()[0];
     // All over the time between two commands.
     let at = Duration::from_millis(100) + GAP * seed as u32 / DEATHS as u32;
-    let dies = Fault { at, kind: FaultKind::KillLeader };
+    let dies = Fault::new(at, FaultKind::Kill);
     let (outcome, trace) =
         drive::measure_and_trace(point, spec.run(), seed, &[dies], true, &AtomicBool::new(false), &mut |_| ())
             .expect("it runs");

@@ -33,15 +33,15 @@ fn every_mode_is_whole_and_holds() {
 fn a_leader_that_dies_and_returns_answers_no_read_wrongly() {
     for &mode in ReadsMode::ALL {
         // One: it comes back empty, so that a second could lose what was only on those two.
-        let kind = FaultKind::RestartLeader { down_for: Duration::from_millis(250) };
-        checked("mem", mode, "1200ms", &[Fault { at: Duration::from_millis(200), kind }]);
+        let dies = Fault::new(Duration::from_millis(200), FaultKind::Kill).lasting(Duration::from_millis(250));
+        checked("mem", mode, "1200ms", &[dies]);
     }
 }
 
 #[test]
 fn leadership_that_is_handed_over_answers_no_read_wrongly() {
     for mode in [ReadsMode::Index, ReadsMode::Lease] {
-        let faults = [50, 120, 190].map(|at| Fault { at: Duration::from_millis(at), kind: FaultKind::TransferLeader });
+        let faults = [50, 120, 190].map(|at| Fault::new(Duration::from_millis(at), FaultKind::Transfer));
         checked("mem", mode, "300ms", &faults);
     }
 }
@@ -62,7 +62,7 @@ fn stale_reads_that_are_taken_for_linearizable_are_found_out() {
 
 #[test]
 fn coordinates_have_the_mode_and_the_log_alone_has_reads_in_slots() {
-    let ran = run_spec(&support::checked::spec(&["mode=[log,index,lease,stale]"]), &[]);
+    let ran = run_spec(&support::checked::spec(&["mode=[log,index,lease,stale]"]));
     assert!(ran.finished.failure.is_none(), "{:?}", ran.finished.failure);
     let points = points_on_disk(&ran.finished.dir);
     let mut modes: Vec<_> = points.iter().map(|point| point.axis("mode")).collect();

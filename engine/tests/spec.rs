@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorumbench::spec::{
-    Arrival, Keys, MachineName, Point, ProtocolName, ReadsMode, Spec, TransportName, Wait, question,
+    Arrival, Fault, FaultKind, Keys, MachineName, Point, ProtocolName, ReadsMode, Spec, Target, TransportName, Wait,
+    question,
 };
 use quorumbench_protocols::Prng;
+use serde_json::json;
 
 fn spec(text: &str, overrides: &[&str]) -> Spec {
     let overrides: Vec<_> = overrides.iter().map(|each| (*each).to_owned()).collect();
@@ -72,6 +74,9 @@ fn what_does_not_apply_makes_no_points() {
     assert_eq!(loops.varied(), ["arrival", "rate", "outstanding"]);
     assert_eq!(spec(text, &["arrival=closed"]).varied(), ["outstanding"], "no point has a rate");
 
+    let points = spec("name = 'x'", &["transport=[uring,mem]", "placement=[threads,processes]"]).points();
+    assert_eq!(rows(&points, &["transport", "placement"]), ["uring,threads", "uring,processes", "mem,"]);
+
     let overrides = ["machine=[null,kv]", "reads=[0,0.5]", "transport=[mem,uring]", "zero_copy_threshold=[off,16KiB]"];
     let points = spec("name = 'x'", &overrides).points();
     assert_eq!(
@@ -129,6 +134,7 @@ fn coordinates_are_full_and_in_their_shortest_form() {
     let point = &spec("name = 'x'", &["payload=0.0625KiB", "rate=5e4", "linger=1500us", "clients=0x10"]).points()[0];
     let expected = serde_json::json!({
         "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block", "pin": "spread",
+        "placement": "threads",
         "election_timeout": "300ms", "heartbeat": "50ms",
         "snapshot_slots": 1_048_576, "snapshot_bytes": "256MiB", "snapshot_basis": "auto", "durability": "none",
         "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,
@@ -222,11 +228,14 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("cluster-size", 9, 31_500),
         ("compare-protocols", 90, 315_000),
         ("durability", 120, 300_000),
+        ("failover", 9, 121_500),
         ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
         ("peak", 10, 105_000),
+        ("placement", 6, 63_000),
         ("quickstart", 9, 31_500),
         ("reads", 8, 28_000),
+        ("slow-follower", 3, 31_500),
         ("smoke", 18, 7_200),
         ("transports", 27, 94_500),
         ("virtual-disk", 12, 30_000),
@@ -305,4 +314,31 @@ fn no_text_makes_it_panic() {
         }
     }
     assert!(valid > 500 && invalid > 500, "{valid} valid and {invalid} invalid: both are exercised");
+}
+
+#[test]
+fn faults_are_read_written_out_and_repeated() {
+    let text = "name = 'x'
+        [[faults]]
+        at = '1s'
+        kind = 'kill'
+        for = '200ms'
+        every = '1.5s'
+        times = 3
+        [[faults]]
+        at = '500ms'
+        kind = 'slow-link'
+        extra = '10ms'
+        target = 2";
+    let spec = Spec::parse(text, "x.toml", &[]).expect("a valid config");
+    let ms = Duration::from_millis;
+    let kill = |at| Fault::new(ms(at), FaultKind::Kill).lasting(ms(200));
+    let slow = Fault::new(ms(500), FaultKind::SlowLink { extra: ms(10) }).on(Target::Id(2));
+    assert_eq!(spec.faults(), [kill(1000), kill(2500), kill(4000), slow]);
+    assert_eq!(Spec::parse(&spec.to_toml(), "x.toml", &[]).expect("it reads back"), spec);
+    let first = json!({"at": "1s", "kind": "kill", "target": "leader", "for": "200ms", "every": "1500ms", "times": 3});
+    assert_eq!(spec.resolved()["faults"][0], first);
+    assert_eq!(spec.resolved()["faults"][1]["target"], 2);
+    let quiet = Spec::parse("name = 'x'", "x.toml", &[]).expect("a valid config");
+    assert!(quiet.faults().is_empty() && quiet.resolved().get("faults").is_none());
 }

@@ -144,18 +144,20 @@ fn lost_frames_delay_and_lose_nothing() {
     assert!(outcome.recording.response.max() > 2 * outcome.recording.response.value_at_quantile(0.5));
 }
 
-/// What happens in a cluster of five to which `kinds` are done 100 ms into the window; nothing that was asked is lost.
-fn events(kinds: &[FaultKind]) -> Vec<Event> {
-    let faults: Vec<_> = kinds.iter().map(|&kind| Fault { at: Duration::from_millis(100), kind }).collect();
+/// 100 ms into the window.
+const AT: Duration = Duration::from_millis(100);
+
+/// What happens in a cluster of five to which this is done; nothing that was asked is lost.
+fn events(faults: &[Fault]) -> Vec<Event> {
     let set = ["replicas=5", "arrival=poisson", "rate=1000", "resend=50ms", "cost.sync=1ms"];
-    let outcome = measure_through(ONE_AT_A_TIME, 1, &set, &faults);
-    assert_eq!(outcome.recording.tally.unanswered, 0, "{kinds:?}");
+    let outcome = measure_through(ONE_AT_A_TIME, 1, &set, faults);
+    assert_eq!(outcome.recording.tally.unanswered, 0, "{faults:?}");
     outcome.events.into_iter().filter(|event| event.at_ns >= 0).collect()
 }
 
 #[test]
 fn leaders_die_for_good_one_after_the_other() {
-    let events = events(&[FaultKind::KillLeader; 2]);
+    let events = events(&[Fault::new(AT, FaultKind::Kill); 2]);
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Killed, EventKind::Leader, EventKind::Killed, EventKind::Leader], "{events:?}");
     assert_eq!(events[0].at_ns, 100_000_000);
@@ -167,7 +169,7 @@ fn leaders_die_for_good_one_after_the_other() {
 
 #[test]
 fn a_leader_that_was_down_comes_back_on_time() {
-    let events = events(&[FaultKind::RestartLeader { down_for: Duration::from_millis(50) }]);
+    let events = events(&[Fault::new(AT, FaultKind::Kill).lasting(Duration::from_millis(50))]);
     let [killed, restarted, ..] = events[..] else { panic!("{events:?}") };
     assert_eq!((killed.kind, restarted.kind, killed.node), (EventKind::Killed, EventKind::Restarted, restarted.node));
     assert_eq!(restarted.at_ns, killed.at_ns + 50_000_000);
@@ -175,7 +177,7 @@ fn a_leader_that_was_down_comes_back_on_time() {
 
 #[test]
 fn leadership_is_handed_over_without_waiting_for_anybodys_patience() {
-    let events = events(&[FaultKind::TransferLeader]);
+    let events = events(&[Fault::new(AT, FaultKind::Transfer)]);
     let [asked, leads] = events[..] else { panic!("{events:?}") };
     assert_eq!((asked.kind, leads.kind), (EventKind::Transfer, EventKind::Leader));
     assert_eq!(leads.node.0, (asked.node.0 + 1) % 5);

@@ -2,7 +2,7 @@
 
 mod support;
 
-use quorumbench::drive::{Event, EventKind, Outcome, Usage};
+use quorumbench::drive::{Event, EventKind, Memory, Outcome, Usage};
 use quorumbench::measure::{INTERVAL_NS, Interval, Recording, Tally, histogram};
 use quorumbench::node::NodeStats;
 use quorumbench::spec::Point;
@@ -46,15 +46,18 @@ fn healthy() -> Outcome {
             send_lag: lags,
             intervals: vec![interval; SECONDS as usize],
             tally,
+            timeline: None,
         },
         replicas: Usage::default(),
         clients: Usage::default(),
+        memory: Memory::default(),
         process_cpu_ns: 0,
         busiest: NodeStats::default(),
         together: NodeStats::default(),
         totals: vec![NodeStats::default()],
         log_writes: histogram(),
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
+        faults: Vec::new(),
         cores: 64,
         window_closed: std::time::SystemTime::now(),
         window_ns: SECONDS * INTERVAL_NS,

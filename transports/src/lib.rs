@@ -11,7 +11,7 @@
 //!
 //! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
 //! frames out of them, [`gather`] and [`link`] line up what goes out; [`hello`], [`peers`], [`dial`] and
-//! [`socket`] say who talks to whom. On these stand [`mem`] (rings between threads: the ceiling) and
+//! [`socket`] say who talks to whom; [`shape`] makes a link worse than it is. On these stand [`mem`] (rings between threads: the ceiling) and
 //! the transports over sockets.
 //!
 //! ```
@@ -35,9 +35,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Instant;
 
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Transmit};
+use rustix::time::{ClockId, clock_gettime};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use storage::{FileWrite, FileWritten};
 
@@ -49,6 +50,7 @@ pub mod link;
 pub mod mem;
 pub mod peers;
 pub mod pool;
+pub mod shape;
 pub mod socket;
 pub mod storage;
 pub mod tokio_tcp;
@@ -93,7 +95,10 @@ pub trait Transport {
 }
 
 /// What a transport has done since it was made. Differences over an interval are what counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// As bytes it goes from one process of a machine to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub struct Counters {
     /// System calls, but for those that set connections up and close them.
     pub syscalls: u64,
@@ -271,27 +276,53 @@ impl Options {
 /// small receives that were copied into another.
 const SPARE_CHUNKS: usize = 2;
 
-/// The run's clock: nanoseconds since an epoch that all of its nodes share.
-#[derive(Clone, Copy, Debug)]
+/// The run's clock: nanoseconds since an epoch that all of its nodes share, in whichever processes of
+/// one machine they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    epoch: Instant,
+    /// On the machine's monotonic clock, which is the same for all its processes.
+    epoch_ns: u64,
 }
 
 impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self { epoch: Instant::now() }
+        Self { epoch_ns: monotonic_ns() }
+    }
+
+    /// The clock of another process, by its [`epoch_ns`](Self::epoch_ns).
+    pub const fn since(epoch_ns: u64) -> Self {
+        Self { epoch_ns }
+    }
+
+    /// When it started, in nanoseconds of the machine's monotonic clock.
+    pub const fn epoch_ns(self) -> u64 {
+        self.epoch_ns
     }
 
     /// Nanoseconds since the start. Monotonic.
     pub fn now(self) -> Nanos {
-        Nanos(self.epoch.elapsed().as_nanos() as u64)
+        Nanos(monotonic_ns() - self.epoch_ns)
     }
+}
+
+/// No system call: the kernel maps this clock into every process.
+fn monotonic_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processes_share_a_clock_by_its_epoch() {
+        let clock = Clock::start();
+        let before = clock.now();
+        let theirs = Clock::since(clock.epoch_ns()).now();
+        assert!(before <= theirs && theirs <= clock.now());
+    }
 
     #[test]
     fn the_pool_must_hold_the_longest_frame() {

@@ -29,14 +29,38 @@ pub(super) struct Flight {
     /// When it goes out again.
     pub(super) retry_at: Nanos,
     pub(super) redirects: u8,
+    /// Its last copy was refused, so that one does nothing.
+    pub(super) refused: bool,
+    pub(super) copies: Copies,
     /// The number of its first command.
     first_command: u64,
+}
+
+/// How often a batch went out, not counting redirects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copies {
+    One,
+    /// Again, as those before were refused.
+    More,
+    /// Again, as one before was neither answered nor refused in time: nobody knows what became of it.
+    Unknown,
 }
 
 impl Flight {
     /// A batch that goes out now.
     pub(super) fn new(body: Payload, commands: u32, reads: bool, sent: Nanos, retry_at: Nanos) -> Self {
-        Self { body, commands, reads, answered: false, sent, retry_at, redirects: 0, first_command: 0 }
+        Self {
+            body,
+            commands,
+            reads,
+            answered: false,
+            sent,
+            retry_at,
+            redirects: 0,
+            refused: false,
+            copies: Copies::One,
+            first_command: 0,
+        }
     }
 }
 

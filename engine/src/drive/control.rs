@@ -1,4 +1,4 @@
-//! What the threads of a point share: phases, events, and who is done.
+//! What the nodes of a point share with its conductor: phases, events, and who is done.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -7,10 +7,14 @@ use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
+use super::part::Account;
+use super::processes::Outlet;
 use super::{Event, EventKind, Usage};
 use crate::measure::{Window, histogram};
 use crate::node::NodeStats;
+use crate::remote::{NanosDef, NodeIdDef};
 
 /// Where a point is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +36,35 @@ pub enum Phase {
 pub(super) struct Control {
     clock: Clock,
     shared: Arc<Shared>,
+    /// The way to the conductor, where that is in another process.
+    conductor: Option<Outlet>,
+}
+
+/// What a node tells the conductor while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Notice {
+    /// A client has had an answer.
+    Ready,
+    /// A client has its answers, or has given up on them.
+    Finished,
+    /// Something happened.
+    Event {
+        #[serde(with = "NanosDef")]
+        at: Nanos,
+        kind: EventKind,
+        #[serde(with = "NodeIdDef")]
+        node: NodeId,
+    },
 }
 
 /// What clients are told when it begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Begun {
     /// Open loops' schedules start here, on whichever thread and however late that thread hears of it.
+    #[serde(with = "NanosDef")]
     pub(super) load_from: Nanos,
     pub(super) window: Window,
+    #[serde(with = "NanosDef")]
     pub(super) give_up_at: Nanos,
 }
 
@@ -56,7 +81,12 @@ struct Shared {
 
 impl Control {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, shared: Arc::default() }
+        Self { clock, shared: Arc::default(), conductor: None }
+    }
+
+    /// A node's, whose conductor is in another process.
+    pub(super) fn remote(clock: Clock, conductor: Outlet) -> Self {
+        Self { conductor: Some(conductor), ..Self::new(clock) }
     }
 
     pub(super) fn clock(&self) -> Clock {
@@ -84,7 +114,7 @@ impl Control {
     }
 
     pub(super) fn client_is_ready(&self) {
-        self.shared.clients_ready.fetch_add(1, Ordering::Relaxed);
+        self.tell(Notice::Ready);
     }
 
     pub(super) fn clients_ready(&self) -> usize {
@@ -92,7 +122,7 @@ impl Control {
     }
 
     pub(super) fn client_is_finished(&self) {
-        self.shared.clients_finished.fetch_add(1, Ordering::Relaxed);
+        self.tell(Notice::Finished);
     }
 
     pub(super) fn clients_finished(&self) -> usize {
@@ -100,8 +130,34 @@ impl Control {
     }
 
     pub(super) fn note(&self, kind: EventKind, node: NodeId) {
-        let mut events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.push((self.clock.now(), kind, node));
+        self.tell(Notice::Event { at: self.clock.now(), kind, node });
+    }
+
+    fn tell(&self, notice: Notice) {
+        match &self.conductor {
+            None => self.hear(notice),
+            // If it is gone, so will this process be in a moment.
+            Some(conductor) => drop(conductor.notice(notice)),
+        }
+    }
+
+    /// Takes what a node tells, here or in another process.
+    pub(super) fn hear(&self, notice: Notice) {
+        match notice {
+            Notice::Ready => drop(self.shared.clients_ready.fetch_add(1, Ordering::Relaxed)),
+            Notice::Finished => drop(self.shared.clients_finished.fetch_add(1, Ordering::Relaxed)),
+            Notice::Event { at, kind, node } => {
+                let mut events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
+                events.push((at, kind, node));
+            }
+        }
+    }
+
+    /// Who began to lead last.
+    pub(super) fn leader(&self) -> Option<NodeId> {
+        let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let leads = events.iter().filter(|(_, kind, _)| *kind == EventKind::Leader);
+        leads.max_by_key(|(at, ..)| *at).map(|&(.., node)| node)
     }
 
     /// What happened, in order, on the window's time.
@@ -110,7 +166,10 @@ impl Control {
         let events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
         let event =
             |&(at, kind, node): &(Nanos, EventKind, NodeId)| Event { at_ns: at.0.cast_signed() - from, kind, node };
-        events.iter().map(event).collect()
+        let mut events: Vec<Event> = events.iter().map(event).collect();
+        // Those of other processes are on the way for a while.
+        events.sort_by_key(|event| event.at_ns);
+        events
     }
 }
 
@@ -128,6 +187,7 @@ pub(super) struct Meter {
 #[derive(Clone, Copy, Debug, Default)]
 struct Reading {
     cpu_ns: u64,
+    process_cpu_ns: u64,
     counters: Counters,
     stats: NodeStats,
 }
@@ -148,6 +208,7 @@ impl Meter {
         let carried = self.carried;
         let read = || Reading {
             cpu_ns: carried.cpu_ns + thread_cpu_ns(),
+            process_cpu_ns: process_cpu_ns(),
             counters: carried.counters.plus(counters()),
             stats: carried.stats.plus(stats()),
         };
@@ -175,11 +236,6 @@ impl Meter {
         self.carried.stats = self.carried.stats.plus(stats);
     }
 
-    /// What the node did, however often it died, if `stats` is what it says itself.
-    pub(super) fn total(&self, stats: NodeStats) -> NodeStats {
-        self.carried.stats.plus(stats)
-    }
-
     /// How long its log's writes took in the window, if it has one.
     pub(super) fn log_writes(&self) -> Option<&Histogram<u64>> {
         self.log_writes.as_ref()
@@ -195,15 +251,13 @@ impl Meter {
         boundary.min(now + LOOK_NS)
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    /// What its node used and did, however often it died; `stats` is what it says itself since the last time.
+    pub(super) fn account(&self, stats: NodeStats) -> Account {
         let (before, after) = self.readings();
         let cpu_ns = after.cpu_ns - before.cpu_ns;
-        Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) }
-    }
-
-    pub(super) fn stats(&self) -> NodeStats {
-        let (before, after) = self.readings();
-        after.stats.since(before.stats)
+        let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) };
+        let process_cpu_ns = after.process_cpu_ns - before.process_cpu_ns;
+        Account { usage, process_cpu_ns, stats: after.stats.since(before.stats), total: self.carried.stats.plus(stats) }
     }
 
     /// Both readings, or twice the same where the thread did not live to see both.

@@ -4,6 +4,8 @@
 //! the next one, so a busy disk makes more durable with each sync and not more syncs. A sync takes
 //! `cost.sync`, and what its bytes take at `cost.disk_bandwidth` on top.
 
+use std::time::Duration;
+
 use quorumbench_protocols::{Head, Lsn, Nanos, Record};
 
 use crate::spec::Cost;
@@ -11,6 +13,8 @@ use crate::spec::Cost;
 #[derive(Debug)]
 pub(super) struct Disk {
     sync_ns: u64,
+    /// What a fault adds to each sync.
+    extra_ns: u64,
     bandwidth: Option<usize>,
     /// What the sync under way makes durable.
     under_way: Option<Written>,
@@ -39,7 +43,18 @@ impl Disk {
     pub(super) fn new(cost: Cost) -> Option<Self> {
         let sync_ns = cost.sync.as_nanos() as u64;
         let takes_time = sync_ns > 0 || cost.disk_bandwidth.is_some();
-        takes_time.then_some(Self { sync_ns, bandwidth: cost.disk_bandwidth, under_way: None, waiting: None })
+        takes_time.then_some(Self {
+            sync_ns,
+            extra_ns: 0,
+            bandwidth: cost.disk_bandwidth,
+            under_way: None,
+            waiting: None,
+        })
+    }
+
+    /// Each sync that begins from now on takes so much longer than its own time.
+    pub(super) fn slow_down(&mut self, extra: Duration) {
+        self.extra_ns = extra.as_nanos() as u64;
     }
 
     /// Takes what was written by now. When a sync ends, if one begins with it.
@@ -59,14 +74,13 @@ impl Disk {
         self.under_way = self.waiting.take();
         let bytes = self.under_way?.bytes;
         let seconds = self.bandwidth.map_or(0.0, |per_second| bytes as f64 / per_second as f64);
-        Some(now + self.sync_ns + (seconds * 1e9) as u64)
+        Some(now + self.sync_ns + self.extra_ns + (seconds * 1e9) as u64)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn disk(sync: Duration, disk_bandwidth: Option<usize>) -> Option<Disk> {
         let free = Duration::ZERO;

@@ -1,9 +1,11 @@
 //! A replica's log on disk, on the replica's thread: what it writes goes out by its transport, and what is durable
 //! comes back the same way.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
@@ -24,6 +26,9 @@ pub(super) struct Log {
     written: Vec<FileWritten>,
     /// Writes that are not over.
     under_way: usize,
+    /// Writes that are over, and are not said to be before their time: the disk is made slower than it is.
+    held: VecDeque<(Nanos, FileWritten)>,
+    extra_ns: u64,
     /// Writes under way that are timed, and since when.
     begun: Vec<(u64, Nanos)>,
     /// How long they took, in the measured window.
@@ -103,10 +108,6 @@ impl Drop for LogFolder {
     /// What cannot be removed stays: the run is over, and its results are safe.
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
-        if let Some(parent) = self.path.parent() {
-            // Only if nothing else is in it.
-            let _ = fs::remove_dir(parent);
-        }
     }
 }
 
@@ -118,6 +119,8 @@ impl Log {
             writes: Vec::new(),
             written: Vec::new(),
             under_way: 0,
+            held: VecDeque::new(),
+            extra_ns: 0,
             begun: Vec::new(),
             times: histogram(),
             synced,
@@ -126,7 +129,12 @@ impl Log {
 
     /// When it wants to be looked after if nothing else happens.
     pub(super) fn deadline(&self) -> Nanos {
-        self.wal.deadline()
+        self.held.front().map_or(Nanos::NEVER, |&(due, _)| due).min(self.wal.deadline())
+    }
+
+    /// From now on, every write takes so much longer; with zero, as long as it takes.
+    pub(super) fn slow_down(&mut self, extra: Duration) {
+        self.extra_ns = extra.as_nanos() as u64;
     }
 
     /// Tells the replica what has become durable.
@@ -138,6 +146,7 @@ impl Log {
         replica: &mut dyn Replica,
     ) -> io::Result<()> {
         self.collect(transport);
+        self.hold(now);
         for written in self.written.drain(..) {
             if let Some(at) = self.begun.iter().position(|(id, _)| *id == written.id) {
                 let (_, since) = self.begun.swap_remove(at);
@@ -187,6 +196,18 @@ impl Log {
             self.written.clear();
         }
         Ok(())
+    }
+
+    /// Leaves in `written` what is due by now.
+    fn hold(&mut self, now: Nanos) {
+        if self.extra_ns == 0 && self.held.is_empty() {
+            return;
+        }
+        let due = now + self.extra_ns;
+        self.held.extend(self.written.drain(..).map(|written| (due, written)));
+        let is_due = |(due, _): &(Nanos, FileWritten)| self.extra_ns == 0 || *due <= now;
+        let count = self.held.iter().take_while(|held| is_due(held)).count();
+        self.written.extend(self.held.drain(..count).map(|(_, written)| written));
     }
 
     fn collect(&mut self, transport: &mut dyn Transport) {

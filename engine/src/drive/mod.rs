@@ -1,9 +1,12 @@
 //! The driver: one point of an experiment, on real threads and a real transport, or in virtual time.
 //!
 //! A thread a replica and a thread a client, each with a loop of its own: wait for frames, take a
-//! turn, send. [`measure`] starts a fresh cluster, waits until it answers, loads it, and stops it.
+//! turn, send. They share one process, or have one each (`cluster.placement`); nothing else differs.
+//! [`measure`] starts a fresh cluster, waits until it answers, loads it, and stops it.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -11,51 +14,39 @@ use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::check::witness::Trace;
-use crate::measure::{Recording, Window};
+use crate::measure::{Recording, Window, histogram};
 use crate::node::NodeStats;
-use crate::spec::{Point, Run};
+use crate::remote;
+pub use crate::spec::{Fault, FaultKind, Target};
+use crate::spec::{Durability, Placement, Point, Run};
 
-mod blueprint;
+mod aftermath;
+mod body;
 mod cluster;
 mod control;
 mod disk;
 mod faults;
 mod log;
 mod orders;
+mod part;
+mod processes;
 mod replica;
 mod seat;
 mod threads;
 mod virtual_time;
+mod ward;
 
-use cluster::Cluster;
+pub use aftermath::Aftermath;
+use cluster::Threads;
 pub use control::Phase;
 use control::{Begun, Control};
-
-/// Something to do to the cluster while it is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// When, counted from the start of the measured window.
-    pub at: Duration,
-    /// What.
-    pub kind: FaultKind,
-}
-
-/// What can be done to a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The leader's thread ends and its connections are lost, for good.
-    KillLeader,
-    /// The leader's thread ends and its connections are lost; after this long it comes back with
-    /// what it had in memory, which plays the part of a disk here.
-    RestartLeader {
-        /// How long it is gone.
-        down_for: Duration,
-    },
-    /// The leader is asked to hand over to the next replica.
-    TransferLeader,
-}
+use faults::FaultPlan;
+use part::{Cluster, Part};
+use processes::Processes;
+pub use processes::{NodeError, node, set_program};
 
 /// Something that happened while a point was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +60,33 @@ pub struct Event {
 }
 
 /// What can happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A replica began to lead.
     Leader,
-    /// A replica's thread was ended.
+    /// A replica died.
     Killed,
     /// It is back.
     Restarted,
     /// A leader was asked to hand over.
     Transfer,
+    /// A replica stands still.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// A replica is cut off.
+    Isolated,
+    /// It is not any more.
+    Healed,
+    /// A replica, its disk or its link got slow.
+    Slowed,
+    /// It is as fast as before.
+    Recovered,
+    /// A replica that was away has been delivered what others had been when it came back.
+    CaughtUp {
+        /// What it received since it was back, heads included, whatever for.
+        bytes: u64,
+    },
 }
 
 impl EventKind {
@@ -89,6 +97,13 @@ impl EventKind {
             Self::Killed => "killed",
             Self::Restarted => "restarted",
             Self::Transfer => "transfer",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Isolated => "isolated",
+            Self::Healed => "healed",
+            Self::Slowed => "slowed",
+            Self::Recovered => "recovered",
+            Self::CaughtUp { .. } => "caught-up",
         }
     }
 }
@@ -102,8 +117,11 @@ pub struct Outcome {
     pub replicas: Usage,
     /// What the clients used in the window, together.
     pub clients: Usage,
-    /// CPU time of the whole process in the window, whoever used it.
+    /// CPU time in the window of all processes that took part, whoever used it. A replica that was
+    /// killed took what its process had used with it.
     pub process_cpu_ns: u64,
+    /// How much memory they took.
+    pub memory: Memory,
     /// What the replica that delivered most did in the window.
     pub busiest: NodeStats,
     /// What all replicas did in the window, added up.
@@ -114,6 +132,8 @@ pub struct Outcome {
     pub log_writes: Histogram<u64>,
     /// What happened.
     pub events: Vec<Event>,
+    /// What came of each fault, in the order in which they were given.
+    pub faults: Vec<Aftermath>,
     /// How many cores the threads had between them.
     pub cores: usize,
     /// How long the window was.
@@ -122,14 +142,25 @@ pub struct Outcome {
     pub window_closed: SystemTime,
 }
 
+/// The most memory that processes had at once, in bytes, from their start to the end of the point. A
+/// trace, where one is kept, is in it. `None` where one process holds everyone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident set of the replica that had most.
+    pub replica_rss_bytes: Option<u64>,
+    /// Resident set of the client that had most.
+    pub client_rss_bytes: Option<u64>,
+}
+
 /// What threads used between two moments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time.
     pub cpu_ns: u64,
     /// The most CPU time that one of them used.
     pub busiest_cpu_ns: u64,
     /// What their transports did.
+    #[serde(with = "remote::counters")]
     pub counters: Counters,
 }
 
@@ -153,6 +184,17 @@ pub enum DriveError {
         /// Which node.
         node: String,
     },
+    /// A node's process ended, and nobody had asked it to.
+    Died {
+        /// Which node.
+        node: String,
+        /// Its process.
+        process: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A replica was to come back with nothing of what it had promised.
+    Blank,
     /// The user wants to stop.
     Interrupted,
 }
@@ -172,6 +214,19 @@ impl std::fmt::Display for DriveError {
                 waited.as_secs()
             ),
             Self::Panicked { node } => write!(f, "{node} panicked: this is a bug, and its message stands above"),
+            Self::Died { node, process, status } => {
+                write!(f, "{node} (process {process}) ")?;
+                match (status.signal(), status.code()) {
+                    (Some(signal), _) => write!(f, "was killed by signal {signal}"),
+                    (None, code) => write!(f, "ended with exit code {}", code.unwrap_or_default()),
+                }
+            }
+            Self::Blank => write!(
+                f,
+                "a replica's process that is killed comes back blank, and would break what it promised; it needs a log: \
+                 set `storage.durability` to \"{}\"",
+                Durability::Fsync
+            ),
             Self::Interrupted => write!(f, "interrupted"),
         }
     }
@@ -184,6 +239,15 @@ impl std::error::Error for DriveError {
             _ => None,
         }
     }
+}
+
+/// What nodes keep on top of what every run needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Keep {
+    /// What was asked, told and applied.
+    trace: bool,
+    /// When commands completed, and where replicas stand.
+    timeline: bool,
 }
 
 /// How long a fresh cluster may take to answer its first request.
@@ -201,7 +265,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// milliseconds, on the calling thread.
 ///
 /// # Errors
-/// [`DriveError`]; no thread and no socket is left behind.
+/// [`DriveError`]; no thread, no process and no socket is left behind.
 pub fn measure(
     point: &Point,
     run: Run,
@@ -226,27 +290,38 @@ pub fn measure_and_trace(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<(Outcome, Trace), DriveError> {
+    let keep = Keep { trace: traced, timeline: !faults.is_empty() };
     if point.is_virtual() {
-        return virtual_time::measure(point, run, seed, faults, traced, interrupted, progress);
+        return virtual_time::measure(point, run, seed, faults, keep, interrupted, progress);
     }
     let control = Control::new(Clock::start());
-    let mut cluster = Cluster::start(point, seed, traced, &control)?;
-    let conducted = conduct(&mut cluster, point, run, faults, &control, interrupted, progress);
-    control.stop();
-    let ended = cluster.join();
-    let (process_cpu_ns, window_closed) = conducted?;
-    let ended = ended?;
+    if !point.remembers() && faults.iter().any(Fault::returns) {
+        return Err(DriveError::Blank);
+    }
+    let parts = Part::all(point, seed, keep);
+    let mut cluster: Box<dyn Cluster> = match point.cluster.placement {
+        Placement::Threads => Box::new(Threads::start(point, &parts, &control)?),
+        Placement::Processes => Box::new(Processes::start(point, &parts, &control)?),
+    };
+    let conducted = conduct(&mut *cluster, point, run, seed, faults, &control, interrupted, progress)?;
+    let Conducted { own_cpu_ns, window_closed, plan } = conducted;
+    let ended = cluster.end()?;
+    let recording = ended.recording.ok_or(DriveError::Interrupted)?;
     let window = control.window().expect("a point that was conducted has a window");
+    let events = control.events();
+    let timeline = recording.timeline.as_deref();
     let outcome = Outcome {
-        recording: ended.recording,
+        faults: timeline.map_or_else(Vec::new, |timeline| aftermath::of(plan, point, window, timeline, &events)),
+        recording,
         replicas: ended.replicas,
         clients: ended.clients,
-        process_cpu_ns,
+        process_cpu_ns: own_cpu_ns + ended.elsewhere_cpu_ns,
+        memory: ended.memory,
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
-        log_writes: ended.log_writes,
-        events: control.events(),
+        log_writes: ended.log_writes.unwrap_or_else(histogram),
+        events,
         cores: threads::cores().len(),
         window_ns: window.length_ns(),
         window_closed,
@@ -254,61 +329,72 @@ pub fn measure_and_trace(
     Ok((outcome, ended.trace))
 }
 
-/// Leads a started cluster through its phases. Says how much CPU time the process used in the window,
-/// and when that closed.
+/// What the conductor saw.
+struct Conducted {
+    /// CPU time that this process used in the window.
+    own_cpu_ns: u64,
+    window_closed: SystemTime,
+    plan: FaultPlan,
+}
+
+/// Leads a started cluster through its phases.
+#[expect(clippy::too_many_arguments, reason = "what a point is measured by")]
 fn conduct(
-    cluster: &mut Cluster,
+    cluster: &mut dyn Cluster,
     point: &Point,
     run: Run,
+    seed: u64,
     faults: &[Fault],
     control: &Control,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
-) -> Result<(u64, SystemTime), DriveError> {
+) -> Result<Conducted, DriveError> {
     let clock = control.clock();
-    // `edge` is when the phase ends at the latest: what is read there must not be read a tick later.
-    let mut wait = |cluster: &mut Cluster, phase: Phase, edge: Nanos, until: &mut Until<'_>| {
-        while !until(cluster)? {
+    let mut wait = |cluster: &mut dyn Cluster, phase: Phase, until: &mut Until<'_>| {
+        while let Some(again_at) = until(cluster)? {
             if interrupted.load(Ordering::Relaxed) {
                 return Err(DriveError::Interrupted);
             }
             cluster.check()?;
             progress(phase);
-            std::thread::sleep(TICK.min(Duration::from_nanos(edge.saturating_since(clock.now()))));
+            std::thread::sleep(TICK.min(Duration::from_nanos(again_at.saturating_since(clock.now()))));
         }
         Ok(())
     };
 
-    wait(cluster, Phase::Starting, Nanos::NEVER, &mut |cluster| {
+    wait(cluster, Phase::Starting, &mut |cluster| {
         if clock.now() > Nanos(PATIENCE.as_nanos() as u64) {
             return Err(DriveError::NoAnswer { waited: PATIENCE });
         }
-        Ok(control.clients_ready() == cluster.clients())
+        Ok((control.clients_ready() < cluster.clients()).then_some(Nanos::NEVER))
     })?;
 
     let load_from = clock.now() + LEAD_NS;
     let from = load_from + run.warmup.as_nanos() as u64;
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
-    control.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
-    wait(cluster, Phase::WarmingUp, window.from, &mut |_| Ok(clock.now() >= window.from))?;
+    cluster.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
+    wait(cluster, Phase::WarmingUp, &mut |_| Ok((clock.now() < window.from).then_some(window.from)))?;
 
     let cpu_before = control::process_cpu_ns();
-    let mut plan = faults::FaultPlan::new(faults, window);
-    wait(cluster, Phase::Measuring, window.until, &mut |cluster| {
-        plan.turn(clock.now(), cluster)?;
-        Ok(clock.now() >= window.until)
+    let mut plan = FaultPlan::new(faults, point, window, seed);
+    wait(cluster, Phase::Measuring, &mut |cluster| {
+        let now = clock.now();
+        plan.turn(now, cluster)?;
+        Ok((now < window.until).then_some(window.until.min(plan.next_at(now))))
     })?;
-    let (cpu, closed) = (control::process_cpu_ns() - cpu_before, SystemTime::now());
+    let (own_cpu_ns, window_closed) = (control::process_cpu_ns() - cpu_before, SystemTime::now());
 
-    wait(cluster, Phase::Draining, Nanos::NEVER, &mut |cluster| {
-        plan.turn(clock.now(), cluster)?;
-        Ok(control.clients_finished() == cluster.clients())
+    wait(cluster, Phase::Draining, &mut |cluster| {
+        let now = clock.now();
+        plan.turn(now, cluster)?;
+        Ok((control.clients_finished() < cluster.clients()).then_some(plan.next_at(now)))
     })?;
-    Ok((cpu, closed))
+    Ok(Conducted { own_cpu_ns, window_closed, plan })
 }
 
-/// Whether a phase is over.
-type Until<'a> = dyn FnMut(&mut Cluster) -> Result<bool, DriveError> + 'a;
+/// When to ask again at the latest whether a phase is over; `None` if it is. What is due at a moment must not
+/// be done a tick later.
+type Until<'a> = dyn FnMut(&mut dyn Cluster) -> Result<Option<Nanos>, DriveError> + 'a;
 
 /// How long answers are awaited after the window: long enough for a resend to be answered.
 fn drain_limit_ns(point: &Point) -> u64 {

@@ -1,11 +1,14 @@
 //! What the conductor asks of a replica while it runs, and how that gets there.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use quorumbench_protocols::LogSize;
 use serde::{Deserialize, Serialize};
+
+use crate::remote::LogSizeDef;
 
 /// What the conductor asks of one replica's thread while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,38 @@ impl Orders {
         let order = queue.pop_front();
         self.waiting.store(!queue.is_empty(), Ordering::Relaxed);
         order
+    }
+}
+
+/// Where a replica stands, as it says itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Standing {
+    /// The last slot that it was delivered.
+    pub(super) delivered: u64,
+    /// What it keeps of its log in memory.
+    #[serde(with = "LogSizeDef")]
+    pub(super) kept: LogSize,
+}
+
+/// One replica's [`Standing`], written by its thread each turn and read by the conductor, field by field.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    delivered: AtomicU64,
+    kept_slots: AtomicU64,
+    kept_bytes: AtomicU64,
+}
+
+impl Board {
+    pub(super) fn write(&self, standing: Standing) {
+        self.delivered.store(standing.delivered, Ordering::Relaxed);
+        self.kept_slots.store(standing.kept.slots, Ordering::Relaxed);
+        self.kept_bytes.store(standing.kept.bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Standing {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let kept = LogSize { slots: read(&self.kept_slots), bytes: read(&self.kept_bytes) };
+        Standing { delivered: read(&self.delivered), kept }
     }
 }
 

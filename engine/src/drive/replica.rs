@@ -8,6 +8,7 @@ use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::zab::Zab;
 use quorumbench_protocols::{Config, Frame, Lsn, Malformed, Nanos, NodeId, Protocol, Record, Transmit};
 
+use super::orders::Standing;
 use crate::check::witness::ReplicaTrace;
 use crate::machine::{Kv, Machine, Null};
 use crate::node::{Node, NodeStats, SnapshotPolicy, Storage};
@@ -26,6 +27,7 @@ pub(super) trait Replica: Send {
     fn leader(&self) -> Option<NodeId>;
     fn transfer(&mut self, target: NodeId);
     fn stats(&self) -> NodeStats;
+    fn standing(&self) -> Standing;
     fn keep_trace(&mut self);
     fn take_trace(&mut self) -> Option<ReplicaTrace>;
 }
@@ -69,6 +71,10 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
 
     fn stats(&self) -> NodeStats {
         Self::stats(self)
+    }
+
+    fn standing(&self) -> Standing {
+        Standing { delivered: self.delivered().0, kept: self.protocol().kept() }
     }
 
     fn keep_trace(&mut self) {

@@ -1,5 +1,7 @@
 //! A node's place in a point: its address, and how it gets a transport.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -73,11 +75,15 @@ pub(super) fn mem_seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Se
     mem::mesh(nodes, clock, options).into_iter().map(|mem| Seat::Mem(Box::new(mem))).collect()
 }
 
-/// Binds every replica's port.
-pub(super) fn listeners(point: &Point) -> io::Result<Vec<TcpListener>> {
-    let cluster = &point.cluster;
-    let port = |id: usize| if cluster.base_port == 0 { 0 } else { cluster.base_port + id as u16 };
-    (0..cluster.replicas).map(|id| bind(SocketAddr::new(cluster.bind, port(id)))).collect()
+/// Where a replica listens, unless the port is 0: then the system chooses.
+pub(super) fn address(point: &Point, id: NodeId) -> SocketAddr {
+    let base = point.cluster.base_port;
+    SocketAddr::new(point.cluster.bind, if base == 0 { 0 } else { base + id.0 as u16 })
+}
+
+/// Not from the seed: two runs of one config must not take each other's nodes for their own.
+pub(super) fn fresh_run() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The transport's options, as the point has them.
@@ -144,7 +150,8 @@ fn frames_on_the_way(point: &Point) -> usize {
     if point.load.arrival.is_open() { slots } else { slots.max(commands_in_flight(point)) }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds a port.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => "; stop what listens there, or set `cluster.base_port = 0` for free ports",

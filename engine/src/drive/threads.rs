@@ -3,19 +3,20 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Counters, Transport};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
-use super::blueprint::Body;
+use super::body::Body;
 use super::control::{Control, LOOK_NS, Meter};
 use super::log::Log;
-use super::orders::{Order, Orders};
+use super::orders::{Board, Orders};
+use super::part::Account;
 use super::replica::Replica;
 use super::seat::Seat;
+use super::ward::Ward;
 use super::{DriveError, EventKind};
 use crate::check::witness::ClientTrace;
 use crate::client::{Client, Pace};
@@ -28,6 +29,8 @@ pub(super) struct ReplicaEnd {
     pub(super) meter: Meter,
     /// Its place among the rings; a place among sockets is gone with its connections.
     pub(super) seat: Option<Seat>,
+    /// Whether it led when it ended: coming back, it does not begin to.
+    pub(super) led: bool,
 }
 
 /// What a client leaves behind.
@@ -37,22 +40,34 @@ pub(super) struct ClientEnd {
     pub(super) meter: Meter,
 }
 
+impl ReplicaEnd {
+    pub(super) fn account(&self) -> Account {
+        self.meter.account(self.replica.stats())
+    }
+}
+
+impl ClientEnd {
+    pub(super) fn account(&self) -> Account {
+        self.meter.account(NodeStats::default())
+    }
+}
+
 /// What one replica's thread shares with the conductor.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) control: Control,
     pub(super) orders: Arc<Orders>,
-    /// Who led last, for all replicas: a node id, or [`NOBODY`].
-    pub(super) leader: Arc<AtomicU32>,
+    /// Where it stands, if anybody wants to know.
+    pub(super) board: Option<Arc<Board>>,
+    /// How many nodes there are, clients among them.
+    pub(super) nodes: usize,
 }
-
-/// No node's id.
-pub(super) const NOBODY: u32 = u32::MAX;
 
 /// Runs a replica until the point ends or it is told to die.
 pub(super) fn run_replica(
     body: Body,
     mut meter: Meter,
+    mut led: bool,
     seat: Seat,
     id: NodeId,
     shared: &Shared,
@@ -60,58 +75,58 @@ pub(super) fn run_replica(
     let Body { mut replica, mut log } = body;
     let (seat, counters) = match seat {
         Seat::Mem(mut mem) => {
-            replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *mem, id, shared)?;
+            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *mem, id, led, shared)?;
             log.as_mut().map_or(Ok(()), |log| log.leave(shared.control.clock(), &mut *mem))?;
             (Some(Seat::Mem(mem)), Counters::default())
         }
         Seat::Socket(..) => {
             let mut transport = seat.join()?;
-            replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *transport, id, shared)?;
+            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *transport, id, led, shared)?;
             (None, transport.counters())
         }
     };
     meter.carry(counters, log.as_ref().map(Log::times));
-    Ok(ReplicaEnd { replica, meter, seat })
+    Ok(ReplicaEnd { replica, meter, seat, led })
 }
 
+/// Whether it led in its last turn.
 fn replica_loop(
     replica: &mut dyn Replica,
     mut log: Option<&mut Log>,
     meter: &mut Meter,
     transport: &mut dyn Transport,
     id: NodeId,
-    Shared { control, orders, leader }: &Shared,
-) -> io::Result<()> {
-    let mut led = false;
+    mut led: bool,
+    shared: &Shared,
+) -> io::Result<bool> {
+    let control = &shared.control;
+    let mut ward = Ward::new(id, transport, shared);
     while !control.stopped() {
         let now = control.clock().now();
         let log_due = log.as_ref().map_or(Nanos::NEVER, |log| log.deadline());
         let deadline = replica.deadline().min(meter.deadline(now, control.window())).min(log_due);
-        transport.recv(deadline, replica.inbox())?;
-        match orders.take() {
-            Some(Order::Die) => break,
-            Some(Order::Transfer { to }) => replica.transfer(NodeId(to)),
-            // The plan has no such faults yet.
-            Some(_) | None => {}
+        ward.link.recv(deadline, replica.inbox())?;
+        if ward.obey(replica, log.as_deref_mut()).is_break() {
+            break;
         }
         let now = control.clock().now();
         if let Some(log) = &mut log {
-            log.take(now, control.window(), transport, replica)?;
+            log.take(now, control.window(), &mut ward.link, replica)?;
         }
         replica.turn(now);
         if let Some(log) = &mut log {
-            log.give(now, transport, replica)?;
+            log.give(now, &mut ward.link, replica)?;
         }
-        transport.send(replica.transmits())?;
-        meter.turn(now, control.window(), || transport.counters(), || replica.stats());
+        ward.link.send(replica.transmits())?;
+        meter.turn(now, control.window(), || ward.link.counters(), || replica.stats());
         let leads = replica.leader() == Some(id);
         if leads && !led {
-            leader.store(id.0, Ordering::Relaxed);
             control.note(EventKind::Leader, id);
         }
         led = leads;
+        ward.after_turn(now, replica);
     }
-    Ok(())
+    Ok(led)
 }
 
 /// Runs a client until all it asked for is answered or given up.

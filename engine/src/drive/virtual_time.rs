@@ -13,10 +13,13 @@ use std::time::SystemTime;
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Prng, Transmit};
 use quorumbench_transports::Counters;
 
-use super::cluster;
 use super::disk::{Disk, Written};
+use super::faults::FaultPlan;
+use super::part;
 use super::replica::{self, Replica};
-use super::{DriveError, Event, EventKind, Fault, FaultKind, Outcome, PATIENCE, Phase, Usage, drain_limit_ns};
+use super::{
+    DriveError, Event, EventKind, Fault, Keep, Memory, Outcome, PATIENCE, Phase, Usage, aftermath, drain_limit_ns,
+};
 use crate::check::witness::Trace;
 use crate::client::Client;
 use crate::measure::{Recording, Window, histogram};
@@ -25,6 +28,8 @@ use crate::sim::queue::Queue;
 use crate::spec::{Cost, Network, Point, Run};
 
 mod faults;
+
+use faults::Plight;
 
 /// Measures `point` once in virtual time.
 ///
@@ -35,11 +40,11 @@ pub(super) fn measure(
     run: Run,
     seed: u64,
     faults: &[Fault],
-    traced: bool,
+    keep: Keep,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<(Outcome, Trace), DriveError> {
-    let mut world = World::new(point, seed, traced);
+    let mut world = World::new(point, seed, keep);
     let mut pass = |world: &mut World, phase, until: Nanos, done: &dyn Fn(&World) -> bool| {
         while !done(world) && world.step(until) {
             if world.steps.is_multiple_of(LOOK_STEPS) {
@@ -62,13 +67,16 @@ pub(super) fn measure(
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
     let give_up_at = window.until + drain_limit_ns(point);
     world.start(point, begin, window, give_up_at);
-    world.plan_faults(faults, window);
+    if !faults.is_empty() {
+        world.plan = Some(FaultPlan::new(faults, point, window, seed));
+        world.queue.push(window.from, What::Faults);
+    }
     pass(&mut world, Phase::WarmingUp, window.from, &|_| false)?;
     let before = world.readings();
     pass(&mut world, Phase::Measuring, window.until, &|_| false)?;
     let after = world.readings();
     pass(&mut world, Phase::Draining, give_up_at, &|world| world.clients().all(|client| client.finished(world.now)))?;
-    Ok(world.finish(window, &before, &after))
+    Ok(world.finish(point, window, &before, &after))
 }
 
 /// Events between two looks at the outside.
@@ -83,6 +91,9 @@ struct World {
     links: Links,
     cost: Cost,
     events: Vec<(Nanos, EventKind, NodeId)>,
+    /// Who led last.
+    leader: Option<usize>,
+    plan: Option<FaultPlan>,
     prng: Prng,
 }
 
@@ -94,8 +105,7 @@ struct Member {
     busy_until: Nanos,
     /// When its next turn is; [`Nanos::NEVER`] for none.
     turn_at: Nanos,
-    /// It takes no turns, and what reaches it is lost.
-    down: bool,
+    plight: Plight,
     leads: bool,
     reading: Reading,
 }
@@ -120,12 +130,11 @@ enum What {
     Arrival(usize, Frame),
     Write(usize, Written),
     Synced(usize),
-    Fault(FaultKind),
-    Restart(usize),
+    Faults,
 }
 
 impl World {
-    fn new(point: &Point, seed: u64, traced: bool) -> Self {
+    fn new(point: &Point, seed: u64, keep: Keep) -> Self {
         let mut prng = Prng::new(seed);
         let replicas = point.cluster.replicas;
         let nodes = replicas + point.load.clients;
@@ -134,14 +143,17 @@ impl World {
             if index < replicas {
                 let storage = if Disk::new(point.cost).is_some() { Storage::Deferred } else { Storage::Immediate };
                 let mut replica = replica::build(point, id, seed, storage);
-                if traced {
+                if keep.trace {
                     replica.keep_trace();
                 }
                 Actor::Replica(replica)
             } else {
-                let mut client = cluster::client(point, id, seed);
-                if traced {
+                let mut client = part::client(point, id, seed);
+                if keep.trace {
                     client.keep_trace();
+                }
+                if keep.timeline {
+                    client.keep_timeline();
                 }
                 Actor::Client(Box::new(client))
             }
@@ -156,6 +168,8 @@ impl World {
             links,
             cost: point.cost,
             events: Vec::new(),
+            leader: None,
+            plan: None,
             prng,
         };
         (0..nodes).for_each(|index| world.schedule(index, Nanos::ZERO));
@@ -170,7 +184,7 @@ impl World {
 
     fn start(&mut self, point: &Point, begin: Nanos, window: Window, give_up_at: Nanos) {
         for index in point.cluster.replicas..self.members.len() {
-            let pace = cluster::pace(point, index - point.cluster.replicas, self.prng.next_u64())(begin);
+            let pace = part::pace(point, index - point.cluster.replicas, self.prng.next_u64())(begin);
             if let Actor::Client(client) = &mut self.members[index].actor {
                 client.start(pace, window, give_up_at);
             }
@@ -187,7 +201,7 @@ impl World {
         let Some((at, what)) = self.queue.pop() else { return false };
         (self.now, self.steps) = (at, self.steps + 1);
         match what {
-            What::Arrival(to, frame) if self.members[to].down => self.lose(&frame),
+            What::Arrival(to, frame) if self.members[to].plight.loses() => self.lose(&frame),
             What::Arrival(to, frame) => {
                 let member = &mut self.members[to];
                 member.receive(frame);
@@ -202,8 +216,7 @@ impl World {
                 self.plan_synced(index, ends);
             }
             What::Synced(index) => self.synced(index),
-            What::Fault(kind) => self.fault(kind),
-            What::Restart(index) => self.restart(index),
+            What::Faults => self.fault(),
         }
         true
     }
@@ -229,7 +242,7 @@ impl World {
     /// Sees to it that the member's next turn is at `at` or earlier.
     fn schedule(&mut self, index: usize, at: Nanos) {
         let member = &mut self.members[index];
-        if at < member.turn_at && !member.down {
+        if at < member.turn_at && !member.plight.down && !member.plight.paused {
             member.turn_at = at;
             self.queue.push(at, What::Turn(index));
         }
@@ -247,6 +260,7 @@ impl World {
         let cost = self.cost.turn.as_nanos() as u64
             + self.cost.frame.as_nanos() as u64 * (frames + sent)
             + self.cost.kib.as_nanos() as u64 * (bytes + sent_bytes) / 1024;
+        let cost = cost * u64::from(member.plight.factor.max(1));
         member.busy_until = now + cost;
         member.reading.cpu_ns += cost;
         member.reading.counters.sent_frames += sent;
@@ -254,27 +268,33 @@ impl World {
         let leads = matches!(&member.actor, Actor::Replica(replica) if replica.leader() == Some(id));
         if leads && !std::mem::replace(&mut member.leads, leads) {
             self.events.push((now, EventKind::Leader, id));
+            self.leader = Some(index);
         }
         member.leads = leads;
         let (departs, deadline) = (member.busy_until, member.actor.deadline());
         if let Some(written) = member.actor.take_written() {
             self.queue.push(departs, What::Write(index, written));
         }
+        let leaves = departs + member.plight.link_extra.as_nanos() as u64;
         for transmit in transmits {
-            self.send(index, departs, &transmit);
+            self.send(index, leaves, &transmit);
         }
         if deadline < Nanos::NEVER {
             // Time moves on even where work costs nothing: a deadline that stays in the past is asked for once more.
             self.schedule(index, deadline.max(departs).max(now + 1));
         }
+        self.look_behind(index);
     }
 
     fn send(&mut self, from: usize, departs: Nanos, transmit: &Transmit) {
         for peer in transmit.to.iter() {
             let to = peer.0 as usize;
             let frame = Frame { head: transmit.head, body: transmit.body.clone() };
+            let isolated = self.members[from].plight.isolated;
             match self.links.send(from, to, departs, Head::BYTES + frame.body.len()) {
-                Some(arrives) if to < self.members.len() => self.queue.push(arrives, What::Arrival(to, frame)),
+                Some(arrives) if !isolated && to < self.members.len() => {
+                    self.queue.push(arrives, What::Arrival(to, frame));
+                }
                 _ => self.members[from].reading.counters.dropped_frames += 1,
             }
         }
@@ -289,7 +309,7 @@ impl World {
         self.members.iter().map(read).collect()
     }
 
-    fn finish(mut self, window: Window, before: &[Reading], after: &[Reading]) -> (Outcome, Trace) {
+    fn finish(mut self, point: &Point, window: Window, before: &[Reading], after: &[Reading]) -> (Outcome, Trace) {
         let (mut replicas, mut clients) = (Usage::default(), Usage::default());
         let (mut busiest, mut together) = (NodeStats::default(), NodeStats::default());
         let (mut recording, mut totals, mut trace) = (None::<Recording>, Vec::new(), Trace::default());
@@ -322,8 +342,12 @@ impl World {
             kind,
             node,
         };
+        let events: Vec<Event> = self.events.iter().map(event).collect();
+        let recording = recording.expect("every client was started");
+        let timeline = self.plan.take().zip(recording.timeline.as_deref());
+        let faults = timeline.map(|(plan, timeline)| aftermath::of(plan, point, window, timeline, &events));
         let outcome = Outcome {
-            recording: recording.expect("every client was started"),
+            recording,
             replicas,
             clients,
             process_cpu_ns: replicas.cpu_ns + clients.cpu_ns,
@@ -331,9 +355,11 @@ impl World {
             together,
             totals,
             log_writes: histogram(),
-            events: self.events.iter().map(event).collect(),
+            events,
+            faults: faults.unwrap_or_default(),
             // Each node has a virtual core of its own.
             cores: usize::MAX,
+            memory: Memory::default(),
             window_ns: window.length_ns(),
             window_closed: SystemTime::now(),
         };
@@ -348,7 +374,7 @@ impl Member {
             disk,
             busy_until: Nanos::ZERO,
             turn_at: Nanos::NEVER,
-            down: false,
+            plight: Plight::default(),
             leads: false,
             reading: Reading::default(),
         }

@@ -7,6 +7,8 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::drive::Memory;
+
 mod encode;
 mod store;
 
@@ -64,12 +66,18 @@ pub struct PointResult {
     /// What its logs cost; null without logs on a disk.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// How much memory its processes had.
+    #[serde(default)]
+    pub memory: Memory,
     /// This point over its floors in the same run and repetition; null where the run has none.
     pub floor: Option<Floor>,
     /// Reasons to doubt the numbers, each `code: explanation`.
     pub warnings: Vec<String>,
     /// Elections and faults.
     pub events: Vec<EventLine>,
+    /// What came of each fault, in the order of the config, each as often as it was to happen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultLine>,
     /// Round trip of a cache line between two cores, before and after: a virtual machine's cores move.
     pub core_round_trip_ns: [f64; 2],
     /// The full histograms.
@@ -111,7 +119,7 @@ impl From<&Histogram<u64>> for Percentiles {
 /// the commands answered in the window, unless its name says what else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// CPU time of the whole process.
+    /// CPU time of the whole run: of its process, or of all of them.
     pub cpu_ns_per_command: f64,
     /// CPU time of the replicas' threads.
     pub replica_cpu_ns_per_command: f64,
@@ -182,10 +190,52 @@ pub struct Floor {
 pub struct EventLine {
     /// Nanoseconds from the start of the window; negative before it.
     pub at_ns: i64,
-    /// `leader`, `killed`, `restarted`, `transfer`.
+    /// `leader`, `killed`, `restarted`, `transfer`, `paused`, `resumed`, `isolated`, `healed`, `slowed`,
+    /// `recovered`, `caught-up`.
     pub kind: String,
     /// The replica's id.
     pub node: u32,
+}
+
+/// What came of one fault. `docs/faults.md` defines each figure. Null is what does not apply, or did not happen
+/// within the window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultLine {
+    /// What was done, as the config has it.
+    pub kind: String,
+    /// To which replica; null if it never was.
+    pub target: Option<u32>,
+    /// When it really was, in nanoseconds from the start of the window.
+    pub at_ns: Option<i64>,
+    /// When it really was undone.
+    pub until_ns: Option<i64>,
+    /// The longest time without a completed command.
+    pub gap_ns: Option<u64>,
+    /// Until a replica began to lead.
+    pub leader_ns: Option<u64>,
+    /// Until throughput was back within a tenth of what it had been; zero if it never left.
+    pub throughput_back_ns: Option<u64>,
+    /// Until p99 was back within twice what it had been; zero if it never left.
+    pub p99_back_ns: Option<u64>,
+    /// From its end until the replica had what others had had then.
+    pub catch_up_ns: Option<u64>,
+    /// What it received in that time, whatever for.
+    pub catch_up_bytes: Option<u64>,
+    /// The most slots that it lagged behind.
+    pub lag_slots: Option<u64>,
+    /// Of a replica that was made slow and works on: whether the lag still grew at the end.
+    pub lag_grows: Option<bool>,
+    /// The most bytes of its log that it kept in memory.
+    pub kept_bytes: Option<u64>,
+    /// The most that another replica did.
+    pub others_kept_bytes: Option<u64>,
+    /// Commands whose outcome no client could know when its patience ended.
+    pub unknown: u64,
+    /// Commands that were sent again.
+    pub resent: u64,
+    /// Commands that were acknowledged and are not in the log, which only a run that is checked can say: it is not
+    /// stored if there are any.
+    pub lost: Option<u64>,
 }
 
 /// HDR histograms in base64 of their V2-deflate form.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::names::{
-    ArrivalName, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Durability, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
@@ -187,11 +187,16 @@ const fn key(
     }
 }
 
-const fn count(min: u64, max: u64) -> Kind {
+/// A key of one fault, which is read by name.
+pub(super) const fn of_fault(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { section: "faults", ..key(name, kind, default, doc, |_, _| ()) }
+}
+
+pub(super) const fn count(min: u64, max: u64) -> Kind {
     Kind::Count { min, max }
 }
 
-const fn duration(min: Duration, max: Duration) -> Kind {
+pub(super) const fn duration(min: Duration, max: Duration) -> Kind {
     Kind::Duration { min, max }
 }
 
@@ -206,9 +211,9 @@ const BATCH_BYTES: u64 = 64 << 20;
 const IN_FLIGHT: u64 = 1 << 24;
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Declares each key and collects them in `TABLE`.
 macro_rules! table {
@@ -248,8 +253,11 @@ table! {
             "how a node waits for input",
             |to, value| to.point.cluster.wait = value.choice(Wait::named)).axis().when(Applies::Threads);
         PIN = key("pin", Kind::Choice(Pin::CHOICES), "spread",
-            "which core each thread runs on",
+            "which core each node runs on",
             |to, value| to.point.cluster.pin = value.choice(Pin::named)).axis().when(Applies::Threads);
+        PLACEMENT = key("placement", Kind::Choice(Placement::CHOICES), "threads",
+            "what replicas and clients are to each other",
+            |to, value| to.point.cluster.placement = value.choice(Placement::named)).axis().when(Applies::Sockets);
         BIND = key("bind", Kind::Address, "127.0.0.1",
             "the address that replicas listen on",
             |to, value| to.point.cluster.bind = value.address()).when(Applies::Sockets);

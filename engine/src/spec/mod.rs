@@ -10,6 +10,7 @@
 //!   over `outstanding`, closed ones the other way round. It is absent from the [coordinates](Point::axes) then, and the
 //!   typed field has the key's default. One that is set to anything else and applies to none at all is an error, unless
 //!   it is the file's, and what it goes by is overridden.
+//! - Each `[[faults]]` is a [`Fault`], or several, done to the cluster while each point is measured.
 //! - Overrides (`--set key=value`) replace what the file says; the last one wins.
 //! - Equal settings are equal however they are written: coordinates and [`Spec::to_toml`] have the shortest exact form.
 //!
@@ -43,6 +44,7 @@
 mod distribution;
 mod error;
 mod expand;
+mod fault;
 mod keys;
 mod names;
 mod overrides;
@@ -61,9 +63,11 @@ use keys::{Draft, TABLE};
 
 pub use distribution::Keys;
 pub use error::SpecError;
+pub use fault::{Fault, FaultKind, Target};
 pub use keys::{Applies, Key};
 pub use names::{
-    ArrivalName, Choice, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Choice, Durability, FaultName, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis,
+    TransportName, Wait,
 };
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;
@@ -76,6 +80,7 @@ pub struct Spec {
     name: String,
     run: Run,
     points: Vec<Point>,
+    faults: Vec<fault::Setting>,
     /// Parallel to the table of keys; none is empty.
     settings: Vec<Vec<Value>>,
 }
@@ -123,6 +128,11 @@ impl Spec {
         self.points.clone()
     }
 
+    /// What is done to the cluster at every point, each time that it is, in the order of the config.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.faults.iter().flat_map(fault::Setting::faults).collect()
+    }
+
     /// The axes with more than one value, by the names that coordinates have. Those that apply to no point are left out.
     pub fn varied(&self) -> Vec<&'static str> {
         let lists = TABLE.iter().zip(&self.settings).filter(|(_, values)| values.len() > 1);
@@ -142,6 +152,12 @@ impl Spec {
         };
         let mut root = table("");
         root.extend(keys::sections().into_iter().map(|section| (section.to_owned(), table(section).into())));
+        if !self.faults.is_empty() {
+            let fault = |fault: &fault::Setting| -> Map<String, Json> {
+                fault.entries().map(|(key, value)| (key.name.to_owned(), value.to_json())).collect()
+            };
+            root.insert("faults".into(), self.faults.iter().map(fault).collect());
+        }
         root.into()
     }
 
@@ -158,13 +174,17 @@ impl Spec {
             let value = if let [text] = &texts[..] { text.clone() } else { format!("[{}]", texts.join(", ")) };
             lines.push(format!("{} = {value}", key.name));
         }
+        for fault in &self.faults {
+            lines.push("\n[[faults]]".into());
+            lines.extend(fault.entries().map(|(key, value)| format!("{} = {}", key.name, value.to_toml())));
+        }
         lines.join("\n") + "\n"
     }
 
     /// A spec of checked settings and what they expand to.
-    fn new(settings: Vec<Vec<Value>>, drafts: Vec<Draft>) -> Self {
+    fn new(settings: Vec<Vec<Value>>, faults: Vec<fault::Setting>, drafts: Vec<Draft>) -> Self {
         let Draft { name, run, .. } = drafts.first().cloned().expect("no setting is empty");
-        Self { name, run, points: drafts.into_iter().map(|draft| draft.point).collect(), settings }
+        Self { name, run, points: drafts.into_iter().map(|draft| draft.point).collect(), faults, settings }
     }
 }
 

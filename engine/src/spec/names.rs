@@ -3,6 +3,7 @@
 use std::fmt;
 
 use quorumbench_protocols::ReadMode;
+use serde::{Deserialize, Serialize};
 
 /// A name that a key takes, and what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ macro_rules! names {
         $(#[$doc])*
         // A purpose is for terminals too: no backticks, and brackets are no links.
         #[allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum $type {
             $(#[doc = $purpose] $variant,)+
         }
@@ -138,6 +139,20 @@ names! {
 }
 
 names! {
+    /// What is done to a replica.
+    FaultName {
+        Kill = "kill": "it dies and loses its connections; with `for` it comes back after that long, else never",
+        Restart = "restart": "it dies, and comes back at once",
+        Pause = "pause": "it stands still, with its connections open, and then goes on",
+        Partition = "partition": "it is cut off from everybody, replicas and clients: what is sent meanwhile is lost",
+        SlowDisk = "slow-disk": "each sync of its disk takes `extra` longer",
+        SlowLink = "slow-link": "everything that it sends arrives `extra` later",
+        Slow = "slow": "it works at 1/`factor` of its speed",
+        Transfer = "transfer": "the leader hands over to the next replica",
+    }
+}
+
+names! {
     /// How a node waits for input.
     Wait {
         Block = "block": "sleeps in the kernel until something arrives",
@@ -146,10 +161,18 @@ names! {
 }
 
 names! {
-    /// Which core a thread runs on.
+    /// Which core a node's thread runs on.
     Pin {
         Spread = "spread": "each thread on a core of its own; where there are too few, round robin over them",
         Off = "off": "wherever the kernel puts it, which may differ from run to run",
+    }
+}
+
+names! {
+    /// What replicas and clients are to each other.
+    Placement {
+        Threads = "threads": "threads of one process: nothing between them but the transport",
+        Processes = "processes": "processes of their own, each with its memory and allocator, as where they are deployed",
     }
 }
 

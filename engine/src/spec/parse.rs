@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::Spec;
 use super::error::{Complaint, Source, SpecError, brief, nearest};
 use super::expand::{self, Conflict, MOST_POINTS};
+use super::fault;
 use super::keys::{self, Draft, Key, TABLE};
 use super::overrides;
 use super::point::Point;
@@ -49,7 +50,8 @@ struct Given<'a> {
 pub(super) fn parse(document: &Source<'_>, overrides: &[Source<'_>]) -> Result<Spec, SpecError> {
     let mut given: Vec<Option<Given<'_>>> = TABLE.iter().map(|_| None).collect();
     let overridden = overrides.iter().map(overrides::read);
-    for written in read_document(document)?.into_iter().map(Ok).chain(overridden) {
+    let (written, faults) = read_document(document)?;
+    for written in written.into_iter().map(Ok).chain(overridden) {
         let written = written?;
         let place = keys::position(written.key);
         given[place] = Some(check(written)?);
@@ -60,7 +62,8 @@ pub(super) fn parse(document: &Source<'_>, overrides: &[Source<'_>]) -> Result<S
     });
     let settings = settings.collect::<Result<Vec<_>, _>>()?;
     let drafts = validate(&settings, &given, document)?;
-    Ok(Spec::new(settings, drafts))
+    let faults = fault::check(&faults, &drafts)?;
+    Ok(Spec::new(settings, faults, drafts))
 }
 
 /// The default of a key, which the table has as text.
@@ -69,15 +72,19 @@ pub(super) fn default(key: &Key) -> Option<Value> {
     Some(Value::read(&overrides::scalar(text), key).expect("the table's defaults are in range"))
 }
 
-/// What a document says, in its order.
-fn read_document<'a>(source: &'a Source<'a>) -> Result<Vec<Written<'a>>, SpecError> {
+/// What a document says, in its order, and the faults that it lists.
+fn read_document<'a>(source: &'a Source<'a>) -> Result<(Vec<Written<'a>>, Vec<fault::Given<'a>>), SpecError> {
     let table = DeTable::parse(source.text).map_err(|bad| syntax(source, 0, None, &bad))?.into_inner();
-    let mut read = Vec::new();
+    let (mut read, mut faults) = (Vec::new(), Vec::new());
     let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in entries {
         let (name_at, value_at) = (name.span(), value.span());
         let (name, value) = (name.into_inner(), value.into_inner());
+        if name == FAULTS {
+            faults = fault::read(source, value, &value_at)?;
+            continue;
+        }
         if !keys::sections().contains(&&*name) {
             let unknown = if value.is_table() { unknown_section(&name) } else { unknown_key("", &name) };
             let key = find("", &name).ok_or_else(|| source.error(&name_at, Some(brief(&name)), unknown))?;
@@ -97,7 +104,7 @@ fn read_document<'a>(source: &'a Source<'a>) -> Result<Vec<Written<'a>>, SpecErr
             read.push(Written::new(key, source, value.into_inner(), at));
         }
     }
-    Ok(read)
+    Ok((read, faults))
 }
 
 /// The error that the TOML parser found in what starts `offset` bytes into the source.
@@ -107,6 +114,9 @@ pub(super) fn syntax(source: &Source<'_>, offset: usize, key: Option<&Key>, bad:
     source.error(&(at.start + offset..at.end + offset), key.map(Key::full), complaint)
 }
 
+/// What lists faults.
+const FAULTS: &str = "faults";
+
 fn find(section: &str, name: &str) -> Option<&'static Key> {
     TABLE.iter().copied().find(|key| key.section == section && key.name == name)
 }
@@ -114,6 +124,9 @@ fn find(section: &str, name: &str) -> Option<&'static Key> {
 fn unknown_section(name: &str) -> Complaint {
     let sections = keys::sections();
     let complaint = Complaint::new(format!("unknown section `[{}]`", brief(name)));
+    if nearest(name, sections.iter().copied().chain([FAULTS])) == Some(FAULTS) {
+        return complaint.help("did you mean `[[faults]]`?");
+    }
     match nearest(name, sections.iter().copied()) {
         Some(section) => complaint.help(format!("did you mean `[{section}]`?")),
         None => complaint.help(format!("sections are {}", sections.join(", "))),
@@ -135,12 +148,17 @@ pub(super) fn unknown_key(section: &str, name: &str) -> Complaint {
     let complaint = Complaint::new(format!("unknown key `{full}`"));
     let here = TABLE.iter().filter(|key| key.section == section).map(|key| key.name);
     let anywhere = || TABLE.iter().map(|key| key.name);
+    if section == FAULTS {
+        return complaint.help("faults are written in the config, each below its own `[[faults]]`");
+    }
     let slip = nearest(name, here.clone()).or_else(|| nearest(name, anywhere()));
     if let Some(key) = TABLE.iter().find(|key| Some(key.name) == slip) {
         return complaint.help(format!("did you mean {key}?"));
     }
     let known: Vec<_> = here.collect();
-    if section.is_empty() {
+    if section.is_empty() && nearest(name, [FAULTS]).is_some() {
+        complaint.help("did you mean `[[faults]]`?")
+    } else if section.is_empty() {
         complaint.help(format!("sections are {}", keys::sections().join(", ")))
     } else {
         complaint.help(format!("keys of [{section}] are {}", known.join(", ")))

@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorumbench_protocols::quorum::{self, Quorums};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
 use super::keys::Key;
 use super::names::{
-    ArrivalName, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Durability, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
 use super::value::Value;
 use crate::batch::BatchHead;
 
 /// One combination of the values that a config lists.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// It goes to the processes of its nodes, but for its coordinates: they are for results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Who runs, and on what.
     pub cluster: Cluster,
@@ -38,6 +41,7 @@ pub struct Point {
     /// What a virtual node's work costs.
     pub cost: Cost,
     /// The value of each axis that applies here, in the table's order.
+    #[serde(skip)]
     coordinates: Vec<(&'static str, Value)>,
 }
 
@@ -67,6 +71,12 @@ impl Point {
         }
     }
 
+    /// Whether a replica that is killed and comes back still knows what it had promised: from its log, or because a
+    /// thread's memory outlives it, and plays the part of a disk. A process that came back blank could vote twice.
+    pub fn remembers(&self) -> bool {
+        self.cluster.placement == Placement::Threads || self.storage.durability != Durability::None
+    }
+
     pub(super) fn add_coordinate(&mut self, axis: &Key, value: Value) {
         self.coordinates.push((axis.coordinate, value));
     }
@@ -82,6 +92,7 @@ impl Point {
                 machine: MachineName::ALL[0],
                 wait: Wait::ALL[0],
                 pin: Pin::ALL[0],
+                placement: Placement::ALL[0],
                 bind: Ipv4Addr::UNSPECIFIED.into(),
                 base_port: 0,
                 election_timeout: Duration::ZERO,
@@ -139,7 +150,7 @@ impl Point {
 }
 
 /// `[cluster]`: who runs, and on what.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
     /// What orders the batches.
     pub protocol: ProtocolName,
@@ -153,8 +164,10 @@ pub struct Cluster {
     pub machine: MachineName,
     /// How they wait for input.
     pub wait: Wait,
-    /// Which core each thread runs on.
+    /// Which core each node runs on.
     pub pin: Pin,
+    /// What replicas and clients are to each other: threads or processes.
+    pub placement: Placement,
     /// Where they listen.
     pub bind: IpAddr,
     /// Replica `i` listens on `base_port + i`; 0 for ports of the system's choice.
@@ -176,7 +189,7 @@ pub struct Cluster {
 }
 
 /// `[batch]`: how commands become slots.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Most commands in a slot.
     pub commands: usize,
@@ -197,7 +210,7 @@ impl Batch {
 }
 
 /// `[load]`: what clients do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// When commands are sent.
     pub arrival: Arrival,
@@ -216,14 +229,14 @@ pub struct Load {
 }
 
 /// `[reads]`: how reads are answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
     /// Through the log or beside it.
     pub mode: ReadsMode,
 }
 
 /// When commands are sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Arrival {
     /// Open loop, exponential gaps.
     Poisson {
@@ -290,7 +303,7 @@ impl Arrival {
 }
 
 /// `[quorum]`: how many replicas each phase of Paxos takes; `None` for a majority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quorum {
     /// To lead.
     pub phase1: Option<usize>,
@@ -307,7 +320,7 @@ impl Quorum {
 }
 
 /// `[storage]`: what stands behind an acknowledgement.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Storage {
     /// What an acknowledged command survives.
     pub durability: Durability,
@@ -326,7 +339,7 @@ pub struct Storage {
 }
 
 /// `[transport]`: how the transport is tuned.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TransportOptions {
     /// The congestion control of TCP sockets.
     pub congestion: String,
@@ -337,7 +350,7 @@ pub struct TransportOptions {
 }
 
 /// `[network]`: the virtual network. Each link keeps its order, as a connection does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// One way between two replicas of one region.
     pub delay: Duration,
@@ -354,7 +367,7 @@ pub struct Network {
 }
 
 /// `[cost]`: what a virtual node's work costs, in virtual time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// One turn of its loop: waking up, and the system calls of a batch of inputs.
     pub turn: Duration,
@@ -385,5 +398,23 @@ pub struct Run {
 impl Run {
     pub(super) const fn blank() -> Self {
         Self { warmup: Duration::ZERO, duration: Duration::ZERO, repetitions: 0, seed: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+
+    #[test]
+    fn a_point_goes_to_a_process_as_it_is() {
+        let all = ["transport=[uring,sim]", "machine=kv", "protocol=[raft,multipaxos]", "keys=[uniform:7,zipf:9:0.5]"];
+        let more = ["round_trips=a-b 5ms", "arrival=[poisson,closed]", "bind=::1", "zero_copy_threshold=1KiB"];
+        let set: Vec<String> = all.iter().chain(&more).map(ToString::to_string).collect();
+        for point in Spec::parse("name = 'x'", "x", &set).unwrap_or_else(|error| panic!("{error}")).points() {
+            let bytes = postcard::to_allocvec(&point).expect("all can be written");
+            let there: Point = postcard::from_bytes(&bytes).expect("what was written");
+            assert_eq!(Point { coordinates: point.coordinates.clone(), ..there }, point);
+        }
     }
 }

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::units::{self, DURATIONS, duration_text};
 
 /// Regions and the round-trip times between them, written `virginia-ireland 68ms, virginia-tokyo
 /// 145ms, ireland-tokyo 205ms`. Replicas are placed in the regions in turn; clients are in the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Regions {
     /// In order of their first mention.
     names: Vec<String>,

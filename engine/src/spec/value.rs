@@ -76,6 +76,8 @@ pub enum Kind {
     Switch,
     /// A folder, or `auto`.
     Folder,
+    /// One of a few names, or a replica's id.
+    Target(&'static [&'static str]),
 }
 
 impl fmt::Display for Kind {
@@ -102,6 +104,7 @@ impl fmt::Display for Kind {
             Self::Folder => {
                 write!(f, "`auto` or a folder's path, of at most {MOST_PATH} bytes and without quotes or backslashes")
             }
+            Self::Target(names) => write!(f, "one of {} or a replica's id", names.join(", ")),
         }
     }
 }
@@ -111,9 +114,9 @@ impl fmt::Display for Kind {
 pub enum Value {
     /// Of [`Kind::Label`].
     Label(String),
-    /// Of [`Kind::Choice`].
+    /// Of [`Kind::Choice`] and [`Kind::Target`].
     Choice(&'static str),
-    /// Of [`Kind::Count`] and [`Kind::Quorum`].
+    /// Of [`Kind::Count`], [`Kind::Quorum`] and [`Kind::Target`].
     Count(u64),
     /// Of [`Kind::Quorum`].
     Majority,
@@ -197,6 +200,10 @@ impl Value {
             (Kind::Quorum { .. }, DeValue::String(text)) if text == MAJORITY => Some(Self::Majority),
             (Kind::Count { min, max }, DeValue::Integer(_)) => whole(written, min..=max),
             (Kind::Quorum { max }, DeValue::Integer(_)) => whole(written, 1..=max),
+            (Kind::Target(_), DeValue::Integer(_)) => whole(written, 0..=u64::from(u32::MAX)),
+            (Kind::Target(names), DeValue::String(text)) => {
+                names.iter().find(|name| *name == text).map(|name| Self::Choice(name))
+            }
             (Kind::Number { min, max }, DeValue::Integer(_) | DeValue::Float(_)) => {
                 // Adding zero turns -0 into 0: they are equal and should look it.
                 number(written).filter(|number| (min..=max).contains(number)).map(|number| Self::Number(number + 0.0))

@@ -12,6 +12,7 @@ use quorumbench::spec::Spec;
 use tempfile::TempDir;
 
 pub mod checked;
+pub mod desk;
 pub mod network;
 
 /// A spec from the lines that matter to a test.
@@ -35,16 +36,16 @@ pub struct Ran {
 }
 
 /// Runs all of `spec`.
-pub fn run_spec(spec: &Spec, faults: &[Fault]) -> Ran {
+pub fn run_spec(spec: &Spec) -> Ran {
     let out = tempfile::tempdir().expect("a temporary folder");
-    let finished = run_into(spec, faults, out.path());
+    let finished = run_into(spec, out.path());
     Ran { finished, out }
 }
 
 /// Runs all of `spec` into `out`.
-pub fn run_into(spec: &Spec, faults: &[Fault], out: &Path) -> Finished {
+pub fn run_into(spec: &Spec, out: &Path) -> Finished {
     let config = Path::new("test.toml");
-    let experiment = Experiment { spec, config, out, command_line: vec!["test".into()], faults, check: false };
+    let experiment = Experiment { spec, config, out, command_line: vec!["test".into()], check: false };
     run::run(&experiment, &AtomicBool::new(false), &mut Silence).expect("the folder can be made")
 }
 
@@ -56,7 +57,9 @@ pub fn measure(text: &str, faults: &[Fault]) -> Outcome {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-struct Silence;
+/// Hears nothing.
+#[derive(Debug)]
+pub struct Silence;
 
 impl Observer for Silence {
     fn begin(&mut self, _index: usize, _total: usize, _label: &str) {}

@@ -33,7 +33,7 @@ use self::message::{Accept, Decided, Message};
 use self::replica::Replica;
 use self::scout::Scout;
 use crate::io::{Config, Input, Outbox, Protocol, Record, Refusal, Snapshot};
-use crate::log::SlotLog;
+use crate::log::{LogSize, SlotLog};
 use crate::paxos::{Accepted, Ballot};
 use crate::reads::Reads;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, Recipients, Slot};
@@ -347,5 +347,9 @@ impl Protocol for MultiPaxos {
 
     fn wants_snapshot(&self) -> bool {
         self.replica.wants_snapshot()
+    }
+
+    fn kept(&self) -> LogSize {
+        self.replica.log.size()
     }
 }

@@ -29,7 +29,7 @@ use self::message::{Chosen, Message, PROMISED, Promise, Proposal, Refuse, SNAPSH
 use self::proposer::Proposer;
 use crate::io::{Config, DeliveryKind, Input, Outbox, Protocol, ReadMode, Record, Refusal, Snapshot};
 use crate::journal::Journal;
-use crate::log::SlotLog;
+use crate::log::{LogSize, SlotLog};
 use crate::mutant::{Mutant, Switch};
 use crate::reads;
 use crate::timer::ElectionTimer;
@@ -419,6 +419,10 @@ impl Protocol for Paxos {
 
     fn wants_snapshot(&self) -> bool {
         self.learner.wants_snapshot()
+    }
+
+    fn kept(&self) -> LogSize {
+        self.learner.log.size()
     }
 
     fn rounds(&self) -> u64 {

@@ -37,7 +37,7 @@ pub use self::message::Standing;
 use self::replica::Replica;
 pub use self::zxid::Zxid;
 use crate::io::{Config, Input, Outbox, Protocol, ReadAnswer, ReadMode, ReadOutcome, Record, Refusal, Snapshot};
-use crate::log::SlotLog;
+use crate::log::{LogSize, SlotLog};
 use crate::mutant::Mutant;
 use crate::reads::Reads;
 use crate::wire::{Frame, Malformed, Nanos, NodeId, Slot};
@@ -319,5 +319,9 @@ impl Protocol for Zab {
 
     fn wants_snapshot(&self) -> bool {
         matches!(&self.state, State::Leading(leader) if leader.wants_snapshot(&self.replica))
+    }
+
+    fn kept(&self) -> LogSize {
+        self.replica.log.size()
     }
 }

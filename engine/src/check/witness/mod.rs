@@ -29,6 +29,7 @@
 use bytes::BytesMut;
 use quorumbench_protocols::Payload;
 use rustc_hash::FxHasher;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 
@@ -42,7 +43,7 @@ mod breach;
 pub use breach::Breach;
 
 /// One batch, as its client saw it. Its sequence is its place in [`ClientTrace::asked`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// When it first went out.
     pub sent_ns: u64,
@@ -55,7 +56,7 @@ pub struct Asked {
 }
 
 /// One batch, as a replica applied it. Batches that were delivered again and not applied again are not here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// The slot that it was delivered in.
     pub slot: u64,
@@ -77,7 +78,7 @@ pub struct ReplicaTrace {
 }
 
 /// Slots that a replica was not delivered: a snapshot that it was sent has them in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The last slot that it had been delivered before.
     pub after: u64,
@@ -101,7 +102,7 @@ pub struct ClientTrace {
 }
 
 /// A batch of reads that was answered beside the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// Its sequence.
     pub sequence: u64,

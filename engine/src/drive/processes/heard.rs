@@ -1,0 +1,97 @@
+//! What a node's process says, put together.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use super::super::control::Control;
+use super::super::orders::Board;
+use super::super::part::{Account, Ended, Part};
+use super::Inlet;
+use super::message::{Failure, LogWrites, Recorded, ToConductor};
+use crate::check::witness::{Applied, Asked, ClientTrace, ReplicaTrace, Served, Skipped};
+use crate::measure::Interval;
+use crate::spec::Point;
+
+/// What a process shows while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Where it listens, once it does.
+    pub(super) listening: OnceLock<SocketAddr>,
+    /// Where it stands.
+    pub(super) board: Board,
+}
+
+/// All that one process said.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) failure: Option<Failure>,
+    /// There once it has ended in good order, with the most memory that it had.
+    pub(super) account: Option<(Account, u64)>,
+    log_writes: Option<LogWrites>,
+    recorded: Option<Box<Recorded>>,
+    intervals: Vec<Interval>,
+    /// As its bytes.
+    timeline: Vec<u8>,
+    applied: Vec<Applied>,
+    skipped: Vec<Skipped>,
+    asked: Vec<Asked>,
+    served: Vec<Served>,
+}
+
+impl Heard {
+    /// Listens until the process is gone, or makes no sense, or has said all.
+    pub(super) fn all(mut inlet: Inlet, control: &Control, shown: &Shown) -> Self {
+        let mut heard = Self::default();
+        while heard.account.is_none() {
+            match inlet.receive() {
+                Ok(Some(message)) => heard.take(message, control, shown),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    heard.failure = Some(error.into());
+                    break;
+                }
+                // It is gone, perhaps in the middle of a message.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        heard
+    }
+
+    fn take(&mut self, message: ToConductor<'_>, control: &Control, shown: &Shown) {
+        match message {
+            ToConductor::Listening(address) => drop(shown.listening.set(address)),
+            ToConductor::Standing(standing) => shown.board.write(standing),
+            ToConductor::Notice(notice) => control.hear(notice),
+            ToConductor::Failed(failure) => self.failure = Some(failure),
+            ToConductor::LogWrites(times) => self.log_writes = Some(times),
+            ToConductor::Recorded(recorded) => self.recorded = Some(recorded),
+            ToConductor::Timeline(piece) => self.timeline.extend_from_slice(&piece),
+            ToConductor::Interval(interval) => self.intervals.push(interval),
+            ToConductor::Applied(piece) => self.applied.extend_from_slice(&piece),
+            ToConductor::Skipped(piece) => self.skipped.extend_from_slice(&piece),
+            ToConductor::Asked(piece) => self.asked.extend_from_slice(&piece),
+            ToConductor::Served(piece) => self.served.extend_from_slice(&piece),
+            ToConductor::Account { account, peak_rss_bytes } => self.account = Some((*account, peak_rss_bytes)),
+        }
+    }
+
+    /// Adds what `part` leaves: nothing, where it was killed.
+    pub(super) fn add_to(self, ended: &mut Ended, part: Part, point: &Point) {
+        let (account, rss) = self.account.unzip();
+        let account = account.unwrap_or_default();
+        ended.elsewhere_cpu_ns += account.process_cpu_ns;
+        if part.is_replica(point) {
+            ended.memory.replica_rss_bytes = ended.memory.replica_rss_bytes.max(rss);
+            let trace = ReplicaTrace { applied: self.applied, skipped: self.skipped };
+            let log_writes = self.log_writes.as_ref().map(|LogWrites(times)| times);
+            ended.add_replica(&account, log_writes, part.keep.trace.then_some(trace));
+        } else {
+            ended.memory.client_rss_bytes = ended.memory.client_rss_bytes.max(rss);
+            let recording = self.recorded.map(|recorded| recorded.whole(self.intervals, &self.timeline));
+            // What it asked is drawn again from its seed, so only what came of it was sent.
+            let begun = part.client(point).take_trace();
+            let trace = begun.map(|trace| ClientTrace { asked: self.asked, served: self.served, ..trace });
+            ended.add_client(&account, recording, trace);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! A cluster whose replicas and clients have a process each, all of them children of this one.
+//!
+//! A child is this program again, as `quorumbench node`. Its standard input is one end of a pair of
+//! sockets; over that it is told what to be ([`message`]), and tells what happens to it. Between
+//! themselves the nodes talk over the transport that is measured, and over nothing else.
+//!
+//! A child that ends closes its socket, whatever it died of, and the next [`check`](Cluster::check)
+//! names it. Children do not outlive this process either: the kernel kills them with it.
+
+use std::borrow::Cow;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+
+use quorumbench_protocols::NodeId;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::control::{Begun, Control};
+use super::log::LogFolder;
+use super::faults::Subject;
+use super::orders::{Order, Standing};
+use super::part::{Cluster, Ended, Part};
+use super::{DriveError, EventKind, seat};
+use crate::spec::Point;
+
+mod channel;
+mod heard;
+mod message;
+mod node;
+
+use channel::Inlet;
+pub(super) use channel::Outlet;
+use heard::{Heard, Shown};
+use message::{Assignment, ToNode};
+pub use node::{NodeError, node};
+
+/// A cluster and its clients, a process each.
+#[derive(Debug)]
+pub(super) struct Processes {
+    control: Control,
+    point: Point,
+    run: u64,
+    /// Replicas first.
+    nodes: Vec<Node>,
+    /// Where the replicas listen; empty until all of them do.
+    replicas: Vec<SocketAddr>,
+    /// Go last, when no process writes to them any more.
+    _logs: Option<LogFolder>,
+}
+
+/// A child.
+#[derive(Debug)]
+struct Node {
+    part: Part,
+    /// How often it has died.
+    life: u64,
+    name: String,
+    process: Child,
+    outlet: Outlet,
+    shown: Arc<Shown>,
+    /// Hears it out; `None` once it was waited for.
+    ear: Option<JoinHandle<Heard>>,
+}
+
+/// The program to start nodes with.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says where the `quorumbench` program is: nodes that are processes are started with it. Whatever else
+/// links this library could not serve, so nothing is assumed; the program itself says so of itself. Only
+/// the first call counts.
+pub fn set_program(path: impl Into<PathBuf>) {
+    let _ = PROGRAM.set(path.into());
+}
+
+impl Processes {
+    /// Starts a process for each part. This thread must outlive them: with it they are killed.
+    pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
+        let (control, point) = (control.clone(), point.clone());
+        let run = seat::fresh_run();
+        let _logs = LogFolder::of(&point, run);
+        let mut cluster = Self { control, point, run, nodes: Vec::new(), replicas: Vec::new(), _logs };
+        for &part in parts {
+            let address = part.is_replica(&cluster.point).then(|| seat::address(&cluster.point, part.id()));
+            let node = cluster.spawn(part, 0, address)?;
+            cluster.nodes.push(node);
+        }
+        Ok(cluster)
+    }
+
+    fn spawn(&self, part: Part, life: u64, address: Option<SocketAddr>) -> Result<Node, DriveError> {
+        let name = part.name(&self.point);
+        let assignment = Assignment {
+            point: Cow::Borrowed(&self.point),
+            part,
+            run: self.run,
+            life,
+            epoch_ns: self.control.clock().epoch_ns(),
+            address,
+        };
+        Node::spawn(part, name.clone(), assignment, &self.control).map_err(|error| {
+            let what = format!("cannot start a process: {error}");
+            DriveError::Transport { node: name, source: io::Error::new(error.kind(), what) }
+        })
+    }
+
+    fn tell_all(&self, message: &ToNode<'_>) {
+        self.nodes.iter().for_each(|node| node.tell(message));
+    }
+
+    /// Once all replicas listen, everyone is told where.
+    fn introduce(&mut self) {
+        if !self.replicas.is_empty() {
+            return;
+        }
+        let listening =
+            self.nodes[..self.point.cluster.replicas].iter().map(|node| node.shown.listening.get().copied());
+        if let Some(addresses) = listening.collect::<Option<Vec<_>>>() {
+            self.tell_all(&ToNode::Replicas(addresses.clone()));
+            self.replicas = addresses;
+        }
+    }
+}
+
+impl Cluster for Processes {
+    fn clients(&self) -> usize {
+        self.nodes.len() - self.point.cluster.replicas
+    }
+
+    fn begin(&mut self, begun: Begun) {
+        self.control.begin(begun);
+        self.tell_all(&ToNode::Begin(begun));
+    }
+
+    fn check(&mut self) -> Result<(), DriveError> {
+        for node in &mut self.nodes {
+            if node.ear.as_ref().is_some_and(JoinHandle::is_finished) {
+                node.wait()?;
+            }
+        }
+        self.introduce();
+        Ok(())
+    }
+
+    fn end(mut self: Box<Self>) -> Result<Ended, DriveError> {
+        for node in &self.nodes {
+            node.signal(Signal::CONT);
+            node.tell(&ToNode::Stop);
+        }
+        let (mut outcome, mut ended) = (Ok(()), Ended::default());
+        let point = &self.point;
+        for node in &mut self.nodes {
+            match node.wait() {
+                Ok(heard) => heard.unwrap_or_default().add_to(&mut ended, node.part, point),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome.map(|()| ended)
+    }
+}
+
+impl Subject for Processes {
+    fn replicas(&self) -> usize {
+        self.point.cluster.replicas
+    }
+
+    fn leader(&self) -> Option<usize> {
+        self.control.leader().map(|leader| leader.0 as usize)
+    }
+
+    /// A few milliseconds old.
+    fn standing(&self, index: usize) -> Option<Standing> {
+        let node = &self.nodes[index];
+        node.part.keep.timeline.then(|| node.shown.board.read())
+    }
+
+    fn kill(&mut self, index: usize) -> Result<(), DriveError> {
+        let node = &mut self.nodes[index];
+        if node.ear.is_some() && matches!(node.process.try_wait(), Ok(Some(_))) {
+            return node.wait().map(drop);
+        }
+        node.kill();
+        self.control.note(EventKind::Killed, node.part.id());
+        Ok(())
+    }
+
+    fn restart(&mut self, index: usize) -> Result<(), DriveError> {
+        if self.nodes[index].ear.is_some() {
+            return Ok(());
+        }
+        self.control.note(EventKind::Restarted, NodeId(index as u32));
+        let Node { part, life, .. } = self.nodes[index];
+        self.nodes[index] = self.spawn(part, life + 1, Some(self.replicas[index]))?;
+        self.nodes[index].tell(&ToNode::Replicas(self.replicas.clone()));
+        if let Some(begun) = self.control.begun() {
+            self.nodes[index].tell(&ToNode::Begin(begun));
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, index: usize, order: Order) {
+        let node = &self.nodes[index];
+        let paused = match order {
+            Order::Pause { on: true } => Some((Signal::STOP, EventKind::Paused)),
+            Order::Pause { on: false } => Some((Signal::CONT, EventKind::Resumed)),
+            _ => None,
+        };
+        if let Some((signal, kind)) = paused.filter(|_| node.ear.is_some()) {
+            node.signal(signal);
+            self.control.note(kind, node.part.id());
+        }
+        // Not to stand still: it does, and would not hear when it is over.
+        if order != (Order::Pause { on: true }) {
+            node.tell(&ToNode::Order(order));
+        }
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.nodes.iter_mut().for_each(Node::kill);
+    }
+}
+
+impl Node {
+    fn spawn(part: Part, name: String, assignment: Assignment<'_>, control: &Control) -> io::Result<Self> {
+        let program = PROGRAM.get().ok_or_else(|| io::Error::other("nobody said where the program is"))?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let (outlet, inlet) = (Outlet::new(ours.try_clone()?), Inlet::new(ours));
+        let process = Command::new(program)
+            .arg0(env!("CARGO_PKG_NAME"))
+            .arg("node")
+            .stdin(OwnedFd::from(theirs))
+            // That is for the run's own document.
+            .stdout(Stdio::null())
+            .spawn()?;
+        let shown = Arc::default();
+        let ear = {
+            let (control, shown) = (control.clone(), Arc::clone(&shown));
+            let body = move || Heard::all(inlet, &control, &shown);
+            thread::Builder::new().name(format!("ear for {name}")).spawn(body)
+        };
+        let life = assignment.life;
+        let mut node = Self { part, life, name, process, outlet, shown, ear: None };
+        match ear {
+            Ok(ear) => node.ear = Some(ear),
+            Err(error) => {
+                node.kill();
+                return Err(error);
+            }
+        }
+        node.tell(&ToNode::Assignment(Box::new(assignment)));
+        Ok(node)
+    }
+
+    /// One that has died is found by its ear.
+    fn tell(&self, message: &ToNode<'_>) {
+        let _ = self.outlet.send(message);
+    }
+
+    /// Nothing, once it was waited for: its number may be another's.
+    fn signal(&self, signal: Signal) {
+        if self.ear.is_some() {
+            let _ = kill_process(Pid::from_child(&self.process), signal);
+        }
+    }
+
+    fn kill(&mut self) {
+        // It may be dead, and was waited for if there is nobody to hear it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.ear.take().map(JoinHandle::join);
+    }
+
+    /// Waits until it has ended, and says what it said. `None` if it was waited for before.
+    fn wait(&mut self) -> Result<Option<Heard>, DriveError> {
+        let Some(ear) = self.ear.take() else { return Ok(None) };
+        let mut heard = ear.join().unwrap_or_default();
+        // One that can no longer be understood ends now.
+        self.outlet.close();
+        let status = self.process.wait();
+        let name = self.name.clone();
+        match (heard.failure.take(), status) {
+            (Some(failure), _) => Err(failure.of(name)),
+            (None, Err(source)) => Err(DriveError::Transport { node: name, source }),
+            (None, Ok(status)) if heard.account.is_none() => {
+                Err(DriveError::Died { node: name, process: self.process.id(), status })
+            }
+            (None, Ok(_)) => Ok(Some(heard)),
+        }
+    }
+}

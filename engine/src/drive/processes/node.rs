@@ -1,0 +1,190 @@
+//! A node's own process: it is told what to be, joins the others, and says what came of it.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use quorumbench_transports::Clock;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::super::body::Body;
+use super::super::control::{Control, Meter};
+use super::super::orders::{Board, Standing};
+use super::super::seat::{self, Place};
+use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
+use super::message::{Assignment, Failure, LogWrites, ToConductor, ToNode, send_pieces, send_recording};
+use super::{Inlet, Outlet};
+use crate::cli::exit;
+use crate::host;
+use crate::spec::{Placement, Point};
+
+/// Why a node's process ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeError {
+    /// There is no run that it could belong to.
+    ByHand,
+    /// Its conductor knows why, or is gone.
+    Failed,
+}
+
+impl std::fmt::Display for NodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ByHand => write!(
+                f,
+                "`node` is not for the command line: a run with `cluster.placement` \"{}\" starts its replicas and \
+                 clients with it",
+                Placement::Processes
+            ),
+            Self::Failed => write!(f, "the node failed"),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}
+
+/// How long a run may take to tell a child what it is to be. It does so as it starts it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs one node, as the run at the other end of standard input says.
+///
+/// # Errors
+/// [`NodeError`].
+pub fn node() -> Result<(), NodeError> {
+    let stream = standard_input().ok_or(NodeError::ByHand)?;
+    stay_with_parent().map_err(|_| NodeError::Failed)?;
+    let outlet = Outlet::new(stream.try_clone().map_err(|_| NodeError::Failed)?);
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let mut inlet = Inlet::new(stream);
+    let Ok(Some(ToNode::Assignment(assignment))) = inlet.receive() else { return Err(NodeError::ByHand) };
+    inlet.wait_for_ever();
+    // Shown by `top` and `ps`.
+    let _ = rustix::thread::set_name(&CString::new(assignment.part.name(&assignment.point)).unwrap_or_default());
+    serve(&assignment, &outlet, inlet).map_err(|failure| {
+        // If the run cannot be told, it is gone.
+        let _ = outlet.send(&ToConductor::Failed(failure));
+        NodeError::Failed
+    })
+}
+
+/// The socket that a run gives its children. Whoever types the command has none.
+fn standard_input() -> Option<UnixStream> {
+    let input = io::stdin().as_fd().try_clone_to_owned().ok()?;
+    let is_ours = sockopt::socket_domain(&input) == Ok(AddressFamily::UNIX)
+        && sockopt::socket_type(&input) == Ok(SocketType::STREAM);
+    is_ours.then(|| input.into())
+}
+
+/// Its parent decides when it ends, however the parent itself does.
+///
+/// The kernel kills this process with its parent, even if it is stopped. A parent that was gone before
+/// this call is found by the end of standard input. Ctrl-C goes to all processes of a terminal's group,
+/// and the parent has then to keep what was finished.
+fn stay_with_parent() -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
+/// From its listening to its end.
+fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Result<(), Failure> {
+    let Assignment { ref point, part, run, life, epoch_ns, address } = *assignment;
+    let listener = address.map(seat::bind).transpose()?;
+    if let Some(listener) = &listener {
+        outlet.send(&ToConductor::Listening(listener.local_addr()?))?;
+    }
+    let Some(ToNode::Replicas(replicas)) = inlet.receive()? else { leave() };
+    let (transport, id, clock) = (point.cluster.transport, part.id(), Clock::since(epoch_ns));
+    let seat = Place { transport, run, id, replicas, clock, options: seat::options(point) }.seat(listener);
+    let shared = Shared {
+        control: Control::remote(clock, outlet.clone()),
+        orders: Arc::default(),
+        board: part.keep.timeline.then(Arc::default),
+        nodes: point.cluster.replicas + point.load.clients,
+    };
+    let (name, core) = (part.name(point), part.core);
+    obey(inlet, shared.clone())?;
+    if part.is_replica(point) {
+        if let Some(board) = shared.board.clone() {
+            show(board, outlet.clone())?;
+        }
+        let point = Point::clone(point);
+        let body = move || {
+            let body = Body::make(part, &point, run, life)?;
+            threads::run_replica(body, Meter::default(), false, seat, id, &shared)
+        };
+        tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?)?;
+    } else {
+        let (client, pace) = (part.client(point), part.pace(point));
+        let body = move || threads::run_client(client, pace, seat, &shared.control);
+        tell_of_client(outlet, threads::join(threads::spawn(name, core, body))?)?;
+    }
+    Ok(())
+}
+
+/// Does as the run says, on a thread of its own, for as long as there is a run.
+fn obey(mut inlet: Inlet, Shared { control, orders, .. }: Shared) -> io::Result<()> {
+    let body = move || {
+        loop {
+            match inlet.receive() {
+                Ok(Some(ToNode::Begin(begun))) => control.begin(begun),
+                Ok(Some(ToNode::Order(order))) => orders.send(order),
+                Ok(Some(ToNode::Stop)) => control.stop(),
+                _ => leave(),
+            }
+        }
+    };
+    thread::Builder::new().name("control".into()).spawn(body).map(drop)
+}
+
+/// Says again and again where a replica stands, where there are faults to be measured.
+fn show(board: Arc<Board>, outlet: Outlet) -> io::Result<()> {
+    let body = move || {
+        let mut said = Standing::default();
+        loop {
+            thread::sleep(SHOW);
+            let standing = board.read();
+            if standing != said && outlet.send(&ToConductor::Standing(standing)).is_err() {
+                leave();
+            }
+            said = standing;
+        }
+    };
+    thread::Builder::new().name("board".into()).spawn(body).map(drop)
+}
+
+/// As often as the conductor looks.
+const SHOW: Duration = Duration::from_millis(5);
+
+/// The run is gone, or has heard enough: nobody is there to tell.
+fn leave() -> ! {
+    process::exit(exit::FAILED.into())
+}
+
+fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd) -> io::Result<()> {
+    let (account, trace) = (Box::new(end.account()), end.replica.take_trace().unwrap_or_default());
+    let peak_rss_bytes = host::peak_rss_bytes();
+    send_pieces(outlet, &trace.applied, ToConductor::Applied)?;
+    send_pieces(outlet, &trace.skipped, ToConductor::Skipped)?;
+    end.meter.log_writes().map(|times| outlet.send(&ToConductor::LogWrites(LogWrites(times.clone())))).transpose()?;
+    outlet.send(&ToConductor::Account { account, peak_rss_bytes })
+}
+
+fn tell_of_client(outlet: &Outlet, end: ClientEnd) -> io::Result<()> {
+    let (account, peak_rss_bytes) = (Box::new(end.account()), host::peak_rss_bytes());
+    if let Some(trace) = &end.trace {
+        send_pieces(outlet, &trace.asked, ToConductor::Asked)?;
+        send_pieces(outlet, &trace.served, ToConductor::Served)?;
+    }
+    end.recording.map(|recording| send_recording(outlet, recording)).transpose()?;
+    outlet.send(&ToConductor::Account { account, peak_rss_bytes })
+}

@@ -1,0 +1,306 @@
+//! Replicas and clients in processes of their own: the same results as with threads, and no process that
+//! is left behind, whoever dies.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use quorumbench::drive::{self, DriveError, EventKind, Fault, FaultKind, Outcome};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value as Json;
+use support::checked::checked;
+use support::desk::{Desk, PATIENCE, PROGRAM, Said, end, fails, signal, whole};
+use support::{manifest, points_on_disk, uring_works};
+
+const CONFIG: &str = "name = 'processes'
+[cluster]
+transport = 'tokio-tcp'
+machine = 'kv'
+placement = 'processes'
+[load]
+rate = 2000
+clients = 2
+reads = 0.5
+keys = 'uniform:50'
+[run]
+warmup = '50ms'
+duration = '300ms'
+";
+
+/// The points of a run that succeeds.
+fn points(arguments: &[&str]) -> Vec<Json> {
+    let desk = Desk::new(CONFIG);
+    let said = desk.run(&[&["run", "x.toml", "--json", "--check"], arguments].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    whole(&said.out)["points"].as_array().expect("points").clone()
+}
+
+fn every_protocol(transport: &str) {
+    let points = points(&["--set", transport, "--set", "protocol=[echo,star,raft,multipaxos,zab,paxos]"]);
+    assert_eq!(points.len(), 6);
+    for point in points {
+        let label = &point["axes"]["protocol"];
+        assert_eq!((&point["checked"], &point["errors"]), (&true.into(), &0.into()), "{label}: {point}");
+        assert!(point["commands"].as_u64() > Some(300), "{label}: {point}");
+        let disturbed = |warning: &Json| warning.as_str().is_some_and(|text| text.starts_with("disturbed"));
+        assert!(!point["warnings"].as_array().expect("warnings").iter().any(disturbed), "{label}: {point}");
+        let [all, replicas, clients] = ["", "replica_", "client_"]
+            .map(|role| point["cost"][format!("{role}cpu_ns_per_command")].as_f64().expect("a number"));
+        assert!(replicas > 0.0 && clients > 0.0 && all > 0.99 * (replicas + clients), "{label}: {all} {point}");
+        for role in ["replica", "client"] {
+            let rss = point["memory"][format!("{role}_rss_bytes")].as_u64().expect("each has its own");
+            assert!((1 << 20..1 << 32).contains(&rss), "{label}: {rss}");
+        }
+    }
+}
+
+#[test]
+fn every_protocol_on_tokio_tcp() {
+    every_protocol("transport=tokio-tcp");
+}
+
+#[test]
+fn every_protocol_on_uring() {
+    if uring_works() {
+        every_protocol("transport=uring");
+    }
+}
+
+/// The names of everything in a document.
+fn names(document: &Json, path: &str, into: &mut BTreeSet<String>) {
+    for (name, value) in document.as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        names(value, &path, into);
+        into.insert(path);
+    }
+}
+
+#[test]
+fn a_result_looks_the_same_as_with_threads() {
+    let points = points(&["--set", "placement=[threads,processes]", "--set", "protocol=[echo,raft]"]);
+    let [all @ .., _] = &points[..] else { panic!("points") };
+    let of = |placement: &str| {
+        let is = |point: &&Json| point["axes"]["placement"] == placement && point["axes"]["protocol"] == "raft";
+        points.iter().find(is).unwrap_or_else(|| panic!("{placement}: {all:?}"))
+    };
+    let [threads, processes] = ["threads", "processes"].map(of);
+    let [mut expected, mut found] = [BTreeSet::new(), BTreeSet::new()];
+    names(threads, "", &mut expected);
+    names(processes, "", &mut found);
+    assert_eq!(found, expected);
+    assert!(threads["memory"]["replica_rss_bytes"].is_null(), "one process holds all: {threads}");
+    assert!(processes["floor"]["echo_p50_ratio"].as_f64() > Some(0.0), "a floor of its own kind: {processes}");
+}
+
+/// A traced run of three replicas and three clients in processes.
+fn with_faults(set: &[&str], faults: &[Fault]) -> Outcome {
+    drive::set_program(PROGRAM);
+    checked(&[&["placement=processes", "transport=tokio-tcp", "duration=1500ms"], set].concat(), faults).0
+}
+
+#[test]
+fn a_leader_that_is_killed_is_followed_by_another() {
+    for protocol in ["protocol=raft", "protocol=multipaxos", "protocol=zab"] {
+        let outcome = with_faults(&[protocol], &[Fault::new(Duration::from_millis(200), FaultKind::Kill)]);
+        let killed = outcome.events.iter().position(|event| event.kind == EventKind::Killed).expect("it was killed");
+        let (before, after) = outcome.events.split_at(killed);
+        assert_eq!(before.last().map(|event| (event.kind, event.node)), Some((EventKind::Leader, after[0].node)));
+        let next = after.iter().find(|event| event.kind == EventKind::Leader).expect("another leads");
+        assert!(next.node != after[0].node && next.at_ns < 1_500_000_000, "{protocol}: {:?}", outcome.events);
+    }
+}
+
+#[test]
+fn a_leader_hands_over_when_told() {
+    let outcome = with_faults(&[], &[Fault::new(Duration::from_millis(200), FaultKind::Transfer)]);
+    let kinds: Vec<_> = outcome.events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::Leader, EventKind::Transfer, EventKind::Leader]);
+}
+
+#[test]
+fn no_replica_comes_back_blank() {
+    let faults = [Fault::new(Duration::from_millis(10), FaultKind::Restart)];
+    for protocol in ["raft", "echo"] {
+        let spec = support::spec(&format!("[cluster]\nprotocol = '{protocol}'\nplacement = 'processes'"));
+        let measured = drive::measure(&spec.points()[0], spec.run(), 1, &faults, &AtomicBool::new(false), &mut |_| ());
+        assert!(matches!(measured, Err(DriveError::Blank)), "{protocol}: {measured:?}");
+    }
+}
+
+/// Each kind of fault that is no death, to a follower, from the config to the result.
+#[test]
+fn faults_are_done_to_processes_as_to_threads() {
+    let faults = [("pause", "", "resumed"), ("partition", "", "healed"), ("slow-link", "extra = '5ms'", "recovered")];
+    for (kind, more, ends) in faults {
+        let fault = format!("[[faults]]\nat = '200ms'\nfor = '300ms'\nkind = '{kind}'\ntarget = 'follower'\n{more}\n");
+        let desk = Desk::new(&format!("{CONFIG}{fault}"));
+        let said = desk.run(&["run", "x.toml", "--json", "--check", "--set", "duration=1s"]);
+        assert_eq!(said.code, Some(0), "{kind}: {said:?}");
+        let point = &whole(&said.out)["points"][0];
+        let events: Vec<_> = point["events"].as_array().expect("events").iter().collect();
+        let at = |kind: &str| {
+            let event = events.iter().find(|event| event["kind"] == kind);
+            event.unwrap_or_else(|| panic!("{kind} in {events:?}"))["at_ns"].as_i64().expect("a number")
+        };
+        let (ended, caught_up) = (at(ends), at("caught-up"));
+        assert!((500_000_000..700_000_000).contains(&ended) && caught_up >= ended, "{kind}: {events:?}");
+        assert!(point["completed_per_s"].as_f64() > Some(1000.0), "the others go on: {point}");
+        let aftermath = &point["faults"][0];
+        let number = |name: &str| aftermath[name].as_u64().unwrap_or_else(|| panic!("{kind}: {name} of {aftermath}"));
+        assert!(kind == "slow-link" || number("lag_slots") > 20, "{kind}: {aftermath}");
+        // A thousand commands of some twenty bytes, or fewer, and not what it had received before.
+        assert!(number("catch_up_bytes") < 100_000, "{kind}: {aftermath}");
+    }
+}
+
+/// The living children of a process, by their names.
+fn children(parent: Pid) -> Vec<(String, Pid)> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").expect("Linux has one").flatten() {
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        if field("PPid") == parent.as_raw_nonzero().to_string() {
+            assert!(!field("State").starts_with('Z'), "nobody waited for {status}");
+            children.push((field("Name"), pid(&field("Pid"))));
+        }
+    }
+    children
+}
+
+fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.parse().expect("a number")).expect("no process is 0")
+}
+
+fn is_alive(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains(['Z', 'X']))
+}
+
+fn wait_until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < patience, "{what}: not within {patience:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A run whose first point is finished, and whose second one goes on for long.
+struct InTheSecond {
+    desk: Desk,
+    run: Child,
+    err: BufReader<ChildStderr>,
+    /// Three replicas and two clients.
+    children: Vec<(String, Pid)>,
+}
+
+impl InTheSecond {
+    fn new() -> Self {
+        let desk = Desk::new(CONFIG);
+        let mut command = desk.command(&["run", "x.toml", "--set", "repetitions=2", "--set", "run.duration=3s"]);
+        let mut run = command.process_group(0).spawn().expect("run");
+        let mut err = BufReader::new(run.stderr.take().expect("piped"));
+        let mut lines = String::new();
+        while !lines.contains("commands/s") {
+            assert!(err.read_line(&mut lines).expect("UTF-8") > 0, "{lines}");
+        }
+        let mut found = Vec::new();
+        let names = ["client 0", "client 1", "replica 0", "replica 1", "replica 2"];
+        wait_until("five children", PATIENCE, || {
+            found = children(Pid::from_child(&run));
+            found.sort_by(|a, b| a.0.cmp(&b.0));
+            found.iter().map(|(name, _)| name.as_str()).eq(names)
+        });
+        Self { desk, run, err, children: found }
+    }
+
+    fn child(&self, name: &str) -> Pid {
+        self.children.iter().find(|(each, _)| each == name).expect("it is there").1
+    }
+
+    /// What it says until its end, having failed; nothing of it is left but its first point.
+    fn fails(mut self, state: &str) -> Said {
+        let mut lines = String::new();
+        self.err.read_to_string(&mut lines).expect("UTF-8");
+        let said = Said { err: lines, ..end(self.run) };
+        assert_eq!(said.code, Some(1), "{said:?}");
+        for (name, process) in &self.children {
+            assert!(!is_alive(*process), "{name} outlives its run");
+        }
+        let dir = self.desk.only_run("results");
+        assert_eq!(points_on_disk(&dir).len(), 1);
+        assert_eq!((&manifest(&dir)["state"], &manifest(&dir)["finished_points"]), (&state.into(), &1.into()));
+        assert!(said.err.contains("1 of 2 points are finished and stored in "), "{said:?}");
+        said
+    }
+}
+
+#[test]
+fn a_child_that_dies_is_named() {
+    for name in ["replica 1", "client 0"] {
+        let run = InTheSecond::new();
+        let child = run.child(name);
+        let begin = Instant::now();
+        kill_process(child, Signal::KILL).expect("it runs");
+        let said = run.fails("failed");
+        assert!(begin.elapsed() < Duration::from_secs(2), "at once, not at the end of the point");
+        let what = format!("error: {name} (process {}) was killed by signal 9\n", child.as_raw_nonzero());
+        assert!(said.err.contains(&what), "{said:?}");
+    }
+}
+
+#[test]
+fn children_die_with_their_parent() {
+    let InTheSecond { run, children, .. } = InTheSecond::new();
+    // One that is stopped cannot see that anything ended.
+    kill_process(children[2].1, Signal::STOP).expect("it runs");
+    signal(&run, Signal::KILL);
+    for (name, process) in children {
+        wait_until(&format!("{name} is gone"), Duration::from_secs(1), || !is_alive(process));
+    }
+    assert_eq!(end(run).code, None);
+}
+
+#[test]
+fn ctrl_c_is_the_parents() {
+    for by in [Signal::INT, Signal::TERM] {
+        let run = InTheSecond::new();
+        kill_process_group(Pid::from_child(&run.run), by).expect("it runs");
+        let said = run.fails("interrupted");
+        assert!(said.err.contains("error: interrupted") && !said.err.contains("signal"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let desk = Desk::new(CONFIG);
+    // The second replica's.
+    let said = desk.run(&["run", "x.toml", "--quiet", "--set", &format!("base_port={}", port - 1)]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let what = format!("cannot listen on 127.0.0.1:{port}");
+    assert!(said.err.contains(&what) && said.err.contains("base_port = 0"), "{said:?}");
+}
+
+#[test]
+fn node_is_not_for_the_command_line() {
+    let desk = Desk::new("");
+    fails(&desk.run(&["node"]), 2, &["`node` is not for the command line", "cluster.placement"]);
+    let (_, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let mut command = desk.command(&["node"]);
+    let said = Said::from(command.stdin(Stdio::from(OwnedFd::from(theirs))).output().expect("run"));
+    fails(&said, 2, &["`node` is not for the command line"]);
+    assert!(!desk.run(&["--help"]).out.contains("node "), "nor in its help");
+}
