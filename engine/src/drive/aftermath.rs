@@ -6,7 +6,7 @@
 use quorumbench_protocols::{Nanos, NodeId};
 
 use super::faults::{Done, FaultPlan, Sample};
-use super::{Event, EventKind, FaultKind};
+use super::{Event, EventKind, Fault, FaultKind};
 use crate::measure::{BIN_NS, SLICE_NS, Timeline, Window};
 use crate::spec::Point;
 
@@ -57,12 +57,12 @@ pub(super) fn of(
     events: &[Event],
 ) -> Vec<Aftermath> {
     let faults = plan.into_done();
-    let times: Vec<_> = faults.iter().map(|(fault, done)| Times::of(fault.kind, done, window, events)).collect();
+    let times = Times::of_all(&faults, window, events);
     let length = window.length_ns().cast_signed();
     let began = || times.iter().filter_map(|times| times.began);
     let first = began().min().unwrap_or(length).clamp(0, length).cast_unsigned();
     let former = Former::before(first, timeline);
-    let one = |((fault, done), times): (&(crate::spec::Fault, Done), &Times)| {
+    let one = |((fault, done), times): (&(Fault, Done), &Times)| {
         let next = began().filter(|&other| times.began.is_some_and(|at| other > at)).min();
         let mut aftermath = Aftermath::none(fault.kind, done);
         (aftermath.at_ns, aftermath.until_ns) = (times.began, times.ended);
@@ -83,32 +83,48 @@ pub(super) fn of(
 }
 
 /// When a fault really began and ended, from the window's begin on.
+#[derive(Clone, Copy, Default)]
 struct Times {
     began: Option<i64>,
     ended: Option<i64>,
 }
 
 impl Times {
-    /// By what the node said itself, not by what it was told.
-    fn of(kind: FaultKind, done: &Done, window: Window, events: &[Event]) -> Self {
-        let (begins, ends) = match kind {
-            FaultKind::Kill | FaultKind::Restart => (EventKind::Killed, Some(EventKind::Restarted)),
-            FaultKind::Pause => (EventKind::Paused, Some(EventKind::Resumed)),
-            FaultKind::Partition => (EventKind::Isolated, Some(EventKind::Healed)),
-            FaultKind::SlowDisk { .. } | FaultKind::SlowLink { .. } | FaultKind::Slow { .. } => {
-                (EventKind::Slowed, Some(EventKind::Recovered))
-            }
-            FaultKind::Transfer => (EventKind::Transfer, None),
-        };
-        let since = |at: Nanos| at.0.cast_signed() - window.from.0.cast_signed();
-        let seen = |kind: EventKind, ordered: Nanos| {
-            let is = |event: &&Event| {
-                event.kind == kind && event.at_ns >= since(ordered) && Some(event.node.0 as usize) == done.node
+    /// By what the nodes said themselves, not by what they were told. On a machine that stands still for a while
+    /// one may be told several things at once, so that each event is taken for one fault only.
+    fn of_all(faults: &[(Fault, Done)], window: Window, events: &[Event]) -> Vec<Self> {
+        let mut order: Vec<usize> = (0..faults.len()).collect();
+        order.sort_by_key(|&index| (faults[index].1.began, faults[index].0.at, index));
+        let mut rest = events.to_vec();
+        rest.sort_by_key(|event| event.at_ns);
+        let mut times = vec![Self::default(); faults.len()];
+        for index in order {
+            let (fault, done) = &faults[index];
+            let since = |at: Nanos| at.0.cast_signed() - window.from.0.cast_signed();
+            let mut take = |kind: EventKind, ordered: Nanos| {
+                let is = |event: &Event| {
+                    event.kind == kind && event.at_ns >= since(ordered) && Some(event.node.0 as usize) == done.node
+                };
+                Some(rest.remove(rest.iter().position(is)?).at_ns)
             };
-            events.iter().filter(is).map(|event| event.at_ns).min()
-        };
-        let began = done.began.and_then(|ordered| seen(begins, ordered));
-        Self { began, ended: done.ended.zip(ends).and_then(|(ordered, ends)| seen(ends, ordered)) }
+            let (begins, ends) = edges(fault.kind);
+            let began = done.began.and_then(|ordered| take(begins, ordered));
+            times[index] = Self { began, ended: done.ended.zip(ends).and_then(|(ordered, ends)| take(ends, ordered)) };
+        }
+        times
+    }
+}
+
+/// What a node says when this is done to it, and when it is undone.
+fn edges(kind: FaultKind) -> (EventKind, Option<EventKind>) {
+    match kind {
+        FaultKind::Kill | FaultKind::Restart => (EventKind::Killed, Some(EventKind::Restarted)),
+        FaultKind::Pause => (EventKind::Paused, Some(EventKind::Resumed)),
+        FaultKind::Partition => (EventKind::Isolated, Some(EventKind::Healed)),
+        FaultKind::SlowDisk { .. } | FaultKind::SlowLink { .. } | FaultKind::Slow { .. } => {
+            (EventKind::Slowed, Some(EventKind::Recovered))
+        }
+        FaultKind::Transfer => (EventKind::Transfer, None),
     }
 }
 
@@ -301,6 +317,20 @@ mod tests {
         let open = timeline(|ms| ms >= 900);
         assert_eq!(gap_ns(&open, 800 * BIN_NS, 1000 * BIN_NS, 1000 * BIN_NS), 101 * BIN_NS - 100);
         assert_eq!(gap_ns(&timeline(|_| true), 0, 1000 * BIN_NS, 1000 * BIN_NS), 1000 * BIN_NS);
+    }
+
+    #[test]
+    fn each_event_is_taken_for_one_fault() {
+        let restart = Fault::new(std::time::Duration::ZERO, FaultKind::Restart);
+        let told = |at| Done { node: Some(1), began: Some(at), ended: Some(at), ..Done::default() };
+        let faults = [5, 5, 0].map(|at| (restart, told(Nanos(at))));
+        let event = |at_ns, kind, node| Event { at_ns, kind, node: NodeId(node) };
+        let (killed, restarted) = (EventKind::Killed, EventKind::Restarted);
+        let pairs = [1, 7, 9].map(|at| [event(at, killed, 1), event(at + 1, restarted, 1)]);
+        let events = [pairs.concat(), vec![event(6, killed, 0)]].concat();
+        let times = Times::of_all(&faults, WINDOW, &events);
+        let seen: Vec<_> = times.iter().map(|times| (times.began, times.ended)).collect();
+        assert_eq!(seen, [(Some(7), Some(8)), (Some(9), Some(10)), (Some(1), Some(2))]);
     }
 
     #[test]
