@@ -153,6 +153,9 @@ const BACK: f64 = 0.9;
 /// Throughput is looked at over as long as takes this many commands: chance moves their number by 2 % then.
 const SPAN_COMMANDS: f64 = 2000.0;
 
+/// As long as took this many commands, it is no chance that none was answered.
+const RECENT_COMMANDS: f64 = 20.0;
+
 impl Former {
     /// `None` if there was too little of it.
     fn before(first: u64, timeline: &Timeline) -> Option<Self> {
@@ -277,8 +280,11 @@ fn p99_back_ns(timeline: &Timeline, scope: Scope, former: &Former) -> Option<u64
     let span = (former.span as u64 * BIN_NS).div_ceil(SLICE_NS) as usize;
     let (first, end) = ((scope.at / SLICE_NS) as usize + 1, (scope.end / SLICE_NS) as usize);
     let answerable = ((scope.undone.min(scope.end) + ANSWERABLE_NS) / SLICE_NS) as usize + span;
+    // While nobody is served, nothing is answered late either.
+    let recent = ((RECENT_COMMANDS / former.rate / (SLICE_NS / BIN_NS) as f64).ceil() as usize).clamp(1, span);
+    let last = |slices: usize, until: usize| timeline.p99(until.saturating_sub(slices)..until);
     let is_back =
-        |until: usize| timeline.p99(until.saturating_sub(span)..until).is_some_and(|p99| p99 <= 2 * former.p99);
+        |until: usize| last(recent, until).is_some() && last(span, until).is_some_and(|p99| p99 <= 2 * former.p99);
     back(first..end + 1, answerable, is_back).map(|slice| (slice as u64 * SLICE_NS).saturating_sub(scope.at))
 }
 
@@ -339,6 +345,18 @@ mod tests {
         assert_eq!(back(0..9, 5, |at| !(2..4).contains(&at)), Some(4));
         assert_eq!(back(0..9, 5, |at| at < 2), None, "it is not back");
         assert_eq!(back(0..9, 5, |at| at < 7), Some(0), "what left so late is not the fault's doing");
+    }
+
+    #[test]
+    fn p99_is_not_back_while_nobody_is_served() {
+        let mut timeline = timeline(|ms| (410..800).contains(&ms));
+        for ms in (0..410).chain(800..1000) {
+            let slow = (301..305).contains(&ms);
+            timeline.took(Nanos(ms * BIN_NS + 100), if slow { 300 } else { 2 } * BIN_NS, 5);
+        }
+        let former = Former::before(300 * BIN_NS, &timeline).expect("300 ms of it");
+        let scope = Scope { at: 300 * BIN_NS, undone: 300 * BIN_NS, end: 1000 * BIN_NS, is_last: true };
+        assert_eq!(p99_back_ns(&timeline, scope, &Former { span: 200, ..former }), Some(600 * BIN_NS));
     }
 
     #[test]
