@@ -16,8 +16,7 @@ use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
     Cost, Ending, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage,
-    StoreError,
-    encode_histogram,
+    StoreError, encode_histogram,
 };
 use crate::spec::{Durability, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};

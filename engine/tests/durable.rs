@@ -1,12 +1,16 @@
 //! Logs on a real disk, in real runs: what dies comes back from them, and what they cannot do is said.
 
+mod support;
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use quorumbench::drive::{self, EventKind, Fault, FaultKind, Outcome};
+use quorumbench::drive::{self, EventKind, Fault, FaultKind, Outcome, Target};
 use quorumbench::spec::{Point, Spec};
+use support::desk::PROGRAM;
+use support::uring_works;
 
 /// A point with its logs in `folder`, under a light closed loop.
 fn point(folder: &Path, overrides: &[&str]) -> (Spec, Point) {
@@ -44,26 +48,32 @@ fn checked((spec, point): (Spec, Point), faults: &[Fault]) -> Outcome {
     outcome
 }
 
-/// A leader that dies twice comes back with what its log holds, whatever it writes to and however.
+/// Replicas that die come back with what their logs hold, whatever they write to and however, and whoever keeps them
+/// apart. Nothing that was acknowledged is lost.
 #[test]
-fn a_leader_that_dies_comes_back_from_its_log() {
+fn who_dies_comes_back_from_its_log() {
+    drive::set_program(PROGRAM);
     let folder = tempfile::tempdir().expect("a folder");
-    let restart = |at| Fault {
-        at: Duration::from_millis(at),
-        kind: FaultKind::RestartLeader { down_for: Duration::from_millis(200) },
-    };
+    let lasts = Some(Duration::from_millis(100));
+    let kill = |at, target| Fault { at: Duration::from_millis(at), kind: FaultKind::Kill, target, lasts };
+    let kills = [kill(200, Target::Leader), kill(600, Target::Follower), kill(1000, Target::Any)];
     for protocol in ["raft", "multipaxos", "zab"] {
         for more in [
             &["transport=uring"][..],
             &["transport=uring", "direct=true", "storage_in_flight=1"],
             &["transport=mem", "durability=page-cache"],
             &["transport=tokio-tcp", "storage_linger=100us"],
+            &["transport=uring", "placement=processes"],
+            &["transport=tokio-tcp", "placement=processes", "durability=page-cache", "snapshot_slots=200"],
         ] {
+            if more.contains(&"transport=uring") && !uring_works() {
+                continue;
+            }
             let protocol = format!("protocol={protocol}");
             let overrides = [&[protocol.as_str()], more].concat();
-            let outcome = checked(point(folder.path(), &overrides), &[restart(200), restart(800)]);
+            let outcome = checked(point(folder.path(), &overrides), &kills);
             let back = outcome.events.iter().filter(|event| event.kind == EventKind::Restarted).count();
-            assert_eq!(back, 2, "{overrides:?}: {:?}", outcome.events);
+            assert_eq!(back, 3, "{overrides:?}: {:?}", outcome.events);
             let counters = outcome.replicas.counters;
             let synced = !more.contains(&"durability=page-cache");
             assert!(counters.file_writes > 0 && (counters.file_syncs > 0) == synced, "{overrides:?}: {counters:?}");
@@ -78,9 +88,30 @@ fn a_leader_that_dies_comes_back_from_its_log() {
 fn logs_do_not_grow_for_ever() {
     let folder = tempfile::tempdir().expect("a folder");
     let often = ["transport=mem", "durability=page-cache", "snapshot_slots=50", "segment=64KiB", "payload=256B"];
-    let restart = FaultKind::RestartLeader { down_for: Duration::from_millis(100) };
-    let outcome = checked(point(folder.path(), &often), &[Fault { at: Duration::from_millis(700), kind: restart }]);
+    let kill = Fault {
+        at: Duration::from_millis(700),
+        kind: FaultKind::Kill,
+        target: Target::Leader,
+        lasts: Some(Duration::from_millis(100)),
+    };
+    let outcome = checked(point(folder.path(), &often), &[kill]);
     assert!(outcome.totals.iter().all(|stats| stats.snapshots > 2), "{:?}", outcome.totals);
+}
+
+/// A disk that is made slow holds up what waits for it, and for no longer than it is slow.
+#[test]
+fn a_slow_disk_is_slow_for_as_long_as_it_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let slow = Fault {
+        at: Duration::from_millis(300),
+        kind: FaultKind::SlowDisk { extra: Duration::from_millis(50) },
+        target: Target::Leader,
+        lasts: Some(Duration::from_millis(300)),
+    };
+    let outcome = checked(point(folder.path(), &["transport=mem", "durability=page-cache"]), &[slow]);
+    assert!(outcome.log_writes.max() >= 50_000_000, "{} ns", outcome.log_writes.max());
+    let kinds: Vec<_> = outcome.events.iter().filter(|event| event.at_ns >= 0).map(|event| event.kind).collect();
+    assert!(kinds.contains(&EventKind::Slowed) && kinds.contains(&EventKind::Recovered), "{kinds:?}");
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn of_a_slow_follower(cost: &str) -> (Aftermath, Vec<String>) {
     let outcome = measure(&set, &[Fault::new(AT, FaultKind::Slow { factor: 10 }).on(Target::Follower)]);
     let set: Vec<String> = set.iter().map(ToString::to_string).collect();
     let spec = Spec::parse(STEADY, "steady.toml", &set).expect("a valid config");
-    let said = warnings(&spec.points()[0], &outcome, [0.0; 2]).into_iter().map(|warning| warning.to_string());
+    let said = warnings(&spec.points()[0], &outcome, None, [0.0; 2]).into_iter().map(|warning| warning.to_string());
     (outcome.faults[0], said.filter(|warning| warning.starts_with("lag_grows: ")).collect())
 }
 

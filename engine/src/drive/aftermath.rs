@@ -6,7 +6,7 @@
 use quorumbench_protocols::{Nanos, NodeId};
 
 use super::faults::{Done, FaultPlan, Sample};
-use super::{Event, EventKind, FaultKind};
+use super::{Event, EventKind, Fault, FaultKind};
 use crate::measure::{BIN_NS, SLICE_NS, Timeline, Window};
 use crate::spec::Point;
 
@@ -57,12 +57,12 @@ pub(super) fn of(
     events: &[Event],
 ) -> Vec<Aftermath> {
     let faults = plan.into_done();
-    let times: Vec<_> = faults.iter().map(|(fault, done)| Times::of(fault.kind, done, window, events)).collect();
+    let times = Times::of_all(&faults, window, events);
     let length = window.length_ns().cast_signed();
     let began = || times.iter().filter_map(|times| times.began);
     let first = began().min().unwrap_or(length).clamp(0, length).cast_unsigned();
     let former = Former::before(first, timeline);
-    let one = |((fault, done), times): (&(crate::spec::Fault, Done), &Times)| {
+    let one = |((fault, done), times): (&(Fault, Done), &Times)| {
         let next = began().filter(|&other| times.began.is_some_and(|at| other > at)).min();
         let mut aftermath = Aftermath::none(fault.kind, done);
         (aftermath.at_ns, aftermath.until_ns) = (times.began, times.ended);
@@ -83,32 +83,48 @@ pub(super) fn of(
 }
 
 /// When a fault really began and ended, from the window's begin on.
+#[derive(Clone, Copy, Default)]
 struct Times {
     began: Option<i64>,
     ended: Option<i64>,
 }
 
 impl Times {
-    /// By what the node said itself, not by what it was told.
-    fn of(kind: FaultKind, done: &Done, window: Window, events: &[Event]) -> Self {
-        let (begins, ends) = match kind {
-            FaultKind::Kill | FaultKind::Restart => (EventKind::Killed, Some(EventKind::Restarted)),
-            FaultKind::Pause => (EventKind::Paused, Some(EventKind::Resumed)),
-            FaultKind::Partition => (EventKind::Isolated, Some(EventKind::Healed)),
-            FaultKind::SlowDisk { .. } | FaultKind::SlowLink { .. } | FaultKind::Slow { .. } => {
-                (EventKind::Slowed, Some(EventKind::Recovered))
-            }
-            FaultKind::Transfer => (EventKind::Transfer, None),
-        };
-        let since = |at: Nanos| at.0.cast_signed() - window.from.0.cast_signed();
-        let seen = |kind: EventKind, ordered: Nanos| {
-            let is = |event: &&Event| {
-                event.kind == kind && event.at_ns >= since(ordered) && Some(event.node.0 as usize) == done.node
+    /// By what the nodes said themselves, not by what they were told. On a machine that stands still for a while
+    /// one may be told several things at once, so that each event is taken for one fault only.
+    fn of_all(faults: &[(Fault, Done)], window: Window, events: &[Event]) -> Vec<Self> {
+        let mut order: Vec<usize> = (0..faults.len()).collect();
+        order.sort_by_key(|&index| (faults[index].1.began, faults[index].0.at, index));
+        let mut rest = events.to_vec();
+        rest.sort_by_key(|event| event.at_ns);
+        let mut times = vec![Self::default(); faults.len()];
+        for index in order {
+            let (fault, done) = &faults[index];
+            let since = |at: Nanos| at.0.cast_signed() - window.from.0.cast_signed();
+            let mut take = |kind: EventKind, ordered: Nanos| {
+                let is = |event: &Event| {
+                    event.kind == kind && event.at_ns >= since(ordered) && Some(event.node.0 as usize) == done.node
+                };
+                Some(rest.remove(rest.iter().position(is)?).at_ns)
             };
-            events.iter().filter(is).map(|event| event.at_ns).min()
-        };
-        let began = done.began.and_then(|ordered| seen(begins, ordered));
-        Self { began, ended: done.ended.zip(ends).and_then(|(ordered, ends)| seen(ends, ordered)) }
+            let (begins, ends) = edges(fault.kind);
+            let began = done.began.and_then(|ordered| take(begins, ordered));
+            times[index] = Self { began, ended: done.ended.zip(ends).and_then(|(ordered, ends)| take(ends, ordered)) };
+        }
+        times
+    }
+}
+
+/// What a node says when this is done to it, and when it is undone.
+fn edges(kind: FaultKind) -> (EventKind, Option<EventKind>) {
+    match kind {
+        FaultKind::Kill | FaultKind::Restart => (EventKind::Killed, Some(EventKind::Restarted)),
+        FaultKind::Pause => (EventKind::Paused, Some(EventKind::Resumed)),
+        FaultKind::Partition => (EventKind::Isolated, Some(EventKind::Healed)),
+        FaultKind::SlowDisk { .. } | FaultKind::SlowLink { .. } | FaultKind::Slow { .. } => {
+            (EventKind::Slowed, Some(EventKind::Recovered))
+        }
+        FaultKind::Transfer => (EventKind::Transfer, None),
     }
 }
 
@@ -136,6 +152,9 @@ const ANSWERABLE_NS: u64 = 1_000_000_000;
 const BACK: f64 = 0.9;
 /// Throughput is looked at over as long as takes this many commands: chance moves their number by 2 % then.
 const SPAN_COMMANDS: f64 = 2000.0;
+
+/// As long as took this many commands, it is no chance that none was answered.
+const RECENT_COMMANDS: f64 = 20.0;
 
 impl Former {
     /// `None` if there was too little of it.
@@ -261,8 +280,11 @@ fn p99_back_ns(timeline: &Timeline, scope: Scope, former: &Former) -> Option<u64
     let span = (former.span as u64 * BIN_NS).div_ceil(SLICE_NS) as usize;
     let (first, end) = ((scope.at / SLICE_NS) as usize + 1, (scope.end / SLICE_NS) as usize);
     let answerable = ((scope.undone.min(scope.end) + ANSWERABLE_NS) / SLICE_NS) as usize + span;
+    // While nobody is served, nothing is answered late either.
+    let recent = ((RECENT_COMMANDS / former.rate / (SLICE_NS / BIN_NS) as f64).ceil() as usize).clamp(1, span);
+    let last = |slices: usize, until: usize| timeline.p99(until.saturating_sub(slices)..until);
     let is_back =
-        |until: usize| timeline.p99(until.saturating_sub(span)..until).is_some_and(|p99| p99 <= 2 * former.p99);
+        |until: usize| last(recent, until).is_some() && last(span, until).is_some_and(|p99| p99 <= 2 * former.p99);
     back(first..end + 1, answerable, is_back).map(|slice| (slice as u64 * SLICE_NS).saturating_sub(scope.at))
 }
 
@@ -304,11 +326,37 @@ mod tests {
     }
 
     #[test]
+    fn each_event_is_taken_for_one_fault() {
+        let restart = Fault::new(std::time::Duration::ZERO, FaultKind::Restart);
+        let told = |at| Done { node: Some(1), began: Some(at), ended: Some(at), ..Done::default() };
+        let faults = [5, 5, 0].map(|at| (restart, told(Nanos(at))));
+        let event = |at_ns, kind, node| Event { at_ns, kind, node: NodeId(node) };
+        let (killed, restarted) = (EventKind::Killed, EventKind::Restarted);
+        let pairs = [1, 7, 9].map(|at| [event(at, killed, 1), event(at + 1, restarted, 1)]);
+        let events = [pairs.concat(), vec![event(6, killed, 0)]].concat();
+        let times = Times::of_all(&faults, WINDOW, &events);
+        let seen: Vec<_> = times.iter().map(|times| (times.began, times.ended)).collect();
+        assert_eq!(seen, [(Some(7), Some(8)), (Some(9), Some(10)), (Some(1), Some(2))]);
+    }
+
+    #[test]
     fn back_is_the_first_moment_after_it_was_gone() {
         assert_eq!(back(0..9, 5, |_| true), Some(0), "it never left");
         assert_eq!(back(0..9, 5, |at| !(2..4).contains(&at)), Some(4));
         assert_eq!(back(0..9, 5, |at| at < 2), None, "it is not back");
         assert_eq!(back(0..9, 5, |at| at < 7), Some(0), "what left so late is not the fault's doing");
+    }
+
+    #[test]
+    fn p99_is_not_back_while_nobody_is_served() {
+        let mut timeline = timeline(|ms| (410..800).contains(&ms));
+        for ms in (0..410).chain(800..1000) {
+            let slow = (301..305).contains(&ms);
+            timeline.took(Nanos(ms * BIN_NS + 100), if slow { 300 } else { 2 } * BIN_NS, 5);
+        }
+        let former = Former::before(300 * BIN_NS, &timeline).expect("300 ms of it");
+        let scope = Scope { at: 300 * BIN_NS, undone: 300 * BIN_NS, end: 1000 * BIN_NS, is_last: true };
+        assert_eq!(p99_back_ns(&timeline, scope, &Former { span: 200, ..former }), Some(600 * BIN_NS));
     }
 
     #[test]

@@ -26,9 +26,7 @@ impl Body {
     /// forgotten what it promised.
     pub(super) fn make(part: Part, point: &Point, run: u64, life: u64) -> io::Result<Self> {
         let mut body = match (LogPlace::of(point, run, part.id()), life) {
-            (None, 0) => {
-                Self { replica: replica::build(point, part.id(), part.seed, Storage::Immediate), log: None }
-            }
+            (None, 0) => Self { replica: replica::build(point, part.id(), part.seed, Storage::Immediate), log: None },
             (Some(place), 0) => {
                 let log = Some(place.create()?);
                 Self { replica: replica::build(point, part.id(), part.seed, Storage::Deferred), log }

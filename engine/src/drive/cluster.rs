@@ -157,7 +157,9 @@ impl Subject for Threads {
             (Some(seat), _) => seat,
             (None, Some(place)) => {
                 let listener = place.rebind();
-                place.seat(Some(listener.map_err(|source| DriveError::Transport { node: name(thread.part.id()), source })?))
+                place.seat(Some(
+                    listener.map_err(|source| DriveError::Transport { node: name(thread.part.id()), source })?,
+                ))
             }
             (None, None) => unreachable!("a replica sits among rings or sockets"),
         };
@@ -185,13 +187,7 @@ impl ReplicaThread {
         move || Body::make(part, &point, run, life)
     }
 
-    fn run(
-        &mut self,
-        body: impl FnOnce() -> io::Result<Body> + Send + 'static,
-        meter: Meter,
-        led: bool,
-        seat: Seat,
-    ) {
+    fn run(&mut self, body: impl FnOnce() -> io::Result<Body> + Send + 'static, meter: Meter, led: bool, seat: Seat) {
         let (id, shared) = (self.part.id(), self.shared.clone());
         let body = move || threads::run_replica(body()?, meter, led, seat, id, &shared);
         self.state = State::Running(threads::spawn(name(id), self.part.core, body));

@@ -20,8 +20,8 @@ use crate::check::witness::Trace;
 use crate::measure::{Recording, Window, histogram};
 use crate::node::NodeStats;
 use crate::remote;
-pub use crate::spec::{Fault, FaultKind, Target};
 use crate::spec::{Durability, Placement, Point, Run};
+pub use crate::spec::{Fault, FaultKind, Target};
 
 mod aftermath;
 mod body;

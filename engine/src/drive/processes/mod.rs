@@ -22,8 +22,8 @@ use quorumbench_protocols::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{Begun, Control};
-use super::log::LogFolder;
 use super::faults::Subject;
+use super::log::LogFolder;
 use super::orders::{Order, Standing};
 use super::part::{Cluster, Ended, Part};
 use super::{DriveError, EventKind, seat};
