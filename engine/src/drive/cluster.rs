@@ -22,8 +22,8 @@ pub(super) struct Threads {
     control: Control,
     replicas: Vec<ReplicaThread>,
     clients: Vec<Option<JoinHandle<io::Result<ClientEnd>>>>,
-    /// Go last, when no thread writes to them any more.
-    _logs: Option<LogFolder>,
+    /// Goes last, when no thread writes to it any more.
+    logs: Option<LogFolder>,
 }
 
 struct ReplicaThread {
@@ -50,8 +50,8 @@ impl Threads {
     pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
         let run = seat::fresh_run();
         let (control, shared_point) = (control.clone(), Arc::new(point.clone()));
-        let _logs = LogFolder::of(point, run);
-        let mut cluster = Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), _logs };
+        let logs = LogFolder::of(point, run);
+        let mut cluster = Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), logs };
         let seats = seats(point, run, &control)
             .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
         for (&part, (seat, place)) in parts.iter().zip(seats) {
@@ -127,6 +127,7 @@ impl Drop for Threads {
         // Whoever drops it has a failure already.
         self.replicas.iter_mut().for_each(|thread| drop(thread.wait()));
         self.clients.drain(..).flatten().for_each(|client| drop(threads::join(client)));
+        drop(self.logs.take());
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) struct Processes {
     nodes: Vec<Node>,
     /// Where the replicas listen; empty until all of them do.
     replicas: Vec<SocketAddr>,
-    /// Go last, when no process writes to them any more.
-    _logs: Option<LogFolder>,
+    /// Goes last, when no process writes to it any more.
+    logs: Option<LogFolder>,
 }
 
 /// A child.
@@ -83,8 +83,8 @@ impl Processes {
     pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
         let (control, point) = (control.clone(), point.clone());
         let run = seat::fresh_run();
-        let _logs = LogFolder::of(&point, run);
-        let mut cluster = Self { control, point, run, nodes: Vec::new(), replicas: Vec::new(), _logs };
+        let logs = LogFolder::of(&point, run);
+        let mut cluster = Self { control, point, run, nodes: Vec::new(), replicas: Vec::new(), logs };
         for &part in parts {
             let address = part.is_replica(&cluster.point).then(|| seat::address(&cluster.point, part.id()));
             let node = cluster.spawn(part, 0, address)?;
@@ -224,6 +224,7 @@ impl Subject for Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         self.nodes.iter_mut().for_each(Node::kill);
+        drop(self.logs.take());
     }
 }
 
