@@ -15,6 +15,7 @@ use super::part::{Cluster, Ended, Part};
 use super::seat::{self, Place, Seat};
 use super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::{DriveError, EventKind};
+use crate::check::witness::ReplicaTrace;
 use crate::spec::{Durability, Point, TransportName};
 
 /// A cluster and its clients, a thread each.
@@ -36,6 +37,8 @@ struct ReplicaThread {
     place: Option<Place>,
     shared: Shared,
     state: State,
+    /// What it applied in earlier lives, if that was kept. It was seen, so it counts, though the replica has forgotten.
+    past: Vec<ReplicaTrace>,
 }
 
 enum State {
@@ -60,10 +63,12 @@ impl Threads {
                     control: control.clone(),
                     orders: Arc::default(),
                     board: part.keep.timeline.then(Arc::default),
+                    diary: None,
                     nodes: parts.len(),
                 };
                 let point = shared_point.clone();
-                let mut thread = ReplicaThread { part, point, run, life: 0, place, shared, state: State::Failed };
+                let mut thread =
+                    ReplicaThread { part, point, run, life: 0, place, shared, state: State::Failed, past: Vec::new() };
                 thread.run(thread.body(), Meter::default(), false, seat);
                 cluster.replicas.push(thread);
             } else {
@@ -109,6 +114,7 @@ impl Cluster for Threads {
             outcome = outcome.and(thread.wait());
             if let State::Down(end) = &mut thread.state {
                 ended.add_replica(&end.account(), end.meter.log_writes(), end.replica.take_trace());
+                ended.trace.replicas.append(&mut thread.past);
             }
         }
         for handle in self.clients.drain(..).flatten() {
@@ -153,7 +159,7 @@ impl Subject for Threads {
     fn restart(&mut self, index: usize) -> Result<(), DriveError> {
         let thread = &mut self.replicas[index];
         let State::Down(end) = std::mem::replace(&mut thread.state, State::Failed) else { return Ok(()) };
-        let ReplicaEnd { replica, mut meter, seat, led } = *end;
+        let ReplicaEnd { mut replica, mut meter, seat, led } = *end;
         let seat = match (seat, &thread.place) {
             (Some(seat), _) => seat,
             (None, Some(place)) => {
@@ -170,6 +176,7 @@ impl Subject for Threads {
             thread.run(move || Ok(Body { replica, log: None }), meter, led, seat);
         } else {
             meter.carry_stats(replica.stats());
+            thread.past.extend(replica.take_trace());
             thread.run(thread.body(), meter, false, seat);
         }
         Ok(())

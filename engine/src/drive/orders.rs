@@ -8,6 +8,8 @@ use std::time::Duration;
 use quorumbench_protocols::LogSize;
 use serde::{Deserialize, Serialize};
 
+use crate::check::witness::ReplicaTrace;
+
 use crate::remote::LogSizeDef;
 
 /// What the conductor asks of one replica's thread while it runs.
@@ -109,6 +111,26 @@ impl Board {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let kept = LogSize { slots: read(&self.kept_slots), bytes: read(&self.kept_bytes) };
         Standing { delivered: read(&self.delivered), kept }
+    }
+}
+
+/// What one replica applied and nobody has taken yet: emptied all the time where the replica may die and take its
+/// own with it.
+#[derive(Debug, Default)]
+pub(super) struct Diary(Mutex<ReplicaTrace>);
+
+impl Diary {
+    /// Adds the latest.
+    pub(super) fn write(&self, latest: ReplicaTrace) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.applied.extend(latest.applied);
+        entries.skipped.extend(latest.skipped);
+    }
+
+    /// Hands on what is there. Nobody else does meanwhile, so that all of it stays in order.
+    pub(super) fn hand_on<T>(&self, to: impl FnOnce(ReplicaTrace) -> T) -> T {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        to(std::mem::take(&mut *entries))
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_t
 use super::body::Body;
 use super::control::{Control, LOOK_NS, Meter};
 use super::log::Log;
-use super::orders::{Board, Orders};
+use super::orders::{Board, Diary, Orders};
 use super::part::Account;
 use super::replica::Replica;
 use super::seat::Seat;
@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) orders: Arc<Orders>,
     /// Where it stands, if anybody wants to know.
     pub(super) board: Option<Arc<Board>>,
+    /// Where what it applies goes at once, if it may be lost with it.
+    pub(super) diary: Option<Arc<Diary>>,
     /// How many nodes there are, clients among them.
     pub(super) nodes: usize,
 }

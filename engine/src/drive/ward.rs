@@ -115,8 +115,14 @@ impl<'a> Ward<'a> {
         self.shared.control.note(kind, self.id);
     }
 
-    /// After a turn that began at `began`: shows where it stands, and rests if it is to be slow.
-    pub(super) fn after_turn(&mut self, began: Nanos, replica: &dyn Replica) {
+    /// After a turn that began at `began`: shows where it stands and what it did, and rests if it is to be slow.
+    pub(super) fn after_turn(&mut self, began: Nanos, replica: &mut dyn Replica) {
+        if let Some(diary) = &self.shared.diary
+            && let Some(latest) = replica.take_trace()
+        {
+            replica.keep_trace();
+            diary.write(latest);
+        }
         if let Some(board) = &self.shared.board {
             let standing = replica.standing();
             board.write(standing);

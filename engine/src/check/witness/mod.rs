@@ -115,7 +115,8 @@ pub struct Served {
 pub struct Trace {
     /// What each client saw.
     pub clients: Vec<ClientTrace>,
-    /// What each replica applied, by node id.
+    /// What each replica applied, by node id; and behind these, what some did in earlier lives, each from its own
+    /// beginning.
     pub replicas: Vec<ReplicaTrace>,
 }
 

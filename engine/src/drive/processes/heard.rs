@@ -75,16 +75,21 @@ impl Heard {
         }
     }
 
+    /// What a replica applied, as far as it came to say so.
+    pub(super) fn into_trace(self) -> ReplicaTrace {
+        ReplicaTrace { applied: self.applied, skipped: self.skipped }
+    }
+
     /// Adds what `part` leaves: nothing, where it was killed.
-    pub(super) fn add_to(self, ended: &mut Ended, part: Part, point: &Point) {
+    pub(super) fn add_to(mut self, ended: &mut Ended, part: Part, point: &Point) {
         let (account, rss) = self.account.unzip();
         let account = account.unwrap_or_default();
         ended.elsewhere_cpu_ns += account.process_cpu_ns;
         if part.is_replica(point) {
             ended.memory.replica_rss_bytes = ended.memory.replica_rss_bytes.max(rss);
-            let trace = ReplicaTrace { applied: self.applied, skipped: self.skipped };
-            let log_writes = self.log_writes.as_ref().map(|LogWrites(times)| times);
-            ended.add_replica(&account, log_writes, part.keep.trace.then_some(trace));
+            let log_writes = self.log_writes.take();
+            let log_writes = log_writes.as_ref().map(|LogWrites(times)| times);
+            ended.add_replica(&account, log_writes, part.keep.trace.then(|| self.into_trace()));
         } else {
             ended.memory.client_rss_bytes = ended.memory.client_rss_bytes.max(rss);
             let recording = self.recorded.map(|recorded| recorded.whole(self.intervals, &self.timeline));

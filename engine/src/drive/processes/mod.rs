@@ -27,6 +27,7 @@ use super::log::LogFolder;
 use super::orders::{Order, Standing};
 use super::part::{Cluster, Ended, Part};
 use super::{DriveError, EventKind, seat};
+use crate::check::witness::ReplicaTrace;
 use crate::spec::Point;
 
 mod channel;
@@ -50,6 +51,8 @@ pub(super) struct Processes {
     nodes: Vec<Node>,
     /// Where the replicas listen; empty until all of them do.
     replicas: Vec<SocketAddr>,
+    /// What replicas applied before they were killed, if that was kept.
+    past: Vec<ReplicaTrace>,
     /// Goes last, when no process writes to it any more.
     logs: Option<LogFolder>,
 }
@@ -84,7 +87,7 @@ impl Processes {
         let (control, point) = (control.clone(), point.clone());
         let run = seat::fresh_run();
         let logs = LogFolder::of(&point, run);
-        let mut cluster = Self { control, point, run, nodes: Vec::new(), replicas: Vec::new(), logs };
+        let mut cluster = Self { control, point, run, nodes: Vec::new(), replicas: Vec::new(), past: Vec::new(), logs };
         for &part in parts {
             let address = part.is_replica(&cluster.point).then(|| seat::address(&cluster.point, part.id()));
             let node = cluster.spawn(part, 0, address)?;
@@ -160,6 +163,7 @@ impl Cluster for Processes {
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
+        ended.trace.replicas.append(&mut self.past);
         outcome.map(|()| ended)
     }
 }
@@ -184,7 +188,10 @@ impl Subject for Processes {
         if node.ear.is_some() && matches!(node.process.try_wait(), Ok(Some(_))) {
             return node.wait().map(drop);
         }
-        node.kill();
+        let heard = node.kill();
+        if node.part.keep.trace {
+            self.past.extend(heard.map(Heard::into_trace));
+        }
         self.control.note(EventKind::Killed, node.part.id());
         Ok(())
     }
@@ -223,7 +230,7 @@ impl Subject for Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        self.nodes.iter_mut().for_each(Node::kill);
+        self.nodes.iter_mut().for_each(|node| drop(node.kill()));
         drop(self.logs.take());
     }
 }
@@ -271,11 +278,12 @@ impl Node {
         }
     }
 
-    fn kill(&mut self) {
+    /// Says what it had said, if nobody has asked before.
+    fn kill(&mut self) -> Option<Heard> {
         // It may be dead, and was waited for if there is nobody to hear it.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        self.ear.take().map(JoinHandle::join);
+        self.ear.take()?.join().ok()
     }
 
     /// Waits until it has ended, and says what it said. `None` if it was waited for before.

@@ -16,11 +16,12 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::super::body::Body;
 use super::super::control::{Control, Meter};
-use super::super::orders::{Board, Standing};
+use super::super::orders::{Board, Diary, Standing};
 use super::super::seat::{self, Place};
 use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::message::{Assignment, Failure, LogWrites, ToConductor, ToNode, send_pieces, send_recording};
 use super::{Inlet, Outlet};
+use crate::check::witness::ReplicaTrace;
 use crate::cli::exit;
 use crate::host;
 use crate::spec::{Placement, Point};
@@ -109,20 +110,22 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         control: Control::remote(clock, outlet.clone()),
         orders: Arc::default(),
         board: part.keep.timeline.then(Arc::default),
+        diary: (part.keep.timeline && part.keep.trace).then(Arc::default),
         nodes: point.cluster.replicas + point.load.clients,
     };
     let (name, core) = (part.name(point), part.core);
     obey(inlet, shared.clone())?;
     if part.is_replica(point) {
         if let Some(board) = shared.board.clone() {
-            show(board, outlet.clone())?;
+            show(board, shared.diary.clone(), outlet.clone())?;
         }
+        let diary = shared.diary.clone().unwrap_or_default();
         let point = Point::clone(point);
         let body = move || {
             let body = Body::make(part, &point, run, life)?;
             threads::run_replica(body, Meter::default(), false, seat, id, &shared)
         };
-        tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?)?;
+        tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?, &diary)?;
     } else {
         let (client, pace) = (part.client(point), part.pace(point));
         let body = move || threads::run_client(client, pace, seat, &shared.control);
@@ -146,8 +149,8 @@ fn obey(mut inlet: Inlet, Shared { control, orders, .. }: Shared) -> io::Result<
     thread::Builder::new().name("control".into()).spawn(body).map(drop)
 }
 
-/// Says again and again where a replica stands, where there are faults to be measured.
-fn show(board: Arc<Board>, outlet: Outlet) -> io::Result<()> {
+/// Says again and again where a replica stands and what it has applied, where there are faults: it may die any moment.
+fn show(board: Arc<Board>, diary: Option<Arc<Diary>>, outlet: Outlet) -> io::Result<()> {
     let body = move || {
         let mut said = Standing::default();
         loop {
@@ -157,6 +160,10 @@ fn show(board: Arc<Board>, outlet: Outlet) -> io::Result<()> {
                 leave();
             }
             said = standing;
+            let told = diary.as_ref().map(|diary| diary.hand_on(|latest| tell_what_was_applied(&outlet, &latest)));
+            if told.is_some_and(|told| told.is_err()) {
+                leave();
+            }
         }
     };
     thread::Builder::new().name("board".into()).spawn(body).map(drop)
@@ -170,11 +177,15 @@ fn leave() -> ! {
     process::exit(exit::FAILED.into())
 }
 
-fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd) -> io::Result<()> {
-    let (account, trace) = (Box::new(end.account()), end.replica.take_trace().unwrap_or_default());
-    let peak_rss_bytes = host::peak_rss_bytes();
+fn tell_what_was_applied(outlet: &Outlet, trace: &ReplicaTrace) -> io::Result<()> {
     send_pieces(outlet, &trace.applied, ToConductor::Applied)?;
-    send_pieces(outlet, &trace.skipped, ToConductor::Skipped)?;
+    send_pieces(outlet, &trace.skipped, ToConductor::Skipped)
+}
+
+fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd, diary: &Diary) -> io::Result<()> {
+    let (account, peak_rss_bytes) = (Box::new(end.account()), host::peak_rss_bytes());
+    diary.write(end.replica.take_trace().unwrap_or_default());
+    diary.hand_on(|rest| tell_what_was_applied(outlet, &rest))?;
     end.meter.log_writes().map(|times| outlet.send(&ToConductor::LogWrites(LogWrites(times.clone())))).transpose()?;
     outlet.send(&ToConductor::Account { account, peak_rss_bytes })
 }
