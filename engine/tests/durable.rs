@@ -67,7 +67,7 @@ fn a_leader_that_dies_comes_back_from_its_log() {
             let counters = outcome.replicas.counters;
             let synced = !more.contains(&"durability=page-cache");
             assert!(counters.file_writes > 0 && (counters.file_syncs > 0) == synced, "{overrides:?}: {counters:?}");
-            assert!(outcome.log_writes.len() > 0, "{overrides:?}");
+            assert!(!outcome.log_writes.is_empty(), "{overrides:?}");
         }
     }
     assert_eq!(fs::read_dir(folder.path()).map(Iterator::count).unwrap_or_default(), 0, "logs go with their run");
