@@ -45,6 +45,7 @@ impl Bench {
             resend: Duration::from_secs(1),
             in_flight_limit: 1 << 16,
             reads: None,
+            anywhere: false,
         };
         let mut bench = Self { client: Client::new(options, CommandStream::new(mix, 7)), now: Nanos(0) };
         bench.turn();

@@ -34,7 +34,7 @@ pub struct Client {
     target: NodeId,
     /// Where its load begins, wherever its search led.
     home: Option<NodeId>,
-    /// Whom it asked last for a stale read.
+    /// Whom it asked last for a read that any replica may answer.
     asked_last: NodeId,
     stage: Stage,
     pool: Pool,
@@ -79,6 +79,8 @@ pub struct ClientOptions {
     pub in_flight_limit: usize,
     /// How batches of reads are answered beside the log; `None` for reads through it.
     pub reads: Option<ReadMode>,
+    /// Any replica may answer them: each is asked in turn, and not the leader alone.
+    pub anywhere: bool,
 }
 
 /// How a client paces itself.
@@ -379,10 +381,10 @@ impl Client {
         }
     }
 
-    /// Sends a batch to the leader, or stale reads to each replica in turn.
+    /// Sends a batch to the leader, or to each replica in turn what any may answer.
     fn transmit(&mut self, body: Payload, reads: bool) {
         let mode = self.options.reads.filter(|_| reads);
-        let to = if mode == Some(ReadMode::Stale) {
+        let to = if reads && self.options.anywhere {
             self.asked_last = NodeId((self.asked_last.0 + 1) % self.options.replicas as u32);
             self.asked_last
         } else {
@@ -446,7 +448,11 @@ impl Client {
     /// after a pause, to the next.
     fn on_redirect(&mut self, now: Nanos, from: NodeId, sequence: u64, leader: Option<NodeId>) {
         let known = leader.filter(|&leader| (leader.0 as usize) < self.options.replicas);
-        self.target = known.unwrap_or(NodeId((from.0 + 1) % self.options.replicas as u32));
+        // A replica that cannot answer a read which another may answer says nothing against the leader.
+        let may_stay = self.options.anywhere && self.flights.get_mut(sequence).is_some_and(|flight| flight.reads);
+        if known.is_some() || !may_stay {
+            self.target = known.unwrap_or(NodeId((from.0 + 1) % self.options.replicas as u32));
+        }
         let Some(flight) = self.flights.get_mut(sequence).filter(|flight| !flight.answered) else { return };
         flight.redirects = flight.redirects.saturating_add(1);
         flight.refused = true;
@@ -472,9 +478,9 @@ impl Client {
     fn resend(&mut self, now: Nanos) {
         let pause = self.patience_ns();
         let timed_out = |flight: &&Flight| !flight.answered && now >= flight.retry_at;
-        // Stale reads say nothing of the leader.
-        let stale = self.options.reads == Some(ReadMode::Stale);
-        let silent = |flight: &Flight| timed_out(&flight) && now >= flight.sent + pause && !(stale && flight.reads);
+        // Who was asked for a read that any replica may answer need not lead.
+        let anywhere = self.options.anywhere;
+        let silent = |flight: &Flight| timed_out(&flight) && now >= flight.sent + pause && !(anywhere && flight.reads);
         if self.flights.iter().any(|(_, flight)| silent(flight)) {
             self.target = NodeId((self.target.0 + 1) % self.options.replicas as u32);
         }

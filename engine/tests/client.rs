@@ -42,10 +42,11 @@ struct Alone {
 }
 
 impl Alone {
-    /// All of its batches are reads, answered beside the log.
-    fn reading(reads: ReadMode) -> Self {
+    /// All of its batches are reads, answered beside the log, by the leader or `anywhere`.
+    fn reading(reads: ReadMode, anywhere: bool) -> Self {
         let mix = Mix::Kv { payload: 8, reads: 1.0, keys: Keys::Uniform { count: 10 } };
-        let client = Client::new(ClientOptions { reads: Some(reads), ..options(3) }, CommandStream::new(mix, 1));
+        let client =
+            Client::new(ClientOptions { reads: Some(reads), anywhere, ..options(3) }, CommandStream::new(mix, 1));
         Self { client, now: Nanos(0) }.start(Pace::Closed { outstanding: 8 })
     }
 
@@ -129,7 +130,7 @@ fn redirects_are_followed_but_not_round_in_circles() {
 
 #[test]
 fn reads_beside_the_log_are_answered_beside_the_log() {
-    let mut alone = Alone::reading(ReadMode::Index);
+    let mut alone = Alone::reading(ReadMode::Index, false);
     alone.now += 1;
     alone.client.turn(alone.now);
     let kinds = alone.client.transmits().iter().map(|each| Request::read(&each.head)).collect::<Vec<_>>();
@@ -148,12 +149,23 @@ fn reads_beside_the_log_are_answered_beside_the_log() {
 }
 
 #[test]
-fn stale_reads_go_to_all_replicas_in_turn() {
-    let mut alone = Alone::reading(ReadMode::Stale);
+fn reads_that_any_replica_may_answer_go_to_all_in_turn() {
+    let mut alone = Alone::reading(ReadMode::Stale, true);
     assert_eq!(alone.turn(1), [(1, 1, 4), (2, 2, 4)], "each client begins with another");
     alone.hear(2, Request::Served { sequence: 2, slot: Slot(0) });
     assert_eq!(alone.turn(1), [(0, 3, 4)]);
     assert_eq!(alone.turn(100 * MS), [(1, 1, 4), (2, 3, 4)], "what a replica does not answer another does");
+}
+
+#[test]
+fn a_read_that_a_replica_cannot_answer_goes_on_to_the_next() {
+    let mut alone = Alone::reading(ReadMode::Index, true);
+    assert_eq!(alone.turn(1), [(1, 1, 4), (2, 2, 4)]);
+    alone.hear(1, Request::Redirect { sequence: 1, leader: Some(NodeId(1)) });
+    assert_eq!(alone.turn(1), [(0, 1, 4)], "the next one may");
+    alone.hear(0, Request::Redirect { sequence: 1, leader: None });
+    assert_eq!(alone.turn(1), [], "nobody leads there");
+    assert_eq!(alone.turn(5 * MS), [(1, 1, 4)]);
 }
 
 #[test]

@@ -46,6 +46,24 @@ fn leadership_that_is_handed_over_answers_no_read_wrongly() {
     }
 }
 
+/// ZAB's followers and observers ask the leader up to where their reads must have come, on real threads too.
+#[test]
+fn under_zab_every_replica_answers_linearizable_reads() {
+    let duration = Duration::from_millis(200);
+    let death = Fault { at: duration, kind: FaultKind::RestartLeader { down_for: Duration::from_millis(250) } };
+    for (transport, observers, duration, faults) in [
+        ("mem", 1, "150ms", &[][..]),
+        ("tokio-tcp", 1, "150ms", &[]),
+        ("sim", 1, "150ms", &[]),
+        ("mem", 0, "1200ms", &[death]),
+    ] {
+        let set = [format!("transport={transport}"), format!("observers={observers}"), format!("duration={duration}")];
+        let set: Vec<_> = ["protocol=zab", "mode=index"].into_iter().chain(set.iter().map(String::as_str)).collect();
+        let (outcome, _) = support::checked::checked(&set, faults);
+        assert!(outcome.totals.iter().all(|replica| replica.reads > 0), "{set:?}: {:?}", outcome.totals);
+    }
+}
+
 /// What was measured as stale, called linearizable: behind some follower's back something was written.
 #[test]
 fn stale_reads_that_are_taken_for_linearizable_are_found_out() {

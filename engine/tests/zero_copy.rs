@@ -71,6 +71,7 @@ fn the_clients_bytes_are_the_followers_bytes() {
         resend: Duration::from_secs(10),
         in_flight_limit: 1 << 16,
         reads: None,
+        anywhere: false,
     };
     let node = |id: u32| Node::new(NodeId(id), Raft::new(&config(id), u64::from(id)));
     let mut cluster = Cluster {

@@ -165,6 +165,7 @@ pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
         resend: load.resend,
         in_flight_limit: load.in_flight_limit.div_ceil(load.clients),
         reads: point.reads.mode.beside_the_log(),
+        anywhere: point.reads.mode.is_anywhere(point.cluster.protocol),
     };
     let mix = match point.cluster.machine {
         MachineName::Null => Mix::Opaque { payload: load.payload },

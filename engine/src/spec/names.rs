@@ -89,6 +89,11 @@ impl ProtocolName {
         matches!(self, Self::Zab)
     }
 
+    /// True where followers answer linearizable reads too: they ask their leader how far they must have come.
+    pub const fn has_sync(self) -> bool {
+        matches!(self, Self::Zab)
+    }
+
     /// True where a leader may answer reads alone while a lease lasts.
     pub const fn has_leases(self) -> bool {
         matches!(self, Self::Raft | Self::MultiPaxos)
@@ -189,7 +194,7 @@ names! {
     /// How reads are answered.
     ReadsMode {
         Log = "log": "through the log, like writes: linearizable, at the price of a write",
-        Index = "index": "by the leader, once a majority says that it still leads: linearizable, a round trip for many reads",
+        Index = "index": "by the leader, or under zab any replica that asks it, once a majority says that it still leads: linearizable, a round trip for many reads",
         Lease = "lease": "by the leader, at once while it holds a lease: linearizable if clocks run within 1 % of true time",
         Stale = "stale": "by any replica, from what it has: may lag behind",
     }
@@ -203,6 +208,15 @@ impl ReadsMode {
             Self::Index => Some(ReadMode::Index),
             Self::Lease => Some(ReadMode::Lease),
             Self::Stale => Some(ReadMode::Stale),
+        }
+    }
+
+    /// Whether any replica may answer.
+    pub const fn is_anywhere(self, protocol: ProtocolName) -> bool {
+        match self {
+            Self::Stale => true,
+            Self::Index => protocol.has_sync(),
+            Self::Log | Self::Lease => false,
         }
     }
 }

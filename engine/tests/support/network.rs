@@ -45,6 +45,7 @@ pub fn options(nodes: u32) -> ClientOptions {
         resend: Duration::from_millis(100),
         in_flight_limit: 1000,
         reads: None,
+        anywhere: false,
     }
 }
 

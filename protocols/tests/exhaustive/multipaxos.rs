@@ -36,9 +36,9 @@ fn two_commands_and_a_loss() {
 }
 
 #[test]
-fn a_crash() {
-    let bounds = Bounds { commands: 2, crashes: 1, ..Bounds::default() };
-    check::<MultiPaxos>("multipaxos, a crash", Case::led(bounds));
+fn three_commands_a_crash_and_a_loss() {
+    let bounds = Bounds { commands: 3, crashes: 1, losses: 1, ..Bounds::default() };
+    check::<MultiPaxos>("multipaxos, three commands, a crash and a loss", Case::led(bounds));
 }
 
 #[test]
@@ -56,14 +56,9 @@ fn decided(bounds: Bounds) -> Case {
 }
 
 #[test]
-fn a_new_leader_after_a_decision() {
-    fine::<MultiPaxos>("multipaxos, a new leader", decided(Bounds { timeouts: 1, ..Bounds::default() }));
-}
-
-#[test]
-fn a_crash_and_a_new_leader_after_a_decision() {
-    let bounds = Bounds { timeouts: 1, crashes: 1, ..Bounds::default() };
-    fine::<MultiPaxos>("multipaxos, a crash and a new leader", decided(bounds));
+fn a_crash_a_loss_and_a_new_leader_after_a_decision() {
+    let bounds = Bounds { timeouts: 1, crashes: 1, losses: 1, ..Bounds::default() };
+    fine::<MultiPaxos>("multipaxos, a crash, a loss and a new leader", decided(bounds));
 }
 
 /// Node 0 led and wrote a command, alone; node 1 leads now, was promised by node 2, and they have

@@ -36,6 +36,12 @@ fn in_competition_with_a_crash() {
 }
 
 #[test]
+#[ignore = "millions of states: with --release and --include-ignored"]
+fn in_competition_with_a_loss() {
+    fine::<Paxos>("paxos, competition, a loss", competing(Bounds { losses: 1, ..Bounds::default() }));
+}
+
+#[test]
 fn with_a_loss() {
     check::<Paxos>("paxos, a loss", twice(Bounds { commands: 1, timeouts: 1, losses: 1, ..Bounds::default() }));
 }
@@ -43,6 +49,24 @@ fn with_a_loss() {
 #[test]
 fn with_a_crash() {
     check::<Paxos>("paxos, a crash", twice(Bounds { commands: 1, timeouts: 1, crashes: 1, ..Bounds::default() }));
+}
+
+/// Node 0 decided on a command with node 1, and nobody else knows of it.
+fn decided(bounds: Bounds) -> Case {
+    const DECIDED: &[Prelude] = &[Prelude::Submit(0), Prelude::Ask(0, 1), Prelude::Ask(0, 1), Prelude::LOSE];
+    Case { begin: DECIDED, ..twice(bounds) }
+}
+
+#[test]
+fn a_second_command_with_a_crash_and_a_loss() {
+    let bounds = Bounds { commands: 1, crashes: 1, losses: 1, ..Bounds::default() };
+    fine::<Paxos>("paxos, a second command, a crash and a loss", decided(bounds));
+}
+
+#[test]
+#[ignore = "millions of states: with --release and --include-ignored"]
+fn a_second_and_a_third_command() {
+    fine::<Paxos>("paxos, a second and a third command", decided(Bounds { commands: 2, ..Bounds::default() }));
 }
 
 #[test]

@@ -103,6 +103,13 @@ fn with_a_crash_and_a_loss() {
     check::<Raft>("raft, a crash and a loss", Case::led(bounds));
 }
 
+/// Without a timeout: followers would hear with the next heartbeat what was committed last.
+#[test]
+fn with_three_commands_a_crash_and_a_loss() {
+    let bounds = Bounds { commands: 3, crashes: 1, losses: 1, ..Bounds::default() };
+    fine::<Raft>("raft, three commands, a crash and a loss", Case::led(bounds));
+}
+
 #[test]
 #[ignore = "millions of states: with --release and --include-ignored"]
 fn with_two_commands_a_crash_and_a_loss() {

@@ -36,9 +36,28 @@ fn a_crash_and_slow_disks() {
 }
 
 #[test]
-fn a_crash() {
-    let bounds = Bounds { commands: 2, crashes: 1, ..Bounds::default() };
-    check::<Zab>("zab, a crash", led(bounds));
+fn two_commands_a_crash_and_a_loss() {
+    let bounds = Bounds { commands: 2, crashes: 1, losses: 1, ..Bounds::default() };
+    check::<Zab>("zab, two commands, a crash and a loss", led(bounds));
+}
+
+#[test]
+fn three_commands_and_a_crash() {
+    let bounds = Bounds { commands: 3, crashes: 1, ..Bounds::default() };
+    check::<Zab>("zab, three commands, a crash", led(bounds));
+}
+
+#[test]
+fn three_commands_and_a_loss() {
+    let bounds = Bounds { commands: 3, losses: 1, ..Bounds::default() };
+    check::<Zab>("zab, three commands, a loss", led(bounds));
+}
+
+#[test]
+#[ignore = "millions of states: with --release and --include-ignored"]
+fn three_commands_a_crash_and_a_loss() {
+    let bounds = Bounds { commands: 3, crashes: 1, losses: 1, ..Bounds::default() };
+    check::<Zab>("zab, three commands, a crash and a loss", led(bounds));
 }
 
 #[test]
