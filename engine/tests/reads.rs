@@ -49,8 +49,8 @@ fn leadership_that_is_handed_over_answers_no_read_wrongly() {
 /// ZAB's followers and observers ask the leader up to where their reads must have come, on real threads too.
 #[test]
 fn under_zab_every_replica_answers_linearizable_reads() {
-    let duration = Duration::from_millis(200);
-    let death = Fault { at: duration, kind: FaultKind::RestartLeader { down_for: Duration::from_millis(250) } };
+    let lasts = Some(Duration::from_millis(250));
+    let death = Fault { lasts, ..Fault::new(Duration::from_millis(200), FaultKind::Kill) };
     for (transport, observers, duration, faults) in [
         ("mem", 1, "150ms", &[][..]),
         ("tokio-tcp", 1, "150ms", &[]),
