@@ -25,8 +25,8 @@ pub enum Unavailable {
         /// What `/proc/sys/kernel/io_uring_disabled` says, if it is there.
         disabled: Option<u8>,
     },
-    /// The limit of locked memory is too low.
-    LockedMemory,
+    /// There is no memory for a ring: none that may be locked, or none at all.
+    NoMemory,
     /// The kernel is too old.
     Old,
     /// Something else.
@@ -39,7 +39,7 @@ impl Unavailable {
         let reason = match Errno::from_io_error(error) {
             Some(Errno::NOSYS) => Self::Absent,
             Some(Errno::PERM | Errno::ACCESS) => Self::Forbidden { disabled: disabled() },
-            Some(Errno::NOMEM) => Self::LockedMemory,
+            Some(Errno::NOMEM) => Self::NoMemory,
             Some(Errno::INVAL) => Self::Old,
             Some(errno) => Self::Other(errno),
             None => return io::Error::new(error.kind(), error.to_string()),
@@ -61,7 +61,9 @@ impl fmt::Display for Unavailable {
                 write!(f, "/proc/sys/kernel/io_uring_disabled is {value}")?;
             }
             Self::Forbidden { .. } => f.write_str("a seccomp filter forbids it, as containers do by default")?,
-            Self::LockedMemory => f.write_str("the limit of locked memory is too low (raise `ulimit -l`)")?,
+            Self::NoMemory => {
+                f.write_str("no memory for a ring; the limit of locked memory may be too low (raise `ulimit -l`)")?
+            }
             Self::Old => f.write_str("this kernel is older than Linux 6.1")?,
             Self::Other(errno) => errno.fmt(f)?,
         }

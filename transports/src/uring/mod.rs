@@ -13,8 +13,11 @@
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
 
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
+use rustix::io::Errno;
 
 use crate::dial::Dials;
 use crate::peers::{End, Peers};
@@ -72,9 +75,25 @@ pub fn probe() -> io::Result<Capabilities> {
 }
 
 fn open() -> io::Result<(Ring, Capabilities)> {
-    let open = Ring::new().and_then(|mut ring| ring.capabilities().map(|capabilities| (ring, capabilities)));
-    open.map_err(|error| Unavailable::explain(&error))
+    let open = || Ring::new().and_then(|mut ring| ring.capabilities().map(|capabilities| (ring, capabilities)));
+    let mut opened = open();
+    // The kernel asks for a ring's pages at once and does not wait for them. While files are written at full speed there
+    // may be none for a moment; and what a process that died had locked comes back a little later.
+    for _ in 0..TRIES {
+        match &opened {
+            Err(error) if error.raw_os_error() == Some(Errno::NOMEM.raw_os_error()) => {
+                thread::sleep(BETWEEN_TRIES);
+                opened = open();
+            }
+            _ => break,
+        }
+    }
+    opened.map_err(|error| Unavailable::explain(&error))
 }
+
+/// How often a ring for which there was no memory is asked for again.
+const TRIES: usize = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(25);
 
 /// How many times a spinning wait looks before it reads the clock.
 const LOOKS: usize = 16;
