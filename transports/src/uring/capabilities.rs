@@ -62,7 +62,7 @@ impl fmt::Display for Unavailable {
             }
             Self::Forbidden { .. } => f.write_str("a seccomp filter forbids it, as containers do by default")?,
             Self::NoMemory => {
-                f.write_str("no memory for a ring; the limit of locked memory may be too low (raise `ulimit -l`)")?
+                f.write_str("no memory for a ring; the limit of locked memory may be too low (raise `ulimit -l`)")?;
             }
             Self::Old => f.write_str("this kernel is older than Linux 6.1")?,
             Self::Other(errno) => errno.fmt(f)?,
