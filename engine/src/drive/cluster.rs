@@ -256,18 +256,19 @@ fn seats(point: &Point, run: u64, control: &Control) -> io::Result<Vec<(Seat, Op
     let mut listeners = seat::listeners(point)?.into_iter();
     let addresses =
         listeners.as_slice().iter().map(std::net::TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-    let seat = |id: usize| {
+    let seat = |(id, credentials): (usize, _)| {
         let place = Place {
             transport: point.cluster.transport,
             run,
             id: NodeId(id as u32),
             replicas: addresses.clone(),
+            credentials,
             clock: control.clock(),
             options: options.clone(),
         };
         (place.seat(listeners.next()), Some(place))
     };
-    Ok((0..nodes).map(seat).collect())
+    Ok(seat::credentials(point, run, nodes)?.into_iter().enumerate().map(seat).collect())
 }
 
 pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {

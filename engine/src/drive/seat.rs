@@ -5,13 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 
 use quorumbench_protocols::{Config, Head, NodeId};
 use quorumbench_transports::mem::{self, Mem};
+use quorumbench_transports::quic::{self, Authority, Credentials, Quic, QuicOptions};
 use quorumbench_transports::tokio_tcp::TokioTcp;
 use quorumbench_transports::uring::Uring;
 use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
 
 use crate::load::CommandStream;
 use crate::machine::Kv;
-use crate::spec::{Arrival, Batch, MachineName, Point, TransportName, Wait};
+use crate::spec::{Arrival, Batch, Cipher, MachineName, Point, QuicCongestion, TransportName, Wait};
 
 /// What a node needs to join, made before its thread is: so that every address is known and every
 /// port is bound before the first node dials.
@@ -30,6 +31,8 @@ pub(super) struct Place {
     pub(super) run: u64,
     pub(super) id: NodeId,
     pub(super) replicas: Vec<SocketAddr>,
+    /// What the others ask for, where they do.
+    pub(super) credentials: Option<Credentials>,
     pub(super) clock: Clock,
     pub(super) options: Options,
 }
@@ -40,6 +43,7 @@ impl Seat {
         Ok(match self {
             Self::Mem(mem) => mem as Box<dyn Transport>,
             Self::Socket(TransportName::TokioTcp, mesh) => Box::new(TokioTcp::join(*mesh)?),
+            Self::Socket(TransportName::Quic, mesh) => Box::new(Quic::join(*mesh)?),
             Self::Socket(_, mesh) => Box::new(Uring::join(*mesh)?),
         })
     }
@@ -56,6 +60,7 @@ impl Place {
             role,
             listener,
             dial: below.enumerate().map(|(id, &address)| (NodeId(id as u32), address)).collect(),
+            credentials: self.credentials.clone(),
             clock: self.clock,
             options: self.options.clone(),
         };
@@ -71,6 +76,16 @@ impl Place {
 /// Seats for `nodes` nodes of a `mem` point.
 pub(super) fn mem_seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Seat> {
     mem::mesh(nodes, clock, options).into_iter().map(|mem| Seat::Mem(Box::new(mem))).collect()
+}
+
+/// What each of `nodes` nodes of run `run` proves itself with, where that is asked for. Nobody else can
+/// join: whom they trust is forgotten here.
+pub(super) fn credentials(point: &Point, run: u64, nodes: usize) -> io::Result<Vec<Option<Credentials>>> {
+    if point.cluster.transport != TransportName::Quic {
+        return Ok(vec![None; nodes]);
+    }
+    let authority = Authority::new(run)?;
+    (0..nodes).map(|id| authority.admit(NodeId(id as u32)).map(Some)).collect()
 }
 
 /// Binds every replica's port.
@@ -92,6 +107,21 @@ pub(super) fn options(point: &Point) -> Options {
         gather_threshold: tuned.gather_threshold,
         zero_copy_threshold: tuned.zero_copy_threshold,
         congestion: tuned.congestion.clone(),
+        quic: QuicOptions {
+            cipher: match tuned.cipher {
+                Cipher::Aes128Gcm => quic::Cipher::Aes128Gcm,
+                Cipher::ChaCha20 => quic::Cipher::ChaCha20,
+            },
+            mtu: tuned.mtu as u16,
+            window: tuned.window,
+            congestion: match tuned.quic_congestion {
+                QuicCongestion::Cubic => quic::Congestion::Cubic,
+                QuicCongestion::NewReno => quic::Congestion::NewReno,
+                QuicCongestion::Bbr => quic::Congestion::Bbr,
+            },
+            ack_every: tuned.ack_every as u32,
+            idle_timeout: tuned.idle_timeout,
+        },
         max_body: point.batch.bytes.max(longest_answer(point)).max(defaults.max_body),
         link_bytes: bytes_on_the_way(point).clamp(defaults.link_bytes, MOST_LINK_BYTES),
         link_frames: frames_on_the_way(point).max(spare_frames(point, defaults.link_frames)).min(MOST_LINK_FRAMES),

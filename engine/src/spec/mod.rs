@@ -63,7 +63,8 @@ pub use distribution::Keys;
 pub use error::SpecError;
 pub use keys::{Applies, Key};
 pub use names::{
-    ArrivalName, Choice, Durability, MachineName, Pin, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Choice, Cipher, Durability, MachineName, Pin, ProtocolName, QuicCongestion, ReadsMode, SnapshotBasis,
+    TransportName, Wait,
 };
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;
