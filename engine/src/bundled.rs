@@ -90,6 +90,7 @@ mod tests {
             "uring",
             "mem",
             "tokio-tcp",
+            "quic",
             "null",
             "kv",
             "bench-configs/quickstart.toml",

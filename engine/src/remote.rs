@@ -51,6 +51,23 @@ pub(crate) mod counters {
     }
 }
 
+/// Credentials, if there are any, as the bytes that they are.
+pub(crate) mod credentials {
+    use quorumbench_transports::quic::Credentials;
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::{Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(credentials: &Option<Credentials>, to: S) -> Result<S::Ok, S::Error> {
+        let parts = credentials.as_ref().map(|all| (&all.certificate, &all.key, &all.authority));
+        parts.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Credentials>, D::Error> {
+        let parts = Option::<(Vec<u8>, Vec<u8>, Vec<u8>)>::deserialize(from)?;
+        Ok(parts.map(|(certificate, key, authority)| Credentials { certificate, key, authority }))
+    }
+}
+
 /// Histograms in their V2 form.
 pub(crate) mod histogram {
     use hdrhistogram::serialization::{Deserializer as FromV2, Serializer as _, V2Serializer};

@@ -54,7 +54,9 @@ fn every_help_has_examples() {
 fn list_names_what_there_is() {
     let said = Desk::new("").run(&["list"]);
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
-    for name in ["raft", "echo", "star", "mem", "uring", "tokio-tcp", "null", "kv", "bench-configs/quickstart.toml"] {
+    for name in
+        ["raft", "echo", "star", "mem", "uring", "tokio-tcp", "quic", "null", "kv", "bench-configs/quickstart.toml"]
+    {
         assert!(said.out.contains(&format!("\n  {name} ")), "{name}: {}", said.out);
     }
 }

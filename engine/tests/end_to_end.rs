@@ -85,6 +85,11 @@ fn every_protocol_on_tokio_tcp() {
     every_protocol("tokio-tcp");
 }
 
+#[test]
+fn every_protocol_on_quic() {
+    every_protocol("quic");
+}
+
 fn point_is_whole(point: &PointResult) {
     assert_eq!((point.schema.as_str(), point.world.as_str()), ("quorumbench.point/1", "real"));
     let label = point.label(&["protocol", "machine"]);
@@ -234,6 +239,11 @@ fn a_leader_that_dies_and_returns_loses_nothing_on_uring() {
 #[test]
 fn a_leader_that_dies_and_returns_loses_nothing_on_tokio_tcp() {
     restart_the_leader("tokio-tcp");
+}
+
+#[test]
+fn a_leader_that_dies_and_returns_loses_nothing_on_quic() {
+    restart_the_leader("quic");
 }
 
 #[test]

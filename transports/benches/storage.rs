@@ -69,7 +69,8 @@ fn batch(len: usize, direct: bool) -> FileBytes {
 /// A node alone.
 fn ring(clock: Clock) -> Uring {
     let (role, options) = (Role::Replica, Options::default());
-    let mesh = Mesh { run: 1, id: NodeId(0), role, listener: None, dial: Vec::new(), clock, options };
+    let mesh =
+        Mesh { run: 1, id: NodeId(0), role, listener: None, dial: Vec::new(), credentials: None, clock, options };
     Uring::join(mesh).expect("a ring")
 }
 

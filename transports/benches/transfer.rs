@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
+use quorumbench_transports::quic::{Authority, Cipher, Congestion, Quic, QuicOptions};
 use quorumbench_transports::tokio_tcp::TokioTcp;
 use quorumbench_transports::uring::{Capabilities, Uring};
 use quorumbench_transports::{Clock, Counters, Mesh, Options, Role, Transport, Wait, mem};
@@ -38,29 +39,35 @@ fn mem_ends(options: &Options) -> Ends<mem::Mem> {
 }
 
 fn uring_ends(options: &Options) -> Ends<Uring> {
-    tcp_ends(options, |mesh| Uring::join(mesh).expect("a ring"))
+    socket_ends(options, |mesh| Uring::join(mesh).expect("a ring"))
 }
 
 /// As on a kernel where a receive takes its whole buffer.
 fn uring_6_1_ends(options: &Options) -> Ends<Uring> {
     let join = |mesh| Uring::join_with(mesh, Capabilities { incremental: false, zero_copy: true }).expect("a ring");
-    tcp_ends(options, join)
+    socket_ends(options, join)
 }
 
 fn tokio_tcp_ends(options: &Options) -> Ends<TokioTcp> {
-    tcp_ends(options, |mesh| TokioTcp::join(mesh).expect("it joins"))
+    socket_ends(options, |mesh| TokioTcp::join(mesh).expect("it joins"))
+}
+
+fn quic_ends(options: &Options) -> Ends<Quic> {
+    socket_ends(options, |mesh| Quic::join(mesh).expect("it joins"))
 }
 
 /// Ends over a real socket, by how a node joins.
-fn tcp_ends<T: 'static>(options: &Options, join: fn(Mesh) -> T) -> Ends<T> {
+fn socket_ends<T: 'static>(options: &Options, join: fn(Mesh) -> T) -> Ends<T> {
     let (clock, listener) = (Clock::start(), TcpListener::bind("127.0.0.1:0").expect("a port"));
     let dial = vec![(NodeId(0), listener.local_addr().expect("an address"))];
+    let authority = Authority::new(1).expect("there is randomness");
     let mesh = |id, listener, dial| Mesh {
         run: 1,
         id: NodeId(id),
         role: Role::Replica,
         listener,
         dial,
+        credentials: Some(authority.admit(NodeId(id)).expect("there is randomness")),
         clock,
         options: options.clone(),
     };
@@ -363,6 +370,7 @@ fn transfer(criterion: &mut Criterion) {
             row(&mut group, id("uring"), least, |frames| one_way(uring_ends(&options), frames, batch, payload));
             row(&mut group, id("uring-6.1"), least, |frames| one_way(uring_6_1_ends(&options), frames, batch, payload));
             row(&mut group, id("tokio-tcp"), least, |frames| one_way(tokio_tcp_ends(&options), frames, batch, payload));
+            row(&mut group, id("quic"), least, |frames| one_way(quic_ends(&options), frames, batch, payload));
             row(&mut group, id("mem"), least, |frames| one_way(mem_ends(&options), frames, batch, payload));
         }
     }
@@ -375,6 +383,8 @@ fn transfer(criterion: &mut Criterion) {
     row(&mut group, id("uring-spin"), LEAST_BATCHES, |rounds| ping_pong(uring_ends(&spin), rounds));
     row(&mut group, id("tokio-tcp"), LEAST_BATCHES, |rounds| ping_pong(tokio_tcp_ends(&options), rounds));
     row(&mut group, id("tokio-tcp-spin"), LEAST_BATCHES, |rounds| ping_pong(tokio_tcp_ends(&spin), rounds));
+    row(&mut group, id("quic"), LEAST_BATCHES, |rounds| ping_pong(quic_ends(&options), rounds));
+    row(&mut group, id("quic-spin"), LEAST_BATCHES, |rounds| ping_pong(quic_ends(&spin), rounds));
     row(&mut group, id("mem"), LEAST_BATCHES, |rounds| ping_pong(mem_ends(&options), rounds));
     row(&mut group, id("mem-spin"), LEAST_BATCHES, |rounds| ping_pong(mem_ends(&spin), rounds));
 }
@@ -393,5 +403,33 @@ fn gather(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, transfer, gather);
+/// What each knob of `quic` does to small and to middling frames; the defaults are the first of each.
+fn quic(criterion: &mut Criterion) {
+    let default = QuicOptions::default;
+    let mut kinds = vec![("default".to_owned(), default())];
+    kinds.push(("chacha20".into(), QuicOptions { cipher: Cipher::ChaCha20, ..default() }));
+    for mtu in [1452, 8192, 32_768, 65_507] {
+        kinds.push((format!("mtu-{mtu}"), QuicOptions { mtu, ..default() }));
+    }
+    for ack_every in [2, 100] {
+        kinds.push((format!("ack-{ack_every}"), QuicOptions { ack_every, ..default() }));
+    }
+    for window in [1 << 20, 16 << 20] {
+        kinds.push((format!("window-{window}"), QuicOptions { window, ..default() }));
+    }
+    kinds.push(("new-reno".into(), QuicOptions { congestion: Congestion::NewReno, ..default() }));
+    kinds.push(("bbr".into(), QuicOptions { congestion: Congestion::Bbr, ..default() }));
+    for payload in [0, 1024] {
+        let mut group = criterion.benchmark_group(format!("quic/{}B", Head::BYTES + payload));
+        group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(300));
+        group.throughput(Throughput::Elements(1));
+        for (name, quic) in &kinds {
+            let options = Options { quic: quic.clone(), ..Options::default() };
+            let run = |frames| one_way(quic_ends(&options), frames, 128, payload);
+            row(&mut group, BenchmarkId::from_parameter(name), LEAST_BATCHES * 128, run);
+        }
+    }
+}
+
+criterion_group!(benches, transfer, gather, quic);
 criterion_main!(benches);

@@ -74,7 +74,16 @@ mod tests {
     fn each_failure_doubles_the_wait_until_the_node_answers() {
         let [zero, one] = [0, 1].map(|id| (NodeId(id), SocketAddr::from(([127, 0, 0, 1], 1))));
         let (clock, options, dial) = (Clock::start(), Options::default(), vec![zero, one]);
-        let mesh = Mesh { run: 1, id: NodeId(2), role: Role::Replica, listener: None, dial, clock, options };
+        let mesh = Mesh {
+            run: 1,
+            id: NodeId(2),
+            role: Role::Replica,
+            listener: None,
+            dial,
+            credentials: None,
+            clock,
+            options,
+        };
         let mut dials = Dials::new(&mesh);
         assert_eq!(dials.due(), Nanos::ZERO);
         assert_eq!((dials.next(Nanos(7)), dials.next(Nanos(7)), dials.next(Nanos(7))), (Some(zero), Some(one), None));

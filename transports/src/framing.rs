@@ -1,5 +1,7 @@
 //! From received bytes to frames: heads are copied out, payloads are sliced.
 
+use std::ops::Deref;
+
 use bytes::{Buf, Bytes, BytesMut};
 use quorumbench_protocols::{Frame, Head, Payload};
 use zerocopy::IntoBytes;
@@ -14,6 +16,24 @@ pub struct Framer {
     max_body: usize,
     /// A frame that began in an earlier chunk.
     begun: Begun,
+}
+
+/// Bytes of a connection, in order, that payloads can be sliced from.
+pub trait Received: Buf + Deref<Target = [u8]> {
+    /// The next `len` bytes, of which there are that many.
+    fn cut(&mut self, len: usize) -> Bytes;
+}
+
+impl Received for BytesMut {
+    fn cut(&mut self, len: usize) -> Bytes {
+        self.split_to(len).freeze()
+    }
+}
+
+impl Received for Bytes {
+    fn cut(&mut self, len: usize) -> Bytes {
+        self.split_to(len)
+    }
 }
 
 /// What is there of a frame whose end is not.
@@ -43,7 +63,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`TooLong`] at the first head that claims more than `max_body`; the frames before it are in `inbox`.
-    pub fn frames(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
+    pub fn frames(&mut self, received: &mut impl Received, inbox: &mut Vec<Frame>) -> Result<(), TooLong> {
         self.continue_begun(received, inbox, false)?;
         if !matches!(self.begun, Begun::Nothing) {
             return Ok(());
@@ -71,7 +91,7 @@ impl Framer {
             let head = read_head(&received[at..]);
             received.advance(at + Head::BYTES);
             at = 0;
-            inbox.push(Frame { head, body: Payload::Whole(received.split_to(body_len).freeze()) });
+            inbox.push(Frame { head, body: Payload::Whole(received.cut(body_len)) });
         };
         received.advance(at);
         outcome
@@ -81,7 +101,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`TooLong`] if its head says so.
-    pub fn turn_over(&mut self, mut rest: BytesMut) -> Result<(), TooLong> {
+    pub fn turn_over(&mut self, mut rest: impl Received) -> Result<(), TooLong> {
         self.continue_begun(&mut rest, &mut Vec::new(), true)?;
         if rest.is_empty() {
             return Ok(());
@@ -95,7 +115,7 @@ impl Framer {
             self.check(head.body_len as usize)?;
             rest.advance(Head::BYTES);
             let missing = head.body_len as usize - rest.len();
-            let pieces = if rest.is_empty() { Vec::new() } else { vec![rest.freeze()] };
+            let pieces = if rest.is_empty() { Vec::new() } else { vec![rest.cut(rest.len())] };
             Begun::Body { head, pieces, missing }
         };
         Ok(())
@@ -104,7 +124,12 @@ impl Framer {
     /// Goes on with a frame that began in an earlier chunk. Of a payload that does not end in `received`,
     /// a part is only taken when the chunk is `full`: a piece for each read would let a peer that sends
     /// byte by byte make this node hold many times what it sent.
-    fn continue_begun(&mut self, received: &mut BytesMut, inbox: &mut Vec<Frame>, full: bool) -> Result<(), TooLong> {
+    fn continue_begun(
+        &mut self,
+        received: &mut impl Received,
+        inbox: &mut Vec<Frame>,
+        full: bool,
+    ) -> Result<(), TooLong> {
         if let Begun::Head { bytes, filled } = &mut self.begun {
             let more = received.len().min(Head::BYTES - *filled);
             bytes[*filled..*filled + more].copy_from_slice(&received[..more]);
@@ -123,7 +148,7 @@ impl Framer {
                 return Ok(());
             }
             if more > 0 {
-                pieces.push(received.split_to(more).freeze());
+                pieces.push(received.cut(more));
                 *missing -= more;
             }
             if *missing == 0 {

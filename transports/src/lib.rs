@@ -11,8 +11,9 @@
 //!
 //! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
 //! frames out of them, [`gather`] and [`link`] line up what goes out; [`hello`], [`peers`], [`dial`] and
-//! [`socket`] say who talks to whom; [`shape`] makes a link worse than it is. On these stand [`mem`] (rings between threads: the ceiling) and
-//! the transports over sockets.
+//! [`socket`] say who talks to whom; [`shape`] makes a link worse than it is. On these stand [`mem`] (rings between
+//! threads: the ceiling) and the transports over sockets: [`uring`] and [`tokio_tcp`] over TCP, and [`quic`], which
+//! encrypts all, asks every peer for its certificate, and copies each payload once more on its way out for that.
 //!
 //! ```
 //! use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Recipients, Transmit};
@@ -40,6 +41,7 @@ use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Transmit};
 use rustix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use quic::{Credentials, QuicOptions};
 use storage::{FileWrite, FileWritten};
 
 pub mod dial;
@@ -50,6 +52,7 @@ pub mod link;
 pub mod mem;
 pub mod peers;
 pub mod pool;
+pub mod quic;
 pub mod shape;
 pub mod socket;
 pub mod storage;
@@ -180,6 +183,8 @@ pub struct Mesh {
     /// Whom this node dials, again and again until they answer. One connection joins two nodes:
     /// the higher id dials the lower, and clients dial every replica.
     pub dial: Vec<(NodeId, SocketAddr)>,
+    /// Who this node is to the others, where they ask for proof: over `quic`, which cannot do without.
+    pub credentials: Option<Credentials>,
     /// The run's clock.
     pub clock: Clock,
     /// How.
@@ -217,6 +222,7 @@ pub struct Options {
     /// copying a few hundred bytes. Measured over `uring` (CPU of both ends, a frame of a batch of
     /// 128, copied against by handle): 512 B 158 against 212 ns, 1 KiB 249 against 266, 2 KiB 336
     /// against 360, 4 KiB 575 against 573; the payload was in the cache, which favours the copy.
+    /// Over `quic` it is 16 KiB at least and 64 KiB at most.
     pub gather_threshold: usize,
     /// Writes of at least this many bytes go out by zero-copy send, where the transport has it.
     pub zero_copy_threshold: Option<usize>,
@@ -224,16 +230,18 @@ pub struct Options {
     pub link_bytes: usize,
     /// The same over `mem`, which holds handles and no bytes, in frames.
     pub link_frames: usize,
-    /// Size of a receive chunk.
+    /// Size of a receive chunk; over `quic` 256 KiB at least.
     pub chunk_bytes: usize,
-    /// How many receive chunks there may be. An empty pool stops reading, and the kernel's flow
-    /// control does the rest. It is the sum of its owners: what the kernel may fill (over `uring` 2 to
+    /// How many receive chunks there may be. An empty pool stops reading, and flow control, the kernel's
+    /// or that of `quic`, does the rest. It is the sum of its owners: what the kernel may fill (over `uring` 2 to
     /// 16 a connection, whether anything comes or not), frames begun, and whatever the run holds on to.
     /// With fewer than hold the longest frame no transport over sockets starts; `uring` before Linux
     /// 6.12 may spend up to eight times as many on a frame that trickles in.
     pub chunks: usize,
     /// TCP congestion control, per socket.
     pub congestion: String,
+    /// What only `quic` has.
+    pub quic: QuicOptions,
 }
 
 impl Default for Options {
@@ -248,6 +256,7 @@ impl Default for Options {
             chunk_bytes: 256 << 10,
             chunks: 4096,
             congestion: "cubic".into(),
+            quic: QuicOptions::default(),
         }
     }
 }
@@ -259,6 +268,15 @@ impl Options {
     /// That a frame could never be whole, because all chunks together are too small for the longest one;
     /// that the congestion control is unknown; or the machine's.
     pub fn check(&self) -> io::Result<()> {
+        self.check_chunks()?;
+        socket::check(&self.congestion)
+    }
+
+    /// Whether a frame of any length that is accepted could ever be whole.
+    ///
+    /// # Errors
+    /// That the longest could not, because all chunks together are too small for it.
+    pub fn check_chunks(&self) -> io::Result<()> {
         let Self { max_body, chunk_bytes, chunks, .. } = *self;
         let least = max_body.saturating_add(Head::BYTES).div_ceil(chunk_bytes.max(1)).saturating_add(SPARE_CHUNKS);
         if chunk_bytes == 0 || chunks < least {
@@ -268,7 +286,7 @@ impl Options {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        socket::check(&self.congestion)
+        Ok(())
     }
 }
 

@@ -134,7 +134,7 @@ mod tests {
     fn mesh(id: u32, run: u64) -> Mesh {
         let dial = (0..id.min(8)).map(|lower| (NodeId(lower), ([127, 0, 0, 1], 1).into())).collect();
         let (clock, options) = (Clock::start(), Options::default());
-        Mesh { run, id: NodeId(id), role: Role::Replica, listener: None, dial, clock, options }
+        Mesh { run, id: NodeId(id), role: Role::Replica, listener: None, dial, credentials: None, clock, options }
     }
 
     #[test]

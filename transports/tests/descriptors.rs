@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use quorumbench_protocols::{Head, Nanos, NodeId, Payload, Recipients, Transmit};
+use quorumbench_transports::quic::{Authority, Quic};
 use quorumbench_transports::tokio_tcp::TokioTcp;
 use quorumbench_transports::uring::{Uring, probe};
 use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
@@ -14,6 +15,7 @@ use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
 #[test]
 fn a_dropped_node_leaves_no_descriptor_open() {
     leaves_none_open(TokioTcp::join);
+    leaves_none_open(Quic::join);
     match probe() {
         Ok(_) => leaves_none_open(Uring::join),
         Err(error) => println!("not tested: {error}"),
@@ -35,10 +37,11 @@ fn leaves_none_open<T: Transport>(join: fn(Mesh) -> io::Result<T>) {
 fn come_and_go<T: Transport>(join: fn(Mesh) -> io::Result<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    let clock = Clock::start();
+    let (clock, authority) = (Clock::start(), Authority::new(1).expect("there is randomness"));
     let mesh = |id, listener, dial| {
         let (role, options) = (Role::Replica, Options::default());
-        Mesh { run: 1, id: NodeId(id), role, listener, dial, clock, options }
+        let credentials = Some(authority.admit(NodeId(id)).expect("there is randomness"));
+        Mesh { run: 1, id: NodeId(id), role, listener, dial, credentials, clock, options }
     };
     let mut zero = join(mesh(0, Some(listener), Vec::new())).expect("joins");
     let nobody = (NodeId(1), ([127, 0, 0, 1], 1).into());

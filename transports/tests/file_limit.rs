@@ -63,6 +63,7 @@ fn a_short_write_goes_on() {
         return;
     }
     let (role, options) = (Role::Replica, Options::default());
-    let mesh = Mesh { run: 1, id: NodeId(0), role, listener: None, dial: Vec::new(), clock, options };
+    let mesh =
+        Mesh { run: 1, id: NodeId(0), role, listener: None, dial: Vec::new(), credentials: None, clock, options };
     write_beyond_the_limit(Uring::join(mesh).expect("joins"), clock, "ring");
 }

@@ -34,7 +34,8 @@ fn echo(mut node: Uring, clock: Clock) {
 /// A node by itself.
 fn alone(clock: Clock) -> Uring {
     let (role, options) = (Role::Replica, Options::default());
-    let mesh = Mesh { run: 1, id: NodeId(0), role, listener: None, dial: Vec::new(), clock, options };
+    let mesh =
+        Mesh { run: 1, id: NodeId(0), role, listener: None, dial: Vec::new(), credentials: None, clock, options };
     Uring::join(mesh).expect("joins")
 }
 
@@ -77,7 +78,7 @@ fn one_enter_sends_and_waits() {
     let address = listener.local_addr().expect("it is bound");
     let mesh = move |id, listener, dial| {
         let (role, options) = (Role::Replica, Options::default());
-        Mesh { run: 1, id: NodeId(id), role, listener, dial, clock, options }
+        Mesh { run: 1, id: NodeId(id), role, listener, dial, credentials: None, clock, options }
     };
     let other = thread::spawn(move || {
         let one = mesh(1, None, vec![(NodeId(0), address)]);

@@ -12,7 +12,7 @@ use super::faults::Subject;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
 use super::part::{Cluster, Ended, Part};
-use super::seat::{self, Place, Seat};
+use super::seat::{self, Held, Place, Seat};
 use super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::{DriveError, EventKind};
 use crate::check::witness::ReplicaTrace;
@@ -23,6 +23,8 @@ pub(super) struct Threads {
     control: Control,
     replicas: Vec<ReplicaThread>,
     clients: Vec<Option<JoinHandle<io::Result<ClientEnd>>>>,
+    /// Free for replicas that come back; none on `mem`.
+    _ports: Vec<Held>,
     /// Goes last, when no thread writes to it any more.
     logs: Option<LogFolder>,
 }
@@ -54,9 +56,12 @@ impl Threads {
         let run = seat::fresh_run();
         let (control, shared_point) = (control.clone(), Arc::new(point.clone()));
         let logs = LogFolder::of(point, run);
-        let mut cluster = Self { control: control.clone(), replicas: Vec::new(), clients: Vec::new(), logs };
-        let seats = seats(point, run, &control)
-            .map_err(|source| DriveError::Transport { node: point.cluster.transport.name().into(), source })?;
+        let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
+        let held = if point.cluster.transport == TransportName::Mem { Ok(Vec::new()) } else { seat::hold(point) };
+        let held = held.map_err(failed)?;
+        let seats = seats(point, run, &held, &control).map_err(failed)?;
+        let (replicas, clients) = (Vec::new(), Vec::new());
+        let mut cluster = Self { control: control.clone(), replicas, clients, _ports: held, logs };
         for (&part, (seat, place)) in parts.iter().zip(seats) {
             if part.is_replica(point) {
                 let shared = Shared {
@@ -216,26 +221,26 @@ fn name(id: NodeId) -> String {
 }
 
 /// Everyone's seat, replicas first; every port is bound before anyone dials.
-fn seats(point: &Point, run: u64, control: &Control) -> io::Result<Vec<(Seat, Option<Place>)>> {
+fn seats(point: &Point, run: u64, held: &[Held], control: &Control) -> io::Result<Vec<(Seat, Option<Place>)>> {
     let options = seat::options(point);
     let nodes = point.cluster.replicas + point.load.clients;
     if point.cluster.transport == TransportName::Mem {
         return Ok(seat::mem_seats(nodes, control.clock(), &options).into_iter().map(|seat| (seat, None)).collect());
     }
-    let bind = |id: usize| seat::bind(seat::address(point, NodeId(id as u32)));
-    let mut listeners = (0..point.cluster.replicas).map(bind).collect::<io::Result<Vec<_>>>()?.into_iter();
-    let addresses =
-        listeners.as_slice().iter().map(std::net::TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-    let seat = |id: usize| {
+    let addresses: Vec<_> = held.iter().map(|held| held.address).collect();
+    let mut listeners =
+        addresses.iter().map(|&address| seat::bind(address)).collect::<io::Result<Vec<_>>>()?.into_iter();
+    let seat = |(id, credentials): (usize, _)| {
         let place = Place {
             transport: point.cluster.transport,
             run,
             id: NodeId(id as u32),
             replicas: addresses.clone(),
+            credentials,
             clock: control.clock(),
             options: options.clone(),
         };
         (place.seat(listeners.next()), Some(place))
     };
-    Ok((0..nodes).map(seat).collect())
+    Ok(seat::credentials(point, run, nodes)?.into_iter().enumerate().map(seat).collect())
 }

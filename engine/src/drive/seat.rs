@@ -4,16 +4,19 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 use quorumbench_protocols::{Config, Head, NodeId};
 use quorumbench_transports::mem::{self, Mem};
+use quorumbench_transports::quic::{self, Authority, Credentials, Quic, QuicOptions};
 use quorumbench_transports::tokio_tcp::TokioTcp;
 use quorumbench_transports::uring::Uring;
 use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt};
 
 use crate::load::CommandStream;
 use crate::machine::Kv;
-use crate::spec::{Arrival, Batch, MachineName, Point, TransportName, Wait};
+use crate::spec::{Arrival, Batch, Cipher, MachineName, Point, QuicCongestion, TransportName, Wait};
 
 /// What a node needs to join, made before its thread is: so that every address is known and every
 /// port is bound before the first node dials.
@@ -32,6 +35,8 @@ pub(super) struct Place {
     pub(super) run: u64,
     pub(super) id: NodeId,
     pub(super) replicas: Vec<SocketAddr>,
+    /// What the others ask for, where they do.
+    pub(super) credentials: Option<Credentials>,
     pub(super) clock: Clock,
     pub(super) options: Options,
 }
@@ -42,6 +47,7 @@ impl Seat {
         Ok(match self {
             Self::Mem(mem) => mem as Box<dyn Transport>,
             Self::Socket(TransportName::TokioTcp, mesh) => Box::new(TokioTcp::join(*mesh)?),
+            Self::Socket(TransportName::Quic, mesh) => Box::new(Quic::join(*mesh)?),
             Self::Socket(_, mesh) => Box::new(Uring::join(*mesh)?),
         })
     }
@@ -58,6 +64,7 @@ impl Place {
             role,
             listener,
             dial: below.enumerate().map(|(id, &address)| (NodeId(id as u32), address)).collect(),
+            credentials: self.credentials.clone(),
             clock: self.clock,
             options: self.options.clone(),
         };
@@ -81,9 +88,42 @@ pub(super) fn address(point: &Point, id: NodeId) -> SocketAddr {
     SocketAddr::new(point.cluster.bind, if base == 0 { 0 } else { base + id.0 as u16 })
 }
 
+/// A replica's port, which nobody else is given for as long as this is there: neither while the replica is gone, nor for
+/// the near end of a connection, for which the kernel takes any port that is not spoken for.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) address: SocketAddr,
+    _socket: OwnedFd,
+}
+
+/// Holds the ports of all replicas.
+pub(super) fn hold(point: &Point) -> io::Result<Vec<Held>> {
+    let hold = |id: usize| {
+        let wanted = address(point, NodeId(id as u32));
+        let family = if wanted.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
+        // It is bound and never listened on: so another socket may do both, if it also says that it shares.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        rustix::net::bind(&socket, &wanted).map_err(|error| explained(wanted, error.into()))?;
+        let address = getsockname(&socket)?.try_into()?;
+        Ok(Held { address, _socket: socket })
+    };
+    (0..point.cluster.replicas).map(hold).collect()
+}
+
 /// Not from the seed: two runs of one config must not take each other's nodes for their own.
 pub(super) fn fresh_run() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+/// What each of `nodes` nodes of run `run` proves itself with, where that is asked for. Nobody else can
+/// join: whom they trust is forgotten here.
+pub(super) fn credentials(point: &Point, run: u64, nodes: usize) -> io::Result<Vec<Option<Credentials>>> {
+    if point.cluster.transport != TransportName::Quic {
+        return Ok(vec![None; nodes]);
+    }
+    let authority = Authority::new(run)?;
+    (0..nodes).map(|id| authority.admit(NodeId(id as u32)).map(Some)).collect()
 }
 
 /// The transport's options, as the point has them.
@@ -98,6 +138,21 @@ pub(super) fn options(point: &Point) -> Options {
         gather_threshold: tuned.gather_threshold,
         zero_copy_threshold: tuned.zero_copy_threshold,
         congestion: tuned.congestion.clone(),
+        quic: QuicOptions {
+            cipher: match tuned.cipher {
+                Cipher::Aes128Gcm => quic::Cipher::Aes128Gcm,
+                Cipher::ChaCha20 => quic::Cipher::ChaCha20,
+            },
+            mtu: tuned.mtu as u16,
+            window: tuned.window,
+            congestion: match tuned.quic_congestion {
+                QuicCongestion::Cubic => quic::Congestion::Cubic,
+                QuicCongestion::NewReno => quic::Congestion::NewReno,
+                QuicCongestion::Bbr => quic::Congestion::Bbr,
+            },
+            ack_every: tuned.ack_every as u32,
+            idle_timeout: tuned.idle_timeout,
+        },
         max_body: point.batch.bytes.max(longest_answer(point)).max(defaults.max_body),
         link_bytes: bytes_on_the_way(point).clamp(defaults.link_bytes, MOST_LINK_BYTES),
         link_frames: frames_on_the_way(point).max(spare_frames(point, defaults.link_frames)).min(MOST_LINK_FRAMES),
@@ -152,12 +207,14 @@ fn frames_on_the_way(point: &Point) -> usize {
 
 /// Binds a port.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "; stop what listens there, or set `cluster.base_port = 0` for free ports",
-            io::ErrorKind::AddrNotAvailable => "; `cluster.bind` must be an address of this machine",
-            _ => "",
-        };
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
-    })
+    TcpListener::bind(address).map_err(|error| explained(address, error))
+}
+
+fn explained(address: SocketAddr, error: io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop what listens there, or set `cluster.base_port = 0` for free ports",
+        io::ErrorKind::AddrNotAvailable => "; `cluster.bind` must be an address of this machine",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
 }

@@ -7,7 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::names::{
-    ArrivalName, Durability, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, ReadsMode,
+    SnapshotBasis, TransportName, Wait,
 };
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
@@ -87,6 +88,10 @@ pub enum Applies {
     Quorums,
     /// With a transport on sockets.
     Sockets,
+    /// With a transport on TCP.
+    Tcp,
+    /// With the transport on QUIC.
+    Quic,
     /// With the transport on `io_uring`.
     Uring,
     /// With threads, and not in virtual time.
@@ -122,6 +127,8 @@ impl Applies {
             Self::Quorums => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_quorums)),
             Self::Kv => (&MACHINE, |name| name == MachineName::Kv.name()),
             Self::Sockets => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::has_sockets)),
+            Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
+            Self::Quic => (&TRANSPORT, |name| name == TransportName::Quic.name()),
             Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
             Self::Threads => (&TRANSPORT, |name| name != TransportName::Sim.name()),
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
@@ -380,7 +387,7 @@ table! {
     "transport" {
         CONGESTION = key("congestion", Kind::Label { max: 15 }, "cubic",
             "the congestion control of TCP sockets",
-            |to, value| to.point.transport_options.congestion = value.text()).when(Applies::Sockets);
+            |to, value| to.point.transport_options.congestion = value.text()).when(Applies::Tcp);
         ZERO_COPY_THRESHOLD = key("zero_copy_threshold", Kind::SizeOrOff { min: 1, max: BATCH_BYTES }, "off",
             "frames from this size on are sent with SEND_ZC",
             |to, value| to.point.transport_options.zero_copy_threshold = value.size_or_off())
@@ -388,6 +395,26 @@ table! {
         GATHER_THRESHOLD = key("gather_threshold", size(0, BATCH_BYTES), "1KiB",
             "payloads below this size are copied next to their heads",
             |to, value| to.point.transport_options.gather_threshold = value.size()).axis().when(Applies::Sockets);
+        CIPHER = key("cipher", Kind::Choice(Cipher::CHOICES), "aes-128-gcm",
+            "how packets are encrypted",
+            |to, value| to.point.transport_options.cipher = value.choice(Cipher::named)).axis().when(Applies::Quic);
+        MTU = key("mtu", size(1200, 65_507), "16KiB",
+            "the largest datagram that is tried; 1452 B is what an Ethernet carries",
+            |to, value| to.point.transport_options.mtu = value.size()).axis().when(Applies::Quic);
+        QUIC_WINDOW = key("window", size(64 << 10, 1 << 30), "4MiB",
+            "bytes under way to one peer: no less than the path's rate times its round trip",
+            |to, value| to.point.transport_options.window = value.size())
+            .known_as("quic_window").axis().when(Applies::Quic);
+        QUIC_CONGESTION = key("quic_congestion", Kind::Choice(QuicCongestion::CHOICES), "cubic",
+            "how the rate is found that the path carries",
+            |to, value| to.point.transport_options.quic_congestion = value.choice(QuicCongestion::named))
+            .axis().when(Applies::Quic);
+        ACK_EVERY = key("ack_every", count(1, 1000), "10",
+            "packets after which they are acknowledged at once",
+            |to, value| to.point.transport_options.ack_every = value.count()).axis().when(Applies::Quic);
+        IDLE_TIMEOUT = key("idle_timeout", duration(Duration::from_millis(10), HOUR), "10s",
+            "the silence after which a connection is lost; a quarter of it is never silent",
+            |to, value| to.point.transport_options.idle_timeout = value.duration()).axis().when(Applies::Quic);
     }
     "network" {
         DELAY = key("delay", duration(Duration::ZERO, MINUTE), "50us",

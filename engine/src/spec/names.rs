@@ -106,6 +106,7 @@ names! {
         Uring = "uring": "TCP on io_uring: batched submissions, received in place",
         Mem = "mem": "rings between threads of one process: the ceiling",
         TokioTcp = "tokio-tcp": "TCP on tokio: what most would write, and the portable fallback",
+        Quic = "quic": "QUIC in the node's own loop: every byte encrypted, every peer authenticated",
         Sim = "sim": "a virtual network in virtual time, as far away as its keys say; never compared with real ones",
     }
 }
@@ -113,7 +114,29 @@ names! {
 impl TransportName {
     /// True for what goes through the kernel's sockets.
     pub const fn has_sockets(self) -> bool {
+        self.is_tcp() || matches!(self, Self::Quic)
+    }
+
+    /// True for what goes over TCP.
+    pub const fn is_tcp(self) -> bool {
         matches!(self, Self::Uring | Self::TokioTcp)
+    }
+}
+
+names! {
+    /// How packets are encrypted.
+    Cipher {
+        Aes128Gcm = "aes-128-gcm": "the fastest where the processor has instructions for it",
+        ChaCha20 = "chacha20": "ChaCha20-Poly1305, for processors that have none",
+    }
+}
+
+names! {
+    /// How the rate is found that a path carries.
+    QuicCongestion {
+        Cubic = "cubic": "grows with the time since the last loss: what TCP does on Linux",
+        NewReno = "new-reno": "grows by a packet a round trip, halved by each loss",
+        Bbr = "bbr": "models the path's rate and delay; quinn calls it experimental",
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::{Map, Value as Json};
 use super::distribution::Keys;
 use super::keys::Key;
 use super::names::{
-    ArrivalName, Durability, MachineName, Pin, Placement, ProtocolName, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, ReadsMode,
+    SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
 use super::value::Value;
@@ -128,6 +129,12 @@ impl Point {
                 congestion: String::new(),
                 zero_copy_threshold: None,
                 gather_threshold: 0,
+                cipher: Cipher::ALL[0],
+                mtu: 0,
+                window: 0,
+                quic_congestion: QuicCongestion::ALL[0],
+                ack_every: 0,
+                idle_timeout: Duration::ZERO,
             },
             network: Network {
                 delay: Duration::ZERO,
@@ -347,6 +354,18 @@ pub struct TransportOptions {
     pub zero_copy_threshold: Option<usize>,
     /// Bytes of a payload below which it is copied next to its head.
     pub gather_threshold: usize,
+    /// How packets of QUIC are encrypted.
+    pub cipher: Cipher,
+    /// The largest datagram of QUIC that is tried, in bytes.
+    pub mtu: usize,
+    /// Bytes that may be under way to one peer over QUIC.
+    pub window: usize,
+    /// How QUIC finds the rate that a path carries.
+    pub quic_congestion: QuicCongestion,
+    /// Packets of QUIC after which they are acknowledged at once.
+    pub ack_every: usize,
+    /// The silence after which a connection of QUIC is lost.
+    pub idle_timeout: Duration,
 }
 
 /// `[network]`: the virtual network. Each link keeps its order, as a connection does.

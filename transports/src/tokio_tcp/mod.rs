@@ -40,7 +40,8 @@ use newcomer::{Newcomer, Progress};
 ///
 /// let listener = Some(TcpListener::bind("127.0.0.1:0")?);
 /// let (clock, options) = (Clock::start(), Options::default());
-/// let mesh = Mesh { run: 1, id: NodeId(0), role: Role::Replica, listener, dial: Vec::new(), clock, options };
+/// let (dial, credentials) = (Vec::new(), None);
+/// let mesh = Mesh { run: 1, id: NodeId(0), role: Role::Replica, listener, dial, credentials, clock, options };
 /// let mut node = TokioTcp::join(mesh)?;
 /// let mut inbox = Vec::new();
 /// node.recv(clock.now() + 1_000_000, &mut inbox)?; // accepts, dials, says hello, and delivers frames

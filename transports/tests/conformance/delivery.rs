@@ -116,7 +116,7 @@ pub(crate) fn frames_may_straddle_chunks<S: Subject>() {
     cluster.pump_until(1, 600);
     for (number, frame) in (0..).zip(&cluster.inboxes[1]) {
         assert!(is_payload(&frame.body, number, length(number)), "frame {number}");
-        if S::SOCKETS && length(number) == 10_000 {
+        if S::SOCKETS && S::LEAST_CHUNK_BYTES <= 1000 && length(number) == 10_000 {
             assert!(frame.body.pieces().len() >= 10, "nothing was moved to make it whole");
         }
     }
@@ -135,7 +135,7 @@ pub(crate) fn a_broadcast_shares_one_payload<S: Subject>() {
         assert!(S::SOCKETS || body.pieces()[0].as_ptr() == sent, "the very same bytes");
     }
     let counters = cluster.counters(0);
-    assert_eq!((counters.sent_frames, counters.copied_bytes), (3, 0), "once per recipient, by handle");
+    assert_eq!((counters.sent_frames, counters.copied_bytes), (3, 3 * 100_000 * S::COPIES), "once per recipient");
 }
 
 /// In memory, the receiver has the sender's very bytes. Over sockets, it has them where the kernel

@@ -4,13 +4,17 @@ use std::io;
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::resume_unwind;
+use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, PeerSet, Recipients, Transmit};
+use quorumbench_transports::quic::Authority;
 use quorumbench_transports::{Clock, Counters, Mesh, Options, Role, Transport, hello, mem};
+
+use crate::raw::Raw;
 
 /// A transport, as the suite makes its nodes.
 pub(crate) trait Subject: 'static {
@@ -20,6 +24,10 @@ pub(crate) trait Subject: 'static {
     type Seat: Send + 'static;
     /// Whether frames cross a socket, so that payloads are received into chunks.
     const SOCKETS: bool;
+    /// How often a payload that is not small is copied on its way.
+    const COPIES: u64 = 0;
+    /// A chunk holds no less, whatever the options say.
+    const LEAST_CHUNK_BYTES: usize = 1;
 
     /// Seats for nodes `0..nodes`.
     fn seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Self::Seat>;
@@ -30,6 +38,12 @@ pub(crate) trait Subject: 'static {
 
 /// A transport whose nodes each have a listener.
 pub(crate) trait Socketed: Transport + Sized + 'static {
+    /// A bare connection to one of its nodes.
+    type Raw: Raw;
+    /// As in [`Subject`].
+    const COPIES: u64;
+    /// As in [`Subject`].
+    const LEAST_CHUNK_BYTES: usize;
     /// Joins a run.
     fn join(mesh: Mesh) -> io::Result<Self>;
     /// How many receive chunks are not home.
@@ -43,6 +57,8 @@ impl<T: Socketed> Subject for OverSockets<T> {
     type Node = T;
     type Seat = Mesh;
     const SOCKETS: bool = true;
+    const COPIES: u64 = T::COPIES;
+    const LEAST_CHUNK_BYTES: usize = T::LEAST_CHUNK_BYTES;
 
     fn seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Mesh> {
         let listeners: Vec<TcpListener> = (0..nodes).map(|_| listener()).collect();
@@ -101,7 +117,15 @@ pub(crate) fn mesh(
     options: &Options,
 ) -> Mesh {
     let dial = lower.iter().enumerate().map(|(peer, &address)| (NodeId(peer as u32), address)).collect();
-    Mesh { run: RUN, id: NodeId(id), role: Role::Replica, listener, dial, clock, options: options.clone() }
+    let (id, role, options) = (NodeId(id), Role::Replica, options.clone());
+    let credentials = Some(authority().admit(id).expect("there is randomness"));
+    Mesh { run: RUN, id, role, listener, dial, credentials, clock, options }
+}
+
+/// Whom every test's nodes trust.
+pub(crate) fn authority() -> &'static Authority {
+    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+    AUTHORITY.get_or_init(|| Authority::new(RUN).expect("there is randomness"))
 }
 
 /// Runs a test in its own thread, and gives up on it when it hangs. If something is `missing` for it,

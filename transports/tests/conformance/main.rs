@@ -5,6 +5,7 @@
 
 use quorumbench_transports::Mesh;
 use quorumbench_transports::mem::Mem;
+use quorumbench_transports::quic::Quic;
 use quorumbench_transports::tokio_tcp::TokioTcp;
 use quorumbench_transports::uring::Uring;
 
@@ -14,7 +15,9 @@ mod files;
 mod harness;
 mod hostile;
 mod pressure;
+mod quic_only;
 mod raw;
+mod raw_quic;
 mod reconnect;
 mod stream;
 mod uring_6_1;
@@ -73,13 +76,19 @@ macro_rules! in_place {
 /// What only a transport over sockets has: connections to lose, a port for strangers to knock at, and
 /// chunks to receive into. None of that exists in `mem`.
 macro_rules! over_sockets {
-    ($name:ident, $transport:ty, missing: $missing:expr $(, $in_place:ident)?) => {
+    (
+        $name:ident, $transport:ty, missing: $missing:expr,
+        raw: $raw:ty, copies: $copies:expr, least_chunk: $least_chunk:expr $(, $group:ident)*
+    ) => {
         mod $name {
             fn missing() -> Option<String> {
                 $missing
             }
             type Subject = crate::OverSockets<$transport>;
             impl crate::harness::Socketed for $transport {
+                type Raw = $raw;
+                const COPIES: u64 = $copies;
+                const LEAST_CHUNK_BYTES: usize = $least_chunk;
                 fn join(mesh: crate::Mesh) -> std::io::Result<Self> {
                     // The type's own method, which goes before this trait's.
                     <$transport>::join(mesh)
@@ -89,14 +98,13 @@ macro_rules! over_sockets {
                 }
             }
             every_transport! { Subject }
-            $($in_place! { Subject, $transport })?
+            $($group! { Subject, $transport })*
             tests! { $transport:
                 stream::it_arrives_intact_and_in_order,
                 stream::it_arrives_through_chunks_shorter_than_its_frames,
                 stream::it_arrives_by_spinning_and_by_zero_copy,
                 accounting::a_hello_is_nobody_s_frame,
                 accounting::every_chunk_comes_home,
-                accounting::an_unknown_congestion_control_is_an_error,
                 accounting::a_pool_too_small_for_the_longest_frame_is_an_error,
                 pressure::an_empty_pool_stops_reading,
                 pressure::a_chunk_that_comes_home_ends_the_wait,
@@ -106,12 +114,9 @@ macro_rules! over_sockets {
                 reconnect::what_was_queued_for_a_lost_connection_is_counted,
                 reconnect::a_node_that_leaves_closes_its_connections,
                 reconnect::a_node_may_leave_in_the_middle_of_a_write,
-                reconnect::what_is_accepted_is_tuned_whenever_it_was_dialled,
-                reconnect::whoever_does_not_answer_is_dialled_less_and_less_often,
                 hostile::random_bytes_are_no_hello,
                 hostile::a_hello_must_be_of_this_run_and_version,
                 hostile::nobody_may_take_an_id_that_is_not_theirs,
-                hostile::a_dialled_node_must_answer_in_its_own_name,
                 hostile::half_a_hello_and_then_silence_is_no_hello,
                 hostile::many_silent_connections_do_not_keep_peers_out,
                 hostile::a_length_beyond_the_limit_is_malformed,
@@ -119,6 +124,46 @@ macro_rules! over_sockets {
                 hostile::a_frame_in_another_s_name_is_malformed,
                 hostile::random_frames_disturb_nobody,
             }
+        }
+    };
+    // Over TCP, unless it is said otherwise.
+    ($name:ident, $transport:ty, missing: $missing:expr $(, $group:ident)*) => {
+        over_sockets! {
+            $name, $transport, missing: $missing,
+            raw: crate::raw::RawTcp, copies: 0, least_chunk: 1, over_tcp $(, $group)*
+        }
+    };
+}
+
+/// What is about TCP: its congestion control, its options, and who answers a connection that the kernel
+/// has made. (`quic` has its own tests of who answers.)
+macro_rules! over_tcp {
+    ($subject:ty, $transport:ty) => {
+        tests! { $transport:
+            accounting::an_unknown_congestion_control_is_an_error,
+            reconnect::what_is_accepted_is_tuned_whenever_it_was_dialled,
+            reconnect::whoever_does_not_answer_is_dialled_less_and_less_often,
+            hostile::a_dialled_node_must_answer_in_its_own_name,
+        }
+    };
+}
+
+/// What is about QUIC.
+macro_rules! over_quic {
+    ($subject:ty, $transport:ty) => {
+        tests! { $transport:
+            quic_only::who_has_no_certificate_of_the_run_is_a_stranger,
+            quic_only::who_speaks_another_version_is_a_stranger,
+            quic_only::a_certificate_is_good_for_one_name,
+            quic_only::a_dialled_stranger_is_one_too,
+            quic_only::a_peer_that_comes_back_with_new_keys_is_known_again,
+            quic_only::silence_is_the_end_of_a_connection,
+            quic_only::a_quiet_connection_is_kept_alive,
+            quic_only::garbage_disturbs_nobody,
+            quic_only::a_full_window_holds_up_its_sender_alone,
+            quic_only::payloads_are_slices_of_what_was_received,
+            quic_only::every_cipher_and_congestion_control_carries_frames,
+            quic_only::a_node_without_credentials_is_an_error,
         }
     };
 }
@@ -133,5 +178,9 @@ mod mem {
 }
 
 over_sockets! { tokio_tcp, crate::TokioTcp, missing: None, in_place }
+over_sockets! {
+    quic, crate::Quic, missing: None,
+    raw: crate::raw_quic::RawQuic, copies: 1, least_chunk: 256 << 10, over_quic
+}
 over_sockets! { uring, crate::Uring, missing: crate::uring_6_1::no_ring(), in_place }
 over_sockets! { uring_as_on_linux_6_1, crate::Uring61, missing: crate::uring_6_1::no_ring() }

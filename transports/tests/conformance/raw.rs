@@ -14,18 +14,31 @@ use zerocopy::IntoBytes;
 use crate::harness::{RUN, mesh};
 
 /// A connection that no transport stands behind.
-pub(crate) struct Raw {
+pub(crate) trait Raw: 'static {
+    /// Connects to node `peer`, and says nothing. Where proof is asked for, it is that of node `id`.
+    fn connect(to: SocketAddr, peer: u32, id: u32) -> Self;
+
+    /// Writes; the other end may have hung up already.
+    fn say(&mut self, bytes: &[u8]);
+
+    /// Whether the other end has closed the connection. Throws away what it said before.
+    fn is_closed(&mut self) -> bool;
+
+    /// How much the other end has said until [`is_closed`](Self::is_closed).
+    fn unheeded(&self) -> usize;
+
+    /// The next head that is said, if it is there already and nothing follows a part of it.
+    fn head(&mut self) -> Option<Head>;
+}
+
+/// Such a one over TCP.
+pub(crate) struct RawTcp {
     stream: TcpStream,
     /// How many bytes were thrown away.
     unheeded: usize,
 }
 
-impl Raw {
-    /// Connects, and says nothing.
-    pub(crate) fn connect(to: SocketAddr) -> Self {
-        Self::of(TcpStream::connect(to).expect("the listener's backlog has room"))
-    }
-
+impl RawTcp {
     /// One that was accepted.
     pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket option");
@@ -42,14 +55,18 @@ impl Raw {
         let mut sockets = numbers.filter_map(|fd| pidfd_getfd(&myself, fd, PidfdGetfdFlags::empty()).ok());
         sockets.find(|socket| getpeername(socket).is_ok_and(|peer| peer == Some(here.into())))
     }
+}
 
-    /// Writes; the other end may have hung up already.
-    pub(crate) fn say(&mut self, bytes: &[u8]) {
+impl Raw for RawTcp {
+    fn connect(to: SocketAddr, _: u32, _: u32) -> Self {
+        Self::of(TcpStream::connect(to).expect("the listener's backlog has room"))
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Whether the other end has closed the connection. Throws away what it said before.
-    pub(crate) fn is_closed(&mut self) -> bool {
+    fn is_closed(&mut self) -> bool {
         let mut bytes = [0; 4096];
         loop {
             match self.stream.read(&mut bytes) {
@@ -60,13 +77,11 @@ impl Raw {
         }
     }
 
-    /// How much the other end has said until [`is_closed`](Self::is_closed).
-    pub(crate) fn unheeded(&self) -> usize {
+    fn unheeded(&self) -> usize {
         self.unheeded
     }
 
-    /// The next head that is said, if it is there already and nothing follows a part of it.
-    pub(crate) fn head(&mut self) -> Option<Head> {
+    fn head(&mut self) -> Option<Head> {
         let mut head = Head::default();
         self.stream.read_exact(head.as_mut_bytes()).is_ok().then_some(head)
     }

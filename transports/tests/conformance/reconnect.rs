@@ -9,7 +9,7 @@ use rustix::net::sockopt;
 use zerocopy::IntoBytes;
 
 use crate::harness::{Cluster, OverSockets, Socketed, address, listener, mesh, payload, transmit, until};
-use crate::raw::{self, Raw};
+use crate::raw::{self, Raw, RawTcp};
 
 /// Nodes 0 and 1, and where node 0 listens.
 fn pair<T: Socketed>() -> (Cluster<T>, SocketAddr) {
@@ -63,8 +63,8 @@ pub(crate) fn a_dialler_that_comes_back_is_accepted_again<T: Socketed>() {
 }
 
 /// A bare socket that has said hello as node 9 and was answered.
-fn node_9<T: Socketed>(cluster: &mut Cluster<T>, at: SocketAddr) -> Raw {
-    let mut raw = Raw::connect(at);
+fn node_9<T: Socketed>(cluster: &mut Cluster<T>, at: SocketAddr) -> T::Raw {
+    let mut raw = T::Raw::connect(at, 0, 9);
     raw.say(raw::hello(9).as_bytes());
     until("the hello is answered", || {
         cluster.pump();
@@ -78,9 +78,9 @@ pub(crate) fn what_is_accepted_is_tuned_whenever_it_was_dialled<T: Socketed>() {
     let (clock, options) = (Clock::start(), Options { congestion: "reno".into(), ..Options::default() });
     let zero = listener();
     let at = address(&zero);
-    let early = Raw::connect(at);
+    let early = RawTcp::connect(at, 0, 9);
     let mut node = T::join(mesh(0, Some(zero), &[], clock, &options)).expect("joins");
-    let late = Raw::connect(at);
+    let late = RawTcp::connect(at, 0, 9);
     for dialler in [early, late] {
         until("it is accepted, and tuned", || {
             node.recv(clock.now() + 1_000_000, &mut Vec::new()).expect("receives");
@@ -134,7 +134,7 @@ pub(crate) fn what_was_queued_for_a_lost_connection_is_counted<T: Socketed>() {
 
 pub(crate) fn a_node_that_leaves_closes_its_connections<T: Socketed>() {
     let (mut cluster, at) = pair::<T>();
-    let (mut silent, mut peer) = (Raw::connect(at), node_9(&mut cluster, at));
+    let (mut silent, mut peer) = (T::Raw::connect(at, 0, 9), node_9(&mut cluster, at));
     drop(cluster.nodes.remove(0));
     until("both are closed", || peer.is_closed() && silent.is_closed());
     TcpListener::bind(at).expect("nobody listens there any more");

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use hdrhistogram::Histogram;
+use quorumbench_transports::quic::Credentials;
 use serde::{Deserialize, Serialize};
 
 use super::super::DriveError;
@@ -44,6 +45,9 @@ pub(super) struct Assignment<'a> {
     /// How often the replica has died.
     pub(super) life: u64,
     pub(super) epoch_ns: u64,
+    /// What the others ask for, where they do.
+    #[serde(with = "remote::credentials")]
+    pub(super) credentials: Option<Credentials>,
     /// Where a replica listens.
     pub(super) address: Option<SocketAddr>,
 }

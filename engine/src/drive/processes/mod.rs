@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::NodeId;
+use quorumbench_transports::quic::Credentials;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{Begun, Control};
@@ -26,7 +27,8 @@ use super::faults::Subject;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
 use super::part::{Cluster, Ended, Part};
-use super::{DriveError, EventKind, seat};
+use super::seat::{self, Held};
+use super::{DriveError, EventKind};
 use crate::check::witness::ReplicaTrace;
 use crate::spec::Point;
 
@@ -47,6 +49,10 @@ pub(super) struct Processes {
     control: Control,
     point: Point,
     run: u64,
+    /// Free for replicas that come back.
+    ports: Vec<Held>,
+    /// What each node proves itself with, where that is asked for.
+    credentials: Vec<Option<Credentials>>,
     /// Replicas first.
     nodes: Vec<Node>,
     /// Where the replicas listen; empty until all of them do.
@@ -87,16 +93,28 @@ impl Processes {
         let (control, point) = (control.clone(), point.clone());
         let run = seat::fresh_run();
         let logs = LogFolder::of(&point, run);
-        let mut cluster = Self { control, point, run, nodes: Vec::new(), replicas: Vec::new(), past: Vec::new(), logs };
+        let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
+        let ports = seat::hold(&point).map_err(failed)?;
+        let credentials = seat::credentials(&point, run, parts.len()).map_err(failed)?;
+        let mut cluster = Self {
+            control,
+            point,
+            run,
+            ports,
+            credentials,
+            nodes: Vec::new(),
+            replicas: Vec::new(),
+            past: Vec::new(),
+            logs,
+        };
         for &part in parts {
-            let address = part.is_replica(&cluster.point).then(|| seat::address(&cluster.point, part.id()));
-            let node = cluster.spawn(part, 0, address)?;
+            let node = cluster.spawn(part, 0)?;
             cluster.nodes.push(node);
         }
         Ok(cluster)
     }
 
-    fn spawn(&self, part: Part, life: u64, address: Option<SocketAddr>) -> Result<Node, DriveError> {
+    fn spawn(&self, part: Part, life: u64) -> Result<Node, DriveError> {
         let name = part.name(&self.point);
         let assignment = Assignment {
             point: Cow::Borrowed(&self.point),
@@ -104,7 +122,8 @@ impl Processes {
             run: self.run,
             life,
             epoch_ns: self.control.clock().epoch_ns(),
-            address,
+            credentials: self.credentials[part.id().0 as usize].clone(),
+            address: self.ports.get(part.id().0 as usize).map(|held| held.address),
         };
         Node::spawn(part, name.clone(), assignment, &self.control).map_err(|error| {
             let what = format!("cannot start a process: {error}");
@@ -202,7 +221,7 @@ impl Subject for Processes {
         }
         self.control.note(EventKind::Restarted, NodeId(index as u32));
         let Node { part, life, .. } = self.nodes[index];
-        self.nodes[index] = self.spawn(part, life + 1, Some(self.replicas[index]))?;
+        self.nodes[index] = self.spawn(part, life + 1)?;
         self.nodes[index].tell(&ToNode::Replicas(self.replicas.clone()));
         if let Some(begun) = self.control.begun() {
             self.nodes[index].tell(&ToNode::Begin(begun));

@@ -98,14 +98,16 @@ fn stay_with_parent() -> io::Result<()> {
 
 /// From its listening to its end.
 fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Result<(), Failure> {
-    let Assignment { ref point, part, run, life, epoch_ns, address } = *assignment;
+    let Assignment { ref point, part, run, life, epoch_ns, ref credentials, address } = *assignment;
     let listener = address.map(seat::bind).transpose()?;
     if let Some(listener) = &listener {
         outlet.send(&ToConductor::Listening(listener.local_addr()?))?;
     }
     let Some(ToNode::Replicas(replicas)) = inlet.receive()? else { leave() };
     let (transport, id, clock) = (point.cluster.transport, part.id(), Clock::since(epoch_ns));
-    let seat = Place { transport, run, id, replicas, clock, options: seat::options(point) }.seat(listener);
+    let seat =
+        Place { transport, run, id, replicas, credentials: credentials.clone(), clock, options: seat::options(point) };
+    let seat = seat.seat(listener);
     let shared = Shared {
         control: Control::remote(clock, outlet.clone()),
         orders: Arc::default(),

@@ -1,0 +1,100 @@
+//! Who may join: an authority that is made for a run, and the proof that it gives each node.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use quorumbench_protocols::NodeId;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+/// The one that a run's nodes trust. Whoever starts the run makes it, gives each node its
+/// [`Credentials`], and drops it: with its key gone, nobody else can join.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: Vec<u8>,
+}
+
+/// What a node proves with that it belongs to a run, and that it is who it says. Three byte strings, in
+/// DER (ITU-T X.690), so that they can be handed to a process.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The node's X.509 certificate: its name is [`name`] of its id.
+    pub certificate: Vec<u8>,
+    /// The certificate's private key, in PKCS #8. Who has it is the node.
+    pub key: Vec<u8>,
+    /// The certificate of the authority that all certificates of the run are signed by.
+    pub authority: Vec<u8>,
+}
+
+/// How long a run may last that nobody said the end of.
+const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+/// How far the clocks of two machines may be apart.
+const SKEW: Duration = Duration::from_secs(86_400);
+
+/// The name that stands in node `id`'s certificate.
+pub fn name(id: NodeId) -> String {
+    format!("node-{}.quorumbench", id.0)
+}
+
+impl Authority {
+    /// Makes the authority of run `run`, with a key of its own.
+    ///
+    /// # Errors
+    /// The machine's: it has no randomness to give.
+    pub fn new(run: u64) -> io::Result<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(DnType::CommonName, format!("quorumbench run {run:016x}"));
+        (params.not_before, params.not_after) = lifetime(SystemTime::now() + LIFETIME);
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = params.self_signed(&key).map_err(io::Error::other)?.der().to_vec();
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// Proof that its holder is node `id` of the run, for a month. Each call makes a new key, and what
+    /// was given before stays good.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn admit(&self, id: NodeId) -> io::Result<Credentials> {
+        self.admit_until(id, SystemTime::now() + LIFETIME)
+    }
+
+    /// The same, until `end`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn admit_until(&self, id: NodeId, end: SystemTime) -> io::Result<Credentials> {
+        let mut params = CertificateParams::new([name(id)]).map_err(io::Error::other)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        // Of two nodes either may have dialled the other.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.distinguished_name.push(DnType::CommonName, name(id));
+        (params.not_before, params.not_after) = lifetime(end);
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?.der().to_vec();
+        Ok(Credentials { certificate, key: key.serialize_der(), authority: self.certificate.clone() })
+    }
+}
+
+/// From before anything of the run was made, until `end`.
+fn lifetime<T: From<SystemTime>>(end: SystemTime) -> (T, T) {
+    let start = SystemTime::now().min(end) - SKEW;
+    (start.into(), end.into())
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    /// Without the key, which belongs in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}

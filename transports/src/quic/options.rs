@@ -1,0 +1,116 @@
+//! What can be chosen about QUIC, and how quinn is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_proto::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
+use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use crate::Options;
+
+/// The knobs of `quic`.
+///
+/// The defaults are from the `quic` group of the `transfer` bench: CPU of both ends for a frame of 64 B and
+/// one of 1 KiB, in batches of 128 over loopback, on two cores of an AMD EPYC that others used too, so that
+/// only large differences mean something. The defaults: 186 and 918 ns.
+#[derive(Clone, Debug)]
+pub struct QuicOptions {
+    /// How packets are encrypted.
+    pub cipher: Cipher,
+    /// The largest datagram that is tried, in bytes, 1200 to 65,507. What the path carries is found out
+    /// (RFC 8899), from 1200 upwards. 1452 (an Ethernet): 225 and 2246 ns; 8 KiB: 161 and 1206; 32 KiB: 216
+    /// and 1115; 65,507: 241 and 873.
+    pub mtu: u16,
+    /// How many bytes may be under way to one peer, unacknowledged, and how many of a peer's may wait
+    /// here to be read; at most a quarter of what all chunks hold. A link carries no more than this in
+    /// a round trip: 4 MiB are 10 Gb/s over 3 ms. A smaller one stays in a core's cache: 1 MiB 131 and 975 ns,
+    /// 16 MiB 156 and 1112.
+    pub window: usize,
+    /// How the rate is found that the path carries. Over loopback, where nothing is lost, CUBIC and `NewReno`
+    /// (173 and 1082 ns) do the same, and BBR costs a little (206 and 1185).
+    pub congestion: Congestion,
+    /// After how many packets a peer is to acknowledge at once, 1 or more; it does so after 25 ms in
+    /// any case, and with whatever it sends. 2: 206 and 1081 ns; 100: 216 and 1232.
+    pub ack_every: u32,
+    /// After which silence a connection is lost, at least 10 ms. A quarter of it is never silent.
+    pub idle_timeout: Duration,
+}
+
+/// A cipher of TLS 1.3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cipher {
+    /// AES-128-GCM: the fastest where the processor has instructions for it. (A packet of 1452 B is sealed
+    /// in 282 ns and one of 16 KiB in 1680, at best.)
+    #[default]
+    Aes128Gcm,
+    /// ChaCha20-Poly1305: for processors that have none. (765 and 6157 ns.)
+    ChaCha20,
+}
+
+/// Who decides how much may be under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// CUBIC (RFC 9438).
+    #[default]
+    Cubic,
+    /// `NewReno` (RFC 9002).
+    NewReno,
+    /// BBR, which quinn calls experimental.
+    Bbr,
+}
+
+impl Default for QuicOptions {
+    fn default() -> Self {
+        Self {
+            cipher: Cipher::default(),
+            mtu: 16_384,
+            window: 4 << 20,
+            congestion: Congestion::default(),
+            ack_every: 10,
+            idle_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The smallest datagram that every path of QUIC carries (RFC 9000, section 14).
+pub(super) const LEAST_MTU: u16 = 1200;
+/// The most bytes that fit a UDP datagram over IPv4.
+pub(super) const MOST_MTU: u16 = 65_507;
+
+/// How long what is smaller than a window waits to be acknowledged.
+const MOST_ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// How `options` have quinn move bytes.
+pub(super) fn transport(options: &Options) -> TransportConfig {
+    let QuicOptions { mtu, window, congestion, ack_every, idle_timeout, .. } = options.quic;
+    let window = window.min(super::port::chunk_bytes(options).saturating_mul(options.chunks) / 4).max(1 << 16);
+    let window = VarInt::try_from(window as u64).unwrap_or(VarInt::MAX);
+    let congestion: Arc<dyn ControllerFactory + Send + Sync> = match congestion {
+        Congestion::Cubic => Arc::new(CubicConfig::default()),
+        Congestion::NewReno => Arc::new(NewRenoConfig::default()),
+        Congestion::Bbr => Arc::new(BbrConfig::default()),
+    };
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(ack_every.saturating_sub(1).into()).max_ack_delay(Some(MOST_ACK_DELAY));
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(mtu.clamp(LEAST_MTU, MOST_MTU));
+    let mut transport = TransportConfig::default();
+    transport
+        // One stream for each direction, and each end opens its own.
+        .max_concurrent_uni_streams(1u8.into())
+        .max_concurrent_bidi_streams(0u8.into())
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(window)
+        .receive_window(window)
+        .send_window(window.into_inner())
+        .congestion_controller_factory(congestion)
+        .ack_frequency_config(Some(acks))
+        .mtu_discovery_config(Some(discovery))
+        // A peer is near, or else the first answer says so: a lost hello must not cost a second.
+        .initial_rtt(Duration::from_millis(20))
+        .keep_alive_interval(Some(idle_timeout / 4))
+        .max_idle_timeout(IdleTimeout::try_from(idle_timeout).ok())
+        // Nobody on the way is to learn the round-trip time.
+        .allow_spin(false);
+    transport
+}
