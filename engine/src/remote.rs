@@ -57,6 +57,7 @@ pub(crate) mod credentials {
     use serde::de::{Deserialize, Deserializer};
     use serde::ser::{Serialize, Serializer};
 
+    #[expect(clippy::ref_option, reason = "that is what serde calls")]
     pub(crate) fn serialize<S: Serializer>(credentials: &Option<Credentials>, to: S) -> Result<S::Ok, S::Error> {
         let parts = credentials.as_ref().map(|all| (&all.certificate, &all.key, &all.authority));
         parts.serialize(to)

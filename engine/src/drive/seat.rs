@@ -104,7 +104,7 @@ pub(super) fn hold(point: &Point) -> io::Result<Vec<Held>> {
         let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
         // It is bound and never listened on: so another socket may do both, if it also says that it shares.
         sockopt::set_socket_reuseaddr(&socket, true)?;
-        rustix::net::bind(&socket, &wanted).map_err(|error| explained(wanted, error.into()))?;
+        rustix::net::bind(&socket, &wanted).map_err(|error| explained(wanted, &error.into()))?;
         let address = getsockname(&socket)?.try_into()?;
         Ok(Held { address, _socket: socket })
     };
@@ -207,10 +207,10 @@ fn frames_on_the_way(point: &Point) -> usize {
 
 /// Binds a port.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).map_err(|error| explained(address, error))
+    TcpListener::bind(address).map_err(|error| explained(address, &error))
 }
 
-fn explained(address: SocketAddr, error: io::Error) -> io::Error {
+fn explained(address: SocketAddr, error: &io::Error) -> io::Error {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => "; stop what listens there, or set `cluster.base_port = 0` for free ports",
         io::ErrorKind::AddrNotAvailable => "; `cluster.bind` must be an address of this machine",
