@@ -513,11 +513,14 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
         let early = self.admission.take().into_iter().flat_map(Admission::into_early);
         for frame in std::mem::take(&mut self.waiting).into_iter().chain(early) {
-            if let Some(head) = BatchHead::read(&frame.body) {
-                let redirect = Request::Redirect { sequence: head.sequence, leader: self.protocol.leader() };
-                self.say(frame.head.from, redirect);
-            }
+            self.redirect(&frame);
         }
+    }
+
+    /// Sends a batch's client elsewhere.
+    fn redirect(&mut self, frame: &Frame) {
+        let Some(head) = BatchHead::read(&frame.body) else { return };
+        self.say(frame.head.from, Request::Redirect { sequence: head.sequence, leader: self.protocol.leader() });
     }
 
     fn say(&mut self, client: NodeId, request: Request) {

@@ -169,7 +169,7 @@ fn reads_that_any_replica_may_answer_go_to_all_in_turn() {
 #[test]
 fn a_stale_read_may_not_be_older_than_what_its_client_was_told_of() {
     let mut alone = Alone::reading(ReadMode::Stale, true);
-    let mut least = |alone: &mut Alone, ns| {
+    let least = |alone: &mut Alone, ns| {
         alone.now += ns;
         alone.client.turn(alone.now);
         let slot = |request| match request {

@@ -143,7 +143,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     }
 
     fn answer_read(&mut self, outcome: ReadOutcome, frame: Frame) {
-        let away = match (outcome, Request::read(&frame.head)) {
+        let sent_away = match (outcome, Request::read(&frame.head)) {
             (ReadOutcome::Refused, _) => Some(frame),
             (ReadOutcome::At(_), Some(Request::Read { least, .. })) if least > self.delivered => {
                 self.reads.put_behind(least, frame)
@@ -153,9 +153,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
                 None
             }
         };
-        if let Some((frame, head)) = away.and_then(|frame| BatchHead::read(&frame.body).map(|head| (frame, head))) {
-            let redirect = Request::Redirect { sequence: head.sequence, leader: self.protocol.leader() };
-            self.say(frame.head.from, redirect);
+        if let Some(frame) = sent_away {
+            self.redirect(&frame);
         }
     }
 

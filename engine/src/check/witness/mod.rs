@@ -22,11 +22,11 @@
 //! to each client's own order and to the results.
 //!
 //! Together they say that the run was linearizable, batches being the operations: the order is whole, it explains every
-//! answer, and no client can tell it from one that happened batch by batch. With stale reads it was sequentially consistent
-//! (Lamport, *How to Make a Multiprocessor Computer That Correctly Executes Multiprocess Programs*, 1979): clients could
-//! tell only by asking each other. A client's own order is what it was answered before it sent the next; what it has under
-//! way together is concurrent. Each is one pass, linear in the batches
-//! (the last one in the commands), so ten million commands take seconds.
+//! answer, and no client can tell it from one that happened batch by batch. With stale reads it was sequentially
+//! consistent (Lamport, *How to Make a Multiprocessor Computer That Correctly Executes Multiprocess Programs*, 1979):
+//! clients could tell only by asking each other. A client's own order is which answers it had before it sent a batch;
+//! what it has under way together is concurrent. Each is one pass, linear in the batches (the last one in the commands),
+//! so ten million commands take seconds.
 //!
 //! What was asked is not kept but asked for again: a client's [`CommandStream`] is seeded, so its batches can be
 //! written a second time, each with as many commands as it had. What was told is kept as a 64-bit digest.

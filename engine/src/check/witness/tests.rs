@@ -280,7 +280,7 @@ fn written_twice(stale: bool, reads: &[Beside]) -> Trace {
         |[sent_ns, answered_ns]: [u64; 2], told| Asked { sent_ns, answered_ns, told, commands: 1, overlapping: 0 };
     writer.asked = [[100, 150], [200, 250]].map(|times| asked(times, 0)).to_vec();
     reader.asked = reads.iter().map(|read| asked(read.times, 0)).collect();
-    [&mut writer, &mut reader].map(|client| overlap(&mut client.asked));
+    [&mut writer, &mut reader].into_iter().for_each(|client| overlap(&mut client.asked));
     let head = BatchHead { commands: 1, ..BatchHead::default() };
     let question = Rewriter::new(&ClientTrace { asked: vec![asked([0, 0], 0)], ..reader.clone() }).batch(0);
     let told = |kv: &Kv| {
