@@ -16,7 +16,7 @@ use quorumbench::load::{Arrivals, CommandStream, Mix, Schedule};
 use quorumbench::measure::Window;
 use quorumbench::request::Request;
 use quorumbench::spec::Keys;
-use quorumbench_protocols::{Frame, Nanos, NodeId, Payload};
+use quorumbench_protocols::{Frame, Nanos, NodeId, Payload, Slot};
 
 /// The binary's allocator, or the figures would be another program's.
 #[global_allocator]
@@ -64,7 +64,7 @@ impl Bench {
         for transmit in self.client.transmits().drain(..) {
             let head = BatchHead::read(&transmit.body).expect("a batch");
             commands += u64::from(head.commands);
-            let answer = Request::Applied { first: head.sequence, batches: 1 }.head(SERVER);
+            let answer = Request::Applied { first: head.sequence, batches: 1, slot: Slot(1) }.head(SERVER);
             answers.push(Frame { head: answer, body: Payload::EMPTY });
         }
         self.client.inbox = answers;

@@ -44,6 +44,10 @@ pub struct Client {
     flights: Flights,
     /// The last batch that goes through the log.
     ordered: Option<u64>,
+    /// The last slot that it was told of. No stale read that it sends from now on may be older: its reads do not go back,
+    /// and see what it wrote, whoever answers (monotonic reads, read your writes: Terry et al., *Session Guarantees for
+    /// Weakly Consistent Replicated Data*, PDIS 1994, section 3).
+    seen: Slot,
     /// Open loop: due, and not sent yet.
     due: VecDeque<Nanos>,
     /// Closed loop: since when there is room that no batch has taken.
@@ -133,6 +137,7 @@ impl Client {
             chunk: None,
             flights: Flights::default(),
             ordered: None,
+            seen: Slot::ZERO,
             due: VecDeque::new(),
             free_since: None,
             in_flight: 0,
@@ -371,7 +376,13 @@ impl Client {
         let retry_at = now + self.patience_ns();
         self.retry_at = self.retry_at.min(retry_at);
         if let Some(trace) = &mut self.trace {
-            trace.asked.push(Asked { sent_ns: now.0, answered_ns: Asked::UNANSWERED, told: 0, commands });
+            trace.asked.push(Asked {
+                sent_ns: now.0,
+                answered_ns: Asked::UNANSWERED,
+                told: 0,
+                commands,
+                overlapping: 0,
+            });
         }
         self.transmit(body.clone(), reads);
         let open = self.due.len().min(commands as usize);
@@ -390,25 +401,29 @@ impl Client {
         } else {
             self.target
         };
-        let request = mode.map_or(Request::Submit, Request::Read);
+        // Other reads learn from the protocol what they must see.
+        let least = if mode == Some(ReadMode::Stale) { self.seen } else { Slot::ZERO };
+        let request = mode.map_or(Request::Submit, |mode| Request::Read { mode, least });
         let head = Head { body_len: body.len() as u32, ..request.head(self.options.id) };
         self.transmits.push(Transmit { to: Recipients::One(to), head, body });
     }
 
     fn on_frame(&mut self, now: Nanos, frame: &Frame) {
         match Request::read(&frame.head) {
-            Some(Request::Applied { first, batches }) => {
+            Some(Request::Applied { first, batches, slot }) => {
                 let told = self.told(frame);
+                self.seen = self.seen.max(slot);
                 let to = first.saturating_add(batches).min(self.flights.next_sequence());
                 (first.max(self.flights.settled())..to).for_each(|sequence| self.on_answer(now, sequence, told, None));
             }
             Some(Request::Served { sequence, slot }) => {
                 let told = self.told(frame);
+                self.seen = self.seen.max(slot);
                 self.on_answer(now, sequence, told, Some(slot));
             }
             Some(Request::Redirect { sequence, leader }) => self.on_redirect(now, frame.head.from, sequence, leader),
             Some(Request::Busy { sequence }) => self.postpone(now, sequence),
-            Some(Request::Submit | Request::Read(_)) | None => {}
+            Some(Request::Submit | Request::Read { .. }) | None => {}
         }
     }
 
@@ -420,6 +435,7 @@ impl Client {
     /// A batch was answered; if beside the log, by a replica that had been delivered `slot`. An answer
     /// of the other kind is none.
     fn on_answer(&mut self, now: Nanos, sequence: u64, told: u64, slot: Option<Slot>) {
+        let next = self.flights.next_sequence();
         let Some(flight) = self.flights.get_mut(sequence) else { return };
         if flight.reads != slot.is_some() || std::mem::replace(&mut flight.answered, true) {
             return;
@@ -427,7 +443,7 @@ impl Client {
         self.in_flight -= flight.commands as usize;
         if let Some(trace) = &mut self.trace {
             let asked = &mut trace.asked[sequence as usize];
-            (asked.answered_ns, asked.told) = (now.0, told);
+            (asked.answered_ns, asked.told, asked.overlapping) = (now.0, told, (next - sequence) as u32);
             trace.served.extend(slot.map(|slot| Served { sequence, slot: slot.0 }));
         }
         match &mut self.stage {

@@ -359,7 +359,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     fn on_request(&mut self, frame: Frame) {
         let request = Request::read(&frame.head);
         let batch = match request {
-            Some(Request::Submit | Request::Read(_)) => {
+            Some(Request::Submit | Request::Read { .. }) => {
                 BatchHead::read(&frame.body).filter(|head| head.client == frame.head.from.0)
             }
             _ => None,
@@ -371,7 +371,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         // Without a leader there is no order to keep: replicas propose what they are brought, each for itself.
         let head = if P::LEADERLESS { BatchHead { after: 0, ..head } } else { head };
         let (client, sequence) = (frame.head.from, head.sequence);
-        if let Some(Request::Read(mode)) = request {
+        if let Some(Request::Read { mode, .. }) = request {
             self.on_read(mode, sequence, frame);
             return;
         }
@@ -501,7 +501,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
 
     fn answer(&mut self) {
         for Answer { client, first, batches, results } in self.answers.drain(..) {
-            let head = Request::Applied { first, batches }.head(self.id);
+            let head = Request::Applied { first, batches, slot: self.delivered }.head(self.id);
             self.outbox.transmit(Recipients::One(client), head, results.into());
         }
     }
@@ -513,11 +513,14 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
         let early = self.admission.take().into_iter().flat_map(Admission::into_early);
         for frame in std::mem::take(&mut self.waiting).into_iter().chain(early) {
-            if let Some(head) = BatchHead::read(&frame.body) {
-                let redirect = Request::Redirect { sequence: head.sequence, leader: self.protocol.leader() };
-                self.say(frame.head.from, redirect);
-            }
+            self.redirect(&frame);
         }
+    }
+
+    /// Sends a batch's client elsewhere.
+    fn redirect(&mut self, frame: &Frame) {
+        let Some(head) = BatchHead::read(&frame.body) else { return };
+        self.say(frame.head.from, Request::Redirect { sequence: head.sequence, leader: self.protocol.leader() });
     }
 
     fn say(&mut self, client: NodeId, request: Request) {

@@ -14,6 +14,8 @@ pub enum Request {
         first: u64,
         /// How many in a row.
         batches: u64,
+        /// The last slot that the state machine had been delivered: what the client reads from now on must not be older.
+        slot: Slot,
     },
     /// Replica to client: I do not lead; perhaps `leader` does. One that names itself leads, and has a batch that goes
     /// after this one.
@@ -29,12 +31,17 @@ pub enum Request {
         sequence: u64,
     },
     /// Client to replica: answer this batch of reads (the body), beside the log.
-    Read(ReadMode),
+    Read {
+        /// How old the answer may be.
+        mode: ReadMode,
+        /// Nor may it be older than this slot, the last that a client with stale reads was told of.
+        least: Slot,
+    },
     /// Replica to client: this batch of reads was answered; the body holds the results.
     Served {
         /// The batch's sequence.
         sequence: u64,
-        /// The last slot that the state machine had been delivered: for whoever checks.
+        /// The last slot that the state machine had been delivered.
         slot: Slot,
     },
 }
@@ -50,30 +57,31 @@ impl Request {
 
     /// The head that says it.
     pub fn head(self, from: NodeId) -> Head {
-        let (kind, [a, b]) = match self {
-            Self::Submit => (Self::SUBMIT, [0, 0]),
-            Self::Applied { first, batches } => (Self::APPLIED, [first, batches]),
+        let (kind, [a, b, c]) = match self {
+            Self::Submit => (Self::SUBMIT, [0, 0, 0]),
+            Self::Applied { first, batches, slot } => (Self::APPLIED, [first, batches, slot.0]),
             Self::Redirect { sequence, leader } => {
-                (Self::REDIRECT, [sequence, leader.map_or(Self::NOBODY, |id| id.0.into())])
+                (Self::REDIRECT, [sequence, leader.map_or(Self::NOBODY, |id| id.0.into()), 0])
             }
-            Self::Busy { sequence } => (Self::BUSY, [sequence, 0]),
-            Self::Read(mode) => (Self::READ, [mode as u64, 0]),
-            Self::Served { sequence, slot } => (Self::SERVED, [sequence, slot.0]),
+            Self::Busy { sequence } => (Self::BUSY, [sequence, 0, 0]),
+            Self::Read { mode, least } => (Self::READ, [mode as u64, least.0, 0]),
+            Self::Served { sequence, slot } => (Self::SERVED, [sequence, slot.0, 0]),
         };
-        Head { kind, from, words: [a, b, 0, 0, 0, 0], ..Head::default() }
+        Head { kind, from, words: [a, b, c, 0, 0, 0], ..Head::default() }
     }
 
     /// Reads a head; `None` if it says none of these.
     pub fn read(head: &Head) -> Option<Self> {
-        let [a, b, ..] = head.words;
+        let [a, b, c, ..] = head.words;
         match head.kind {
             Self::SUBMIT => Some(Self::Submit),
-            Self::APPLIED => Some(Self::Applied { first: a, batches: b }),
+            Self::APPLIED => Some(Self::Applied { first: a, batches: b, slot: Slot(c) }),
             Self::REDIRECT => Some(Self::Redirect { sequence: a, leader: u32::try_from(b).ok().map(NodeId) }),
             Self::BUSY => Some(Self::Busy { sequence: a }),
             Self::READ => {
                 let modes = [ReadMode::Index, ReadMode::Lease, ReadMode::Stale];
-                modes.into_iter().find(|&mode| mode as u64 == a).map(Self::Read)
+                let mode = modes.into_iter().find(|&mode| mode as u64 == a)?;
+                Some(Self::Read { mode, least: Slot(b) })
             }
             Self::SERVED => Some(Self::Served { sequence: a, slot: Slot(b) }),
             _ => None,
@@ -89,18 +97,19 @@ mod tests {
     fn survives_its_head() {
         for request in [
             Request::Submit,
-            Request::Applied { first: 3, batches: 9 },
+            Request::Applied { first: 3, batches: 9, slot: Slot(11) },
             Request::Redirect { sequence: 3, leader: Some(NodeId(2)) },
             Request::Redirect { sequence: 3, leader: None },
             Request::Busy { sequence: 3 },
-            Request::Read(ReadMode::Index),
-            Request::Read(ReadMode::Lease),
-            Request::Read(ReadMode::Stale),
+            Request::Read { mode: ReadMode::Index, least: Slot::ZERO },
+            Request::Read { mode: ReadMode::Lease, least: Slot::ZERO },
+            Request::Read { mode: ReadMode::Stale, least: Slot(u64::MAX) },
             Request::Served { sequence: 3, slot: Slot(8) },
         ] {
             assert_eq!(Request::read(&request.head(NodeId(4))), Some(request));
         }
-        let unknown_mode = Head { words: [9; 6], ..Request::Read(ReadMode::Index).head(NodeId(4)) };
+        let index = Request::Read { mode: ReadMode::Index, least: Slot::ZERO };
+        let unknown_mode = Head { words: [9; 6], ..index.head(NodeId(4)) };
         assert_eq!(Request::read(&unknown_mode), None);
         assert_eq!(Request::read(&Head { kind: 1, ..Head::default() }), None);
     }

@@ -35,6 +35,11 @@ fn counted(recording: &Recording) -> u64 {
     tally.intended
 }
 
+/// The answer to batches in a row, from a replica that was delivered slot 4.
+fn applied(first: u64, batches: u64) -> Request {
+    Request::Applied { first, batches, slot: Slot(4) }
+}
+
 /// A client whose cluster is played by hand.
 struct Alone {
     client: Client,
@@ -62,7 +67,7 @@ impl Alone {
     fn start(mut self, pace: Pace) -> Self {
         let alone = &mut self;
         assert_eq!(alone.turn(1), [(0, 0, 0)], "an empty batch goes looking");
-        alone.hear(0, Request::Applied { first: 0, batches: 1 });
+        alone.hear(0, applied(0, 1));
         assert_eq!(alone.turn(1), []);
         assert!(alone.client.ready());
         alone.client.start(pace, Window { from: alone.now, until: alone.now + SECOND }, alone.now + 2 * SECOND);
@@ -92,13 +97,13 @@ fn a_closed_loop_keeps_exactly_so_many_in_flight() {
     let mut alone = Alone::started(options(3), Pace::Closed { outstanding: 10 });
     assert_eq!(alone.turn(1), [(0, 1, 4), (0, 2, 4), (0, 3, 2)]);
     assert_eq!(alone.turn(1), [], "nothing was answered");
-    alone.hear(0, Request::Applied { first: 2, batches: 2 });
+    alone.hear(0, applied(2, 2));
     assert_eq!(alone.turn(1), [(0, 4, 4), (0, 5, 2)], "as many as were answered, whichever");
-    alone.hear(0, Request::Applied { first: 2, batches: 1 });
-    alone.hear(0, Request::Applied { first: 0, batches: 1 });
-    alone.hear(0, Request::Applied { first: 90, batches: u64::MAX });
+    alone.hear(0, applied(2, 1));
+    alone.hear(0, applied(0, 1));
+    alone.hear(0, applied(90, u64::MAX));
     assert_eq!(alone.turn(1), [], "what was answered before, or never asked, is no answer");
-    alone.hear(0, Request::Applied { first: 1, batches: u64::MAX });
+    alone.hear(0, applied(1, u64::MAX));
     assert_eq!(alone.turn(1), [(0, 6, 4), (0, 7, 4), (0, 8, 2)]);
 }
 
@@ -124,7 +129,7 @@ fn redirects_are_followed_but_not_round_in_circles() {
     alone.hear(2, redirect(Some(77)));
     assert_eq!(alone.turn(5 * MS), [], "there is no such replica");
     alone.hear(0, Request::Busy { sequence: 1 });
-    alone.hear(0, Request::Applied { first: 1, batches: 1 });
+    alone.hear(0, applied(1, 1));
     assert_eq!(alone.turn(1), [(0, 2, 4)], "an answer ends it, whoever gives it");
 }
 
@@ -134,9 +139,13 @@ fn reads_beside_the_log_are_answered_beside_the_log() {
     alone.now += 1;
     alone.client.turn(alone.now);
     let kinds = alone.client.transmits().iter().map(|each| Request::read(&each.head)).collect::<Vec<_>>();
-    assert_eq!(kinds, [Some(Request::Read(ReadMode::Index)); 2]);
+    assert_eq!(
+        kinds,
+        [Some(Request::Read { mode: ReadMode::Index, least: Slot::ZERO }); 2],
+        "the protocol knows the slot"
+    );
     alone.client.transmits().clear();
-    alone.hear(0, Request::Applied { first: 1, batches: 2 });
+    alone.hear(0, applied(1, 2));
     alone.hear(0, Request::Served { sequence: 90, slot: Slot(1) });
     assert_eq!(alone.turn(1), [], "that was no answer to a read");
     alone.hear(0, Request::Redirect { sequence: 1, leader: Some(NodeId(2)) });
@@ -155,6 +164,26 @@ fn reads_that_any_replica_may_answer_go_to_all_in_turn() {
     alone.hear(2, Request::Served { sequence: 2, slot: Slot(0) });
     assert_eq!(alone.turn(1), [(0, 3, 4)]);
     assert_eq!(alone.turn(100 * MS), [(1, 1, 4), (2, 3, 4)], "what a replica does not answer another does");
+}
+
+#[test]
+fn a_stale_read_may_not_be_older_than_what_its_client_was_told_of() {
+    let mut alone = Alone::reading(ReadMode::Stale, true);
+    let least = |alone: &mut Alone, ns| {
+        alone.now += ns;
+        alone.client.turn(alone.now);
+        let slot = |request| match request {
+            Some(Request::Read { mode: ReadMode::Stale, least }) => least.0,
+            other => panic!("no stale read: {other:?}"),
+        };
+        alone.client.transmits().drain(..).map(|each| slot(Request::read(&each.head))).collect::<Vec<_>>()
+    };
+    assert_eq!(least(&mut alone, 1), [4, 4], "what its first batch, through the log, told it");
+    alone.hear(2, Request::Served { sequence: 2, slot: Slot(9) });
+    assert_eq!(least(&mut alone, 1), [9]);
+    alone.hear(0, Request::Served { sequence: 3, slot: Slot(7) });
+    assert_eq!(least(&mut alone, 1), [9], "never less");
+    assert_eq!(least(&mut alone, 100 * MS), [9, 9], "nor when it asks again");
 }
 
 #[test]
@@ -300,11 +329,11 @@ fn late_is_what_came_due_without_room() {
     let mut alone = Alone::started(ClientOptions { in_flight_limit: 3, ..options(1) }, pace);
     assert_eq!(alone.turn(2 * MS), [(0, 1, 2)]);
     assert_eq!(alone.turn(MS), [(0, 2, 1)], "that was the last for which there was room");
-    alone.hear(0, Request::Applied { first: 1, batches: 2 });
+    alone.hear(0, applied(1, 2));
     assert_eq!(alone.turn(5 * MS), [(0, 3, 3)], "five came due, and three may go");
-    alone.hear(0, Request::Applied { first: 3, batches: 1 });
+    alone.hear(0, applied(3, 1));
     assert_eq!(alone.turn(0), [(0, 4, 2)]);
-    alone.hear(0, Request::Applied { first: 4, batches: 1 });
+    alone.hear(0, applied(4, 1));
     assert_eq!(alone.turn(MS), [(0, 5, 1)], "on time again");
     let now = alone.now;
     let recording = alone.client.finish(now).expect("it was started");

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use quorumbench::check::witness::{Served, Trace};
-use quorumbench::drive::{Fault, FaultKind};
+use quorumbench::drive::{Fault, FaultKind, Target};
 use quorumbench::spec::{MachineName, ReadsMode};
 use support::{points_on_disk, run_spec};
 
@@ -76,6 +76,34 @@ fn stale_reads_that_are_taken_for_linearizable_are_found_out() {
     let Served { sequence, .. } = invented.clients[1].served[5];
     invented.clients[1].asked[sequence as usize].told ^= 1;
     assert_eq!(invented.verify(MachineName::Kv).expect_err("an invention").property(), "results");
+}
+
+/// Replicas that are not equally far, and clients that ask them in turn. That reads lag, and that no client notices,
+/// are both of them seen: called linearizable, the same run is not.
+#[test]
+fn a_clients_stale_reads_do_not_go_back_wherever_they_are_answered() {
+    for protocol in ["raft", "multipaxos", "paxos", "zab"] {
+        let protocol = format!("protocol={protocol}");
+        let set = ["transport=sim", "mode=stale", "duration=300ms", "delay=1ms", "jitter=3ms", &protocol];
+        let (_, mut trace) = support::checked::checked(&set, &[]);
+        trace.clients.iter_mut().for_each(|client| client.stale = false);
+        let breach = trace.verify(MachineName::Kv).expect_err("some lag");
+        assert_eq!(breach.property(), "real-time order", "{protocol}: {breach}");
+    }
+}
+
+#[test]
+fn a_replica_that_is_slow_or_comes_back_empty_shows_no_client_what_is_old() {
+    let follower = |kind| Fault::new(Duration::from_millis(150), kind).lasting(Duration::from_millis(300));
+    for kind in [FaultKind::Slow { factor: 30 }, FaultKind::Pause, FaultKind::Kill] {
+        for transport in ["mem", "tokio-tcp", "sim"] {
+            checked(transport, ReadsMode::Stale, "700ms", &[follower(kind).on(Target::Follower)]);
+        }
+    }
+    let far = FaultKind::SlowLink { extra: Duration::from_millis(10) };
+    for transport in ["mem", "tokio-tcp", "sim"] {
+        checked(transport, ReadsMode::Stale, "700ms", &[follower(far).on(Target::Leader)]);
+    }
 }
 
 #[test]

@@ -34,7 +34,9 @@ fn answers_in_a_row_are_one_answer_and_a_resent_batch_is_applied_once() {
     let mut node = node::<Echo>(0, 8);
     node.inbox = vec![submit(3, 0), submit(3, 1), submit(3, 1), submit(4, 0)];
     node.turn(Nanos(1));
-    let applied = |client, first, batches| (Recipients::One(NodeId(client)), Some(Request::Applied { first, batches }));
+    let applied = |client, first, batches| {
+        (Recipients::One(NodeId(client)), Some(Request::Applied { first, batches, slot: Slot(3) }))
+    };
     assert_eq!(said(&mut node), [applied(3, 0, 2), applied(4, 0, 1)]);
     assert_eq!(node.machine().applied(), 6, "the second copy was under way already");
     node.inbox = vec![submit(3, 0)];

@@ -129,7 +129,7 @@ pub(super) fn state(view: &View) -> String {
 fn describe<P: Subject>(head: &Head) -> String {
     match Request::read(head) {
         Some(Request::Submit) => format!("Submit {}", head.words[0]),
-        Some(Request::Read(mode)) => format!("Read {mode:?} {}", head.words[1]),
+        Some(Request::Read { mode, .. }) => format!("Read {mode:?} {}", head.words[1]),
         Some(request) => format!("{request:?}"),
         None => P::describe(head),
     }

@@ -501,7 +501,7 @@ fn traced(frame: &Frame) -> Head {
     let sequence = || BatchHead::read(&frame.body).map_or(0, |batch| batch.sequence);
     match Request::read(&head) {
         Some(Request::Submit) => head.words[0] = sequence(),
-        Some(Request::Read(_)) => head.words[1] = sequence(),
+        Some(Request::Read { .. }) => head.words[1] = sequence(),
         _ => {}
     }
     head

@@ -219,7 +219,7 @@ names! {
         Log = "log": "through the log, like writes: linearizable, at the price of a write",
         Index = "index": "by the leader, or under zab any replica that asks it, once a majority says that it still leads: linearizable, a round trip for many reads",
         Lease = "lease": "by the leader, at once while it holds a lease: linearizable if clocks run within 1 % of true time",
-        Stale = "stale": "by any replica, from what it has: may lag behind",
+        Stale = "stale": "by any replica, once it has what the client has seen: may lag behind others, but no client's reads go back or miss what it wrote",
     }
 }
 

@@ -46,6 +46,14 @@ pub enum Breach {
         /// What was answered by then.
         later: (Applied, Asked),
     },
+    /// A batch stands behind one that the same client only sent once it had the answer: its reads went back, or missed
+    /// what it wrote.
+    OutOfProgramOrder {
+        /// What stands in front, and was sent knowing the answer to the other.
+        earlier: Applied,
+        /// What was answered by then.
+        later: Applied,
+    },
     /// A client was told something else than what the order gives.
     ToldOtherwise {
         /// Which batch.
@@ -67,6 +75,7 @@ impl Breach {
             Self::Twice { .. } => "at most once",
             Self::Lost { .. } => "nothing acknowledged is lost",
             Self::OutOfTime { .. } => "real-time order",
+            Self::OutOfProgramOrder { .. } => "sequential consistency",
             Self::ToldOtherwise { .. } => "results",
         }
     }
@@ -101,6 +110,9 @@ impl fmt::Display for Breach {
                 "{} was answered at {} ns, and yet comes after {}, which was first sent at {} ns",
                 later.0, later.1.answered_ns, earlier.0, earlier.1.sent_ns
             ),
+            Self::OutOfProgramOrder { earlier, later } => {
+                write!(f, "{later} was answered before its client sent {earlier}, and yet comes after it")
+            }
             Self::ToldOtherwise { batch, asked, replayed } => write!(
                 f,
                 "the client of {batch} was told results with digest {:016x}; replaying the slots in order gives {replayed:016x}",

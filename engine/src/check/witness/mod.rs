@@ -13,15 +13,20 @@
 //! | at most once | no batch was applied twice |
 //! | nothing acknowledged is lost | every answered batch was applied |
 //! | real-time order | a batch that was answered before another was first sent stands before it |
+//! | sequential consistency | a batch that a client was answered before it sent another stands before it, stale reads too |
 //! | results | replaying the order over the state machine gives the very results that each client was told |
 //!
 //! A batch of reads that was answered beside the log stands where its answer says that it was served: behind the slot
 //! that the replica had been delivered. There it is held to the same real time and the same results, but for stale
-//! reads, which promise the state as it was at some time, and no more: theirs are only held to the results.
+//! reads. They may be older than what others have seen, and never older than what their own client has: they are held
+//! to each client's own order and to the results.
 //!
-//! Together they say that the run was linearizable (but for stale reads), batches being the operations: the order is whole, it explains every
-//! answer, and no client can tell it from one that happened batch by batch. Each is one pass, linear in the batches
-//! (the last one in the commands), so ten million commands take seconds.
+//! Together they say that the run was linearizable, batches being the operations: the order is whole, it explains every
+//! answer, and no client can tell it from one that happened batch by batch. With stale reads it was sequentially
+//! consistent (Lamport, *How to Make a Multiprocessor Computer That Correctly Executes Multiprocess Programs*, 1979):
+//! clients could tell only by asking each other. A client's own order is which answers it had before it sent a batch;
+//! what it has under way together is concurrent. Each is one pass, linear in the batches (the last one in the commands),
+//! so ten million commands take seconds.
 //!
 //! What was asked is not kept but asked for again: a client's [`CommandStream`] is seeded, so its batches can be
 //! written a second time, each with as many commands as it had. What was told is kept as a 64-bit digest.
@@ -53,6 +58,9 @@ pub struct Asked {
     pub told: u64,
     /// Commands in it.
     pub commands: u32,
+    /// Batches that its client sent from this one on, itself included, before it was answered; 0 if it was not. The ones
+    /// behind these were sent in full knowledge of the answer, whatever the clock can tell apart.
+    pub overlapping: u32,
 }
 
 /// One batch, as a replica applied it. Batches that were delivered again and not applied again are not here.
@@ -193,6 +201,7 @@ impl Trace {
         self.exactly_once(&order)?;
         let whole = self.with_reads(&order);
         self.real_time(&whole)?;
+        self.program_order(&whole)?;
         match machine {
             MachineName::Null => self.replay::<Null>(&whole, false)?,
             MachineName::Kv => self.replay::<Kv>(&whole, true)?,
@@ -213,7 +222,7 @@ impl Trace {
                 reads.push((asked.sent_ns, Step { batch, kind }));
             }
         }
-        reads.sort_unstable_by_key(|(sent_ns, read)| (read.batch.slot, *sent_ns));
+        reads.sort_unstable_by_key(|(sent_ns, read)| (read.batch.slot, *sent_ns, read.batch.sequence));
         let mut reads = reads.into_iter().map(|(_, read)| read).peekable();
         let mut whole = Vec::with_capacity(order.len() + reads.len());
         for &batch in order {
@@ -300,6 +309,24 @@ impl Trace {
             }
             if latest.is_none_or(|(_, latest)| asked.sent_ns > latest.sent_ns) {
                 latest = Some((*batch, asked));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nor does any stand behind one that its own client only sent after it had been answered, which client by client its
+    /// sequence tells: the latest that any so far has must be among those that overlap this one.
+    fn program_order(&self, whole: &[Step]) -> Result<(), Breach> {
+        let mut latest: Vec<Option<Applied>> = vec![None; self.clients.len()];
+        for Step { batch, .. } in whole {
+            let client = self.index(batch.client).expect("whoever sent a batch is known by now");
+            let overlapping = u64::from(self.clients[client].asked[batch.sequence as usize].overlapping);
+            let knows = |latest: &Applied| overlapping > 0 && latest.sequence >= batch.sequence + overlapping;
+            if let Some(earlier) = latest[client].filter(knows) {
+                return Err(Breach::OutOfProgramOrder { earlier, later: *batch });
+            }
+            if latest[client].is_none_or(|latest| batch.sequence > latest.sequence) {
+                latest[client] = Some(*batch);
             }
         }
         Ok(())

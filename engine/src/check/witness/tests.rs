@@ -32,7 +32,7 @@ fn honest<M: Machine>(seed: u64, batches: usize, mix: Mix) -> Trace {
         (0..commands).for_each(|_| writer.command(|chunk| streams[index].write(chunk)));
         let asked = &mut trace.clients[index].asked;
         let batch = Applied { slot: 0, sequence: asked.len() as u64, client: index as u32 + 3, commands };
-        asked.push(Asked { sent_ns: now, answered_ns: Asked::UNANSWERED, told: 0, commands });
+        asked.push(Asked { sent_ns: now, answered_ns: Asked::UNANSWERED, told: 0, commands, overlapping: 0 });
         waiting.push((batch, Payload::from(writer.finish())));
         if waiting.len() < 6 {
             continue;
@@ -48,9 +48,19 @@ fn honest<M: Machine>(seed: u64, batches: usize, mix: Mix) -> Trace {
         }
         log.push(batch);
     }
+    trace.clients.iter_mut().for_each(|client| overlap(&mut client.asked));
     let behind = log[..log.len() - 3].to_vec();
     trace.replicas = [behind, log, Vec::new()].map(ReplicaTrace::from).into();
     trace
+}
+
+/// Notes which of a client's batches overlap, as their times have it.
+fn overlap(asked: &mut [Asked]) {
+    for sequence in 0..asked.len() {
+        let answered_ns = asked[sequence].answered_ns;
+        let before = asked[sequence..].iter().filter(|later| later.sent_ns <= answered_ns).count();
+        asked[sequence].overlapping = if answered_ns == Asked::UNANSWERED { 0 } else { before as u32 };
+    }
 }
 
 fn kv() -> Trace {
@@ -195,7 +205,7 @@ fn an_order_that_real_time_forbids_is_found() {
     let Breach::OutOfTime { earlier, later } = breach else { panic!("{breach}") };
     assert!(earlier.0.slot < later.0.slot && later.1.answered_ns < earlier.1.sent_ns, "{breach}");
     // One nanosecond decides: answered in the moment in which the other is sent, they may overlap.
-    let asked = |sent_ns, answered_ns| Asked { sent_ns, answered_ns, told: 0, commands: 1 };
+    let asked = |sent_ns, answered_ns| Asked { sent_ns, answered_ns, told: 0, commands: 1, overlapping: 2 };
     let commands = CommandStream::new(Mix::Opaque { payload: 1 }, 1);
     let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
     for (answered_ns, holds) in [(19, false), (20, true), (21, true)] {
@@ -266,9 +276,11 @@ fn written_twice(stale: bool, reads: &[Beside]) -> Trace {
         ClientTrace { client, commands, asked: Vec::new(), served: Vec::new(), stale }
     };
     let (mut writer, mut reader) = (client(3, 0.0), client(4, 1.0));
-    let asked = |[sent_ns, answered_ns]: [u64; 2], told| Asked { sent_ns, answered_ns, told, commands: 1 };
+    let asked =
+        |[sent_ns, answered_ns]: [u64; 2], told| Asked { sent_ns, answered_ns, told, commands: 1, overlapping: 0 };
     writer.asked = [[100, 150], [200, 250]].map(|times| asked(times, 0)).to_vec();
     reader.asked = reads.iter().map(|read| asked(read.times, 0)).collect();
+    [&mut writer, &mut reader].into_iter().for_each(|client| overlap(&mut client.asked));
     let head = BatchHead { commands: 1, ..BatchHead::default() };
     let question = Rewriter::new(&ClientTrace { asked: vec![asked([0, 0], 0)], ..reader.clone() }).batch(0);
     let told = |kv: &Kv| {
@@ -331,7 +343,45 @@ fn reads_beside_the_log_do_not_go_back_in_time() {
     let reads = |second| [beside([210, 220], 20, 20), beside(second, 10, 10)];
     assert_eq!(broken_by(false, &reads([221, 240])), "real-time order", "what one has seen the next must see");
     assert_eq!(broken_by(false, &reads([219, 240])), "", "they overlap");
-    assert_eq!(broken_by(true, &reads([221, 240])), "", "another replica may be behind");
+    assert_eq!(broken_by(true, &reads([221, 240])), "sequential consistency", "however far another replica is");
+    assert_eq!(broken_by(true, &reads([219, 240])), "", "they overlap");
+    let mut others = written_twice(true, &[beside([210, 220], 10, 10)]);
+    assert!(others.verify(MachineName::Kv).is_ok());
+    let mut reader = written_twice(true, &[beside([160, 170], 0, 0)]).clients.remove(1);
+    reader.client = 5;
+    others.clients.push(reader);
+    assert!(others.verify(MachineName::Kv).is_ok(), "what another has seen binds nobody");
+}
+
+/// A client that writes, reads twice, and writes again, while the clock stands still: its writes are in slots 10 and 20.
+#[test]
+fn a_client_with_stale_reads_sees_what_it_wrote_and_never_goes_back() {
+    let (alone, both) = ([1; 4], [2, 1, 1, 1]);
+    for (overlapping, served, holds) in [
+        (alone, [10, 10], true),
+        (alone, [15, 19], true),
+        (alone, [9, 10], false),
+        (alone, [0, 0], false),
+        (alone, [15, 10], false),
+        (both, [9, 10], true),
+        (both, [9, 9], false),
+        ([1, 2, 1, 1], [19, 10], true),
+        ([1, 3, 1, 1], [20, 10], true),
+        ([1, 2, 1, 1], [20, 10], false),
+    ] {
+        let of = |overlapping| Asked { sent_ns: 7, answered_ns: 7, told: 0, commands: 1, overlapping };
+        let client = ClientTrace {
+            client: 3,
+            commands: CommandStream::new(Mix::Opaque { payload: 1 }, 1),
+            asked: overlapping.map(of).to_vec(),
+            served: [1, 2].into_iter().zip(served).map(|(sequence, slot)| Served { sequence, slot }).collect(),
+            stale: true,
+        };
+        let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
+        let trace = Trace { clients: vec![client], replicas: vec![vec![applied(10, 0), applied(20, 3)].into()] };
+        let broken = trace.verify(MachineName::Null).err().map(|breach| breach.property());
+        assert_eq!(broken, (!holds).then_some("sequential consistency"), "{overlapping:?} {served:?}");
+    }
 }
 
 #[test]

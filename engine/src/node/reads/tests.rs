@@ -63,8 +63,14 @@ fn batch(sequence: u64, command: KvCommand<'_>) -> Payload {
 }
 
 fn read(mode: ReadMode, sequence: u64) -> Frame {
+    read_of(mode, sequence, 0)
+}
+
+/// By a client that has seen `least`.
+fn read_of(mode: ReadMode, sequence: u64, least: u64) -> Frame {
     let body = batch(sequence, KvCommand::Get(KEY));
-    Frame { head: Head { body_len: body.len() as u32, ..Request::Read(mode).head(NodeId(3)) }, body }
+    let head = Request::Read { mode, least: Slot(least) }.head(NodeId(3));
+    Frame { head: Head { body_len: body.len() as u32, ..head }, body }
 }
 
 fn node() -> Node<Scripted, Kv> {
@@ -160,11 +166,48 @@ fn the_queue_is_bounded() {
 }
 
 #[test]
+fn a_stale_read_waits_for_what_its_client_has_seen() {
+    let mut node = node();
+    node.will_deliver(1, b"old");
+    node.inbox =
+        [(5, 3), (6, 1), (7, 2), (8, 3)].map(|(sequence, least)| read_of(ReadMode::Stale, sequence, least)).into();
+    node.will_answer(1, ReadOutcome::At(Slot(1)));
+    assert_eq!(node.says(1), [served(6, 1, b"old")], "who has seen no more is not held up");
+    assert_eq!(node.says(2), []);
+    node.will_deliver(2, b"new");
+    assert_eq!(node.says(3), [served(7, 2, b"new")]);
+    node.will_deliver(3, b"newer");
+    node.will_deliver(4, b"newest");
+    assert_eq!(node.says(4), [served(5, 4, b"newest"), served(8, 4, b"newest")]);
+    assert_eq!((node.reads.behind.len(), node.reads.waiting), (0, 0));
+}
+
+#[test]
+fn slots_that_will_never_be_take_nobodys_place() {
+    let mut node = node();
+    let never = read_of(ReadMode::Stale, 0, u64::MAX);
+    for id in 1..=2 {
+        node.inbox = vec![never.clone(); MAX_WAITING];
+        node.will_answer(id, ReadOutcome::At(Slot::ZERO));
+        let said = node.says(id);
+        assert_eq!(said.len(), MAX_WAITING * (id as usize - 1), "what is too much goes elsewhere");
+        assert!(said.iter().all(|(said, _)| matches!(said, Some(Request::Redirect { sequence: 0, .. }))));
+        assert_eq!((node.reads.behind.len(), node.reads.waiting), (MAX_WAITING, 0));
+    }
+    node.inbox = vec![read_of(ReadMode::Stale, 7, 2), read(ReadMode::Stale, 8)];
+    node.will_answer(3, ReadOutcome::At(Slot::ZERO));
+    let redirect = (Some(Request::Redirect { sequence: 0, leader: Some(NodeId(2)) }), vec![]);
+    assert_eq!(node.says(3), [redirect, served(8, 0, b"")]);
+    node.will_deliver(2, b"there");
+    assert_eq!(node.says(4), [served(7, 2, b"there")]);
+}
+
+#[test]
 fn what_is_no_batch_or_in_another_clients_name_is_refused() {
     let mut node = node();
     let mut forged = read(ReadMode::Stale, 0);
     forged.head.from = NodeId(4);
-    node.inbox = vec![forged, Frame { head: Request::Read(ReadMode::Stale).head(NodeId(3)), body: Payload::EMPTY }];
+    node.inbox = vec![forged, Frame { body: Payload::EMPTY, ..read(ReadMode::Stale, 0) }];
     assert_eq!(node.says(1), []);
     assert_eq!((node.stats().malformed, node.protocol.asked.len()), (2, 0));
 }
