@@ -48,6 +48,8 @@ pub struct Client {
     /// and see what it wrote, whoever answers (monotonic reads, read your writes: Terry et al., *Session Guarantees for
     /// Weakly Consistent Replicated Data*, PDIS 1994, section 3).
     seen: Slot,
+    /// Who told it last of so late a slot, and can answer what others are behind for.
+    seen_at: NodeId,
     /// Open loop: due, and not sent yet.
     due: VecDeque<Nanos>,
     /// Closed loop: since when there is room that no batch has taken.
@@ -138,6 +140,7 @@ impl Client {
             flights: Flights::default(),
             ordered: None,
             seen: Slot::ZERO,
+            seen_at: NodeId(0),
             due: VecDeque::new(),
             free_since: None,
             in_flight: 0,
@@ -394,13 +397,17 @@ impl Client {
 
     /// Sends a batch to the leader, or to each replica in turn what any may answer.
     fn transmit(&mut self, body: Payload, reads: bool) {
-        let mode = self.options.reads.filter(|_| reads);
         let to = if reads && self.options.anywhere {
             self.asked_last = NodeId((self.asked_last.0 + 1) % self.options.replicas as u32);
             self.asked_last
         } else {
             self.target
         };
+        self.transmit_to(to, body, reads);
+    }
+
+    fn transmit_to(&mut self, to: NodeId, body: Payload, reads: bool) {
+        let mode = self.options.reads.filter(|_| reads);
         // Other reads learn from the protocol what they must see.
         let least = if mode == Some(ReadMode::Stale) { self.seen } else { Slot::ZERO };
         let request = mode.map_or(Request::Submit, |mode| Request::Read { mode, least });
@@ -412,18 +419,25 @@ impl Client {
         match Request::read(&frame.head) {
             Some(Request::Applied { first, batches, slot }) => {
                 let told = self.told(frame);
-                self.seen = self.seen.max(slot);
+                self.on_slot(frame.head.from, slot);
                 let to = first.saturating_add(batches).min(self.flights.next_sequence());
                 (first.max(self.flights.settled())..to).for_each(|sequence| self.on_answer(now, sequence, told, None));
             }
             Some(Request::Served { sequence, slot }) => {
                 let told = self.told(frame);
-                self.seen = self.seen.max(slot);
+                self.on_slot(frame.head.from, slot);
                 self.on_answer(now, sequence, told, Some(slot));
             }
             Some(Request::Redirect { sequence, leader }) => self.on_redirect(now, frame.head.from, sequence, leader),
             Some(Request::Busy { sequence }) => self.postpone(now, sequence),
             Some(Request::Submit | Request::Read { .. }) | None => {}
+        }
+    }
+
+    /// A replica says how far it has come.
+    fn on_slot(&mut self, from: NodeId, slot: Slot) {
+        if slot >= self.seen {
+            (self.seen, self.seen_at) = (slot, from);
         }
     }
 
@@ -465,17 +479,24 @@ impl Client {
     fn on_redirect(&mut self, now: Nanos, from: NodeId, sequence: u64, leader: Option<NodeId>) {
         let known = leader.filter(|&leader| (leader.0 as usize) < self.options.replicas);
         // A replica that cannot answer a read which another may answer says nothing against the leader.
-        let may_stay = self.options.anywhere && self.flights.get_mut(sequence).is_some_and(|flight| flight.reads);
-        if known.is_some() || !may_stay {
+        let is_read = self.flights.get_mut(sequence).is_some_and(|flight| flight.reads);
+        let is_stale = is_read && self.options.reads == Some(ReadMode::Stale);
+        let may_stay = self.options.anywhere && is_read;
+        // Nor does one that is behind know who leads by now.
+        if !is_stale && (known.is_some() || !may_stay) {
             self.target = known.unwrap_or(NodeId((from.0 + 1) % self.options.replicas as u32));
         }
         let Some(flight) = self.flights.get_mut(sequence).filter(|flight| !flight.answered) else { return };
         flight.redirects = flight.redirects.saturating_add(1);
         flight.refused = true;
-        if known.is_some() && flight.redirects <= MAX_REDIRECTS {
+        if (known.is_some() || is_stale) && flight.redirects <= MAX_REDIRECTS {
             flight.refused = false;
             let (body, reads) = (flight.body.clone(), flight.reads);
-            self.transmit(body, reads);
+            if is_stale && self.seen_at != from {
+                self.transmit_to(self.seen_at, body, reads);
+            } else {
+                self.transmit(body, reads);
+            }
         } else {
             self.postpone(now, sequence);
         }

@@ -187,6 +187,23 @@ fn a_stale_read_may_not_be_older_than_what_its_client_was_told_of() {
 }
 
 #[test]
+fn a_stale_read_that_a_replica_is_behind_for_goes_to_whoever_told_of_more() {
+    let mut alone = Alone::reading(ReadMode::Stale, true);
+    assert_eq!(alone.turn(1), [(1, 1, 4), (2, 2, 4)]);
+    alone.hear(2, Request::Served { sequence: 2, slot: Slot(9) });
+    assert_eq!(alone.turn(1), [(0, 3, 4)]);
+    alone.hear(1, Request::Redirect { sequence: 1, leader: Some(NodeId(0)) });
+    assert_eq!(alone.turn(1), [(2, 1, 4)], "it has slot 9");
+    alone.hear(2, Request::Redirect { sequence: 1, leader: None });
+    assert_eq!(alone.turn(1), [(1, 1, 4)], "it had, and came back without");
+    alone.hear(1, Request::Redirect { sequence: 1, leader: None });
+    assert_eq!(alone.turn(1), [(2, 1, 4)]);
+    alone.hear(2, Request::Redirect { sequence: 1, leader: None });
+    assert_eq!(alone.turn(1), [], "not for ever");
+    assert_eq!(alone.turn(5 * MS), [(2, 1, 4)], "after a pause, each in turn");
+}
+
+#[test]
 fn a_read_that_a_replica_cannot_answer_goes_on_to_the_next() {
     let mut alone = Alone::reading(ReadMode::Index, true);
     assert_eq!(alone.turn(1), [(1, 1, 4), (2, 2, 4)]);

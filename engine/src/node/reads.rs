@@ -1,10 +1,11 @@
 //! Reads beside the log: batches of reads wait here until the protocol has said how much of the log
 //! they must see, and until that much is delivered.
 //!
-//! A stale read must see what its client was told of before it, by whichever replica: what a session is
-//! promised by `ZooKeeper`, whose servers take no client that has seen more than they have.
+//! A stale read must see what its client was told of before it, by whichever replica. One that is not there
+//! yet sends it away, as `ZooKeeper`'s servers take no client that has seen more than they have: followers may
+//! hear of a commit as late as with the next heartbeat, and whoever told the client has it already.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use quorumbench_protocols::{Frame, Input, Nanos, Protocol, ReadAnswer, ReadMode, ReadOutcome, Recipients, Slot};
 
@@ -22,10 +23,6 @@ pub(super) struct ReadQueue {
     waiting: usize,
     /// Rounds that the protocol has answered.
     answered: usize,
-    /// Batches whose clients have seen more than is delivered: by the slot that they wait for, and numbered.
-    behind: BTreeMap<(Slot, u64), Frame>,
-    /// The last one's number.
-    last_behind: u64,
     /// The last round's. None is ever used again: an answer to an old question must not pass for one
     /// to a new question.
     last_id: u64,
@@ -42,8 +39,7 @@ struct Round {
     frames: Vec<Frame>,
 }
 
-/// Batches of reads that may wait before clients hear "busy"; and so many besides, for a slot that their clients have
-/// seen.
+/// Batches of reads that may wait before clients hear "busy".
 const MAX_WAITING: usize = 1 << 17;
 
 impl ReadQueue {
@@ -93,20 +89,6 @@ impl ReadQueue {
         self.waiting -= round.frames.len();
         Some((round.outcome?, round.frames))
     }
-
-    /// Keeps a batch until `least` is delivered. If too many wait, the one with the longest way to go has to leave: nobody
-    /// can push others out by asking for a slot that will never be.
-    fn put_behind(&mut self, least: Slot, frame: Frame) -> Option<Frame> {
-        self.last_behind += 1;
-        self.behind.insert((least, self.last_behind), frame);
-        if self.behind.len() > MAX_WAITING { self.behind.pop_last().map(|(_, furthest)| furthest) } else { None }
-    }
-
-    /// A batch that waited until `delivered` was delivered.
-    fn take_caught_up(&mut self, delivered: Slot) -> Option<Frame> {
-        let first = self.behind.first_entry().filter(|first| first.key().0 <= delivered)?;
-        Some(first.remove())
-    }
 }
 
 impl<P: Protocol, M: Machine> Node<P, M> {
@@ -133,28 +115,17 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
         while let Some((outcome, mut frames)) = self.reads.take_settled(self.delivered) {
             for frame in frames.drain(..) {
-                self.answer_read(outcome, frame);
+                self.answer_read(outcome, &frame);
             }
             self.reads.spare = frames;
         }
-        while let Some(frame) = self.reads.take_caught_up(self.delivered) {
-            self.serve(&frame);
-        }
     }
 
-    fn answer_read(&mut self, outcome: ReadOutcome, frame: Frame) {
-        let sent_away = match (outcome, Request::read(&frame.head)) {
-            (ReadOutcome::Refused, _) => Some(frame),
-            (ReadOutcome::At(_), Some(Request::Read { least, .. })) if least > self.delivered => {
-                self.reads.put_behind(least, frame)
-            }
-            (ReadOutcome::At(_), _) => {
-                self.serve(&frame);
-                None
-            }
-        };
-        if let Some(frame) = sent_away {
-            self.redirect(&frame);
+    fn answer_read(&mut self, outcome: ReadOutcome, frame: &Frame) {
+        let seen_less = |request| matches!(request, Request::Read { least, .. } if least <= self.delivered);
+        match outcome {
+            ReadOutcome::At(_) if Request::read(&frame.head).is_some_and(seen_less) => self.serve(frame),
+            ReadOutcome::At(_) | ReadOutcome::Refused => self.redirect(frame),
         }
     }
 

@@ -166,40 +166,19 @@ fn the_queue_is_bounded() {
 }
 
 #[test]
-fn a_stale_read_waits_for_what_its_client_has_seen() {
+fn a_stale_read_whose_client_has_seen_more_goes_elsewhere() {
     let mut node = node();
-    node.will_deliver(1, b"old");
-    node.inbox =
-        [(5, 3), (6, 1), (7, 2), (8, 3)].map(|(sequence, least)| read_of(ReadMode::Stale, sequence, least)).into();
-    node.will_answer(1, ReadOutcome::At(Slot(1)));
-    assert_eq!(node.says(1), [served(6, 1, b"old")], "who has seen no more is not held up");
-    assert_eq!(node.says(2), []);
-    node.will_deliver(2, b"new");
-    assert_eq!(node.says(3), [served(7, 2, b"new")]);
-    node.will_deliver(3, b"newer");
-    node.will_deliver(4, b"newest");
-    assert_eq!(node.says(4), [served(5, 4, b"newest"), served(8, 4, b"newest")]);
-    assert_eq!((node.reads.behind.len(), node.reads.waiting), (0, 0));
-}
-
-#[test]
-fn slots_that_will_never_be_take_nobodys_place() {
-    let mut node = node();
-    let never = read_of(ReadMode::Stale, 0, u64::MAX);
-    for id in 1..=2 {
-        node.inbox = vec![never.clone(); MAX_WAITING];
-        node.will_answer(id, ReadOutcome::At(Slot::ZERO));
-        let said = node.says(id);
-        assert_eq!(said.len(), MAX_WAITING * (id as usize - 1), "what is too much goes elsewhere");
-        assert!(said.iter().all(|(said, _)| matches!(said, Some(Request::Redirect { sequence: 0, .. }))));
-        assert_eq!((node.reads.behind.len(), node.reads.waiting), (MAX_WAITING, 0));
-    }
-    node.inbox = vec![read_of(ReadMode::Stale, 7, 2), read(ReadMode::Stale, 8)];
-    node.will_answer(3, ReadOutcome::At(Slot::ZERO));
-    let redirect = (Some(Request::Redirect { sequence: 0, leader: Some(NodeId(2)) }), vec![]);
-    assert_eq!(node.says(3), [redirect, served(8, 0, b"")]);
-    node.will_deliver(2, b"there");
-    assert_eq!(node.says(4), [served(7, 2, b"there")]);
+    node.will_deliver(2, b"old");
+    let read = |(sequence, least)| read_of(ReadMode::Stale, sequence, least);
+    node.inbox = [(5, 3), (6, 1), (7, 2), (8, u64::MAX)].map(read).into();
+    node.will_answer(1, ReadOutcome::At(Slot(2)));
+    let redirect = |sequence| (Some(Request::Redirect { sequence, leader: Some(NodeId(2)) }), vec![]);
+    assert_eq!(node.says(1), [redirect(5), served(6, 2, b"old"), served(7, 2, b"old"), redirect(8)]);
+    assert_eq!((node.reads.waiting, node.reads.rounds.len()), (0, 0), "nothing is kept");
+    node.will_deliver(3, b"new");
+    node.inbox = vec![read((5, 3))];
+    node.will_answer(2, ReadOutcome::At(Slot(2)));
+    assert_eq!(node.says(2), [served(5, 3, b"new")]);
 }
 
 #[test]
