@@ -4,6 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use quorumbench_protocols::{Config, Head, NodeId};
 use quorumbench_transports::mem::{self, Mem};
@@ -66,7 +68,7 @@ impl Place {
 
     /// Binds a replica's port again, after its first listener is gone.
     pub(super) fn rebind(&self) -> io::Result<TcpListener> {
-        bind(self.replicas[self.id.0 as usize])
+        bind_again(self.replicas[self.id.0 as usize])
     }
 }
 
@@ -150,6 +152,22 @@ fn frames_on_the_way(point: &Point) -> usize {
     if point.load.arrival.is_open() { slots } else { slots.max(commands_in_flight(point)) }
 }
 
+/// Binds the port of a replica that has died. Its listener may outlive it by a moment: what a ring held, the kernel
+/// lets go of in its own time.
+pub(super) fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
+    let begin = Instant::now();
+    loop {
+        match bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < LET_GO => thread::sleep(RETRY),
+            bound => return bound,
+        }
+    }
+}
+
+/// How long a port may stay taken.
+const LET_GO: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(1);
+
 /// Binds a port.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| {
@@ -160,4 +178,22 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         };
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_waited_for_while_its_last_listener_goes() {
+        let before = bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        let address = before.local_addr().expect("an address");
+        assert_eq!(bind(address).expect_err("it is taken").kind(), io::ErrorKind::AddrInUse);
+        let goes = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            drop(before);
+        });
+        assert_eq!(bind_again(address).and_then(|again| again.local_addr()).expect("it is free again"), address);
+        goes.join().expect("it went");
+    }
 }

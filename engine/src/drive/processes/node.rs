@@ -99,7 +99,7 @@ fn stay_with_parent() -> io::Result<()> {
 /// From its listening to its end.
 fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Result<(), Failure> {
     let Assignment { ref point, part, run, life, epoch_ns, address } = *assignment;
-    let listener = address.map(seat::bind).transpose()?;
+    let listener = address.map(if life == 0 { seat::bind } else { seat::bind_again }).transpose()?;
     if let Some(listener) = &listener {
         outlet.send(&ToConductor::Listening(listener.local_addr()?))?;
     }
