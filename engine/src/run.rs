@@ -76,6 +76,13 @@ pub enum RunError {
         /// What does not hold.
         breach: Box<Breach>,
     },
+    /// The folder for logs is none, or its disk cannot be written to.
+    Disk {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A result could not be stored.
     Store(StoreError),
     /// The user stopped it.
@@ -89,6 +96,11 @@ impl std::fmt::Display for RunError {
             Self::Drive { label, source } => write!(f, "{label}: {source}"),
             Self::Unsafe { label, breach } if label.is_empty() => write!(f, "invalid: {breach}"),
             Self::Unsafe { label, breach } => write!(f, "invalid: {label}: {breach}"),
+            Self::Disk { folder, source } => write!(
+                f,
+                "cannot write logs to {}: {source}; set `storage.path` to a folder on a disk with room",
+                folder.display()
+            ),
             Self::Store(error) => error.fmt(f),
             Self::Interrupted => write!(f, "interrupted"),
         }
@@ -100,6 +112,7 @@ impl std::error::Error for RunError {
         match self {
             Self::Drive { source, .. } => Some(source),
             Self::Unsafe { breach, .. } => Some(breach),
+            Self::Disk { source, .. } => Some(source),
             Self::Store(error) => Some(error),
             Self::Interrupted => None,
         }
@@ -149,7 +162,7 @@ pub fn run(
             }
             Err(Missed::Drive(DriveError::Interrupted)) => finished.failure = Some(RunError::Interrupted),
             Err(Missed::Disk(folder, source)) => {
-                finished.failure = Some(RunError::Store(StoreError { path: folder, source }));
+                finished.failure = Some(RunError::Disk { folder, source });
             }
             Err(Missed::Drive(source)) => finished.failure = Some(RunError::Drive { label, source }),
             Err(Missed::Unsafe(breach)) => {

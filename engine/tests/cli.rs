@@ -324,6 +324,11 @@ fn a_place_that_cannot_be_written_is_named() {
     // The kernel's own folder takes no files, not even from the superuser.
     let said = desk.run(&["run", "x.toml", "--out", "/proc/results"]);
     fails(&said, 1, &["cannot write /proc/results"]);
+    let logs = ["--set", "storage.durability=fsync", "--set", "storage.path=file", "--set", "protocol=raft"];
+    let said = desk.run(&[&["run", "x.toml"][..], &logs].concat());
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let what = "error: cannot write logs to file: File exists (os error 17); set `storage.path` to a folder";
+    assert!(said.err.starts_with(what) && said.err.contains("0 of 5 points are finished"), "{said:?}");
 }
 
 #[test]
