@@ -260,6 +260,17 @@ fn a_child_that_dies_is_named() {
     }
 }
 
+/// It lasts 20 s: no machine is so busy.
+#[test]
+fn a_client_that_stands_still_is_not_waited_for_for_ever() {
+    let run = InTheSecond::new();
+    // Sooner, and the cluster would never have answered it.
+    std::thread::sleep(Duration::from_millis(1500));
+    kill_process(run.child("client 1"), Signal::STOP).expect("it runs");
+    let said = run.fails("failed");
+    assert!(said.err.contains("error: ") && said.err.contains("a client has not ended 15 s after"), "{said:?}");
+}
+
 #[test]
 fn children_die_with_their_parent() {
     let InTheSecond { run, children, .. } = InTheSecond::new();

@@ -193,6 +193,11 @@ pub enum DriveError {
         /// How it ended.
         status: ExitStatus,
     },
+    /// A client did not end when its time was up: its process is stopped, or its machine does not get to it.
+    Stuck {
+        /// For how long it was waited for.
+        waited: Duration,
+    },
     /// A replica was to come back with nothing of what it had promised.
     Blank,
     /// The user wants to stop.
@@ -221,6 +226,11 @@ impl std::fmt::Display for DriveError {
                     (None, code) => write!(f, "ended with exit code {}", code.unwrap_or_default()),
                 }
             }
+            Self::Stuck { waited } => write!(
+                f,
+                "a client has not ended {} s after it should have; perhaps its process is stopped, or the machine too busy",
+                waited.as_secs()
+            ),
             Self::Blank => write!(
                 f,
                 "a replica's process that is killed comes back blank, and would break what it promised; it needs a log: \
@@ -250,7 +260,7 @@ struct Keep {
     timeline: bool,
 }
 
-/// How long a fresh cluster may take to answer its first request.
+/// How long a fresh cluster may take to answer its first request, and clients to end after their time.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between the first answer and the first command: long enough for every client to hear of it.
 const LEAD_NS: u64 = control::LOOK_NS + 5_000_000;
@@ -372,7 +382,8 @@ fn conduct(
     let load_from = clock.now() + LEAD_NS;
     let from = load_from + run.warmup.as_nanos() as u64;
     let window = Window { from, until: from + run.duration.as_nanos() as u64 };
-    cluster.begin(Begun { load_from, window, give_up_at: window.until + drain_limit_ns(point) });
+    let give_up_at = window.until + drain_limit_ns(point);
+    cluster.begin(Begun { load_from, window, give_up_at });
     wait(cluster, Phase::WarmingUp, &mut |_| Ok((clock.now() < window.from).then_some(window.from)))?;
 
     let cpu_before = control::process_cpu_ns();
@@ -387,6 +398,9 @@ fn conduct(
     wait(cluster, Phase::Draining, &mut |cluster| {
         let now = clock.now();
         plan.turn(now, cluster)?;
+        if now > give_up_at + PATIENCE.as_nanos() as u64 {
+            return Err(DriveError::Stuck { waited: PATIENCE });
+        }
         Ok((control.clients_finished() < cluster.clients()).then_some(plan.next_at(now)))
     })?;
     Ok(Conducted { own_cpu_ns, window_closed, plan })
