@@ -3,15 +3,17 @@
 //! A commit cannot be faster than the sync that it waits for, so every result that has synced logs behind it stands
 //! beside the disk's own syncs, measured alone, just before.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use quorumbench_transports::storage::AlignedBuffer;
 
 use crate::measure::histogram;
+use crate::wal::open_to_write;
 
 /// A folder's disk, as it was found.
 #[derive(Clone, Debug)]
@@ -68,8 +70,9 @@ fn sync_times(path: &Path, direct: bool) -> io::Result<Histogram<u64>> {
     let buffered = OpenOptions::new().write(true).create_new(true).open(path)?;
     buffered.write_all_at(&vec![0; BLOCKS as usize * Disk::BLOCK], 0)?;
     buffered.sync_all()?;
-    let file = if direct { open_direct(path)? } else { buffered };
-    let block = Block([1; Disk::BLOCK]);
+    let file = if direct { open_to_write(path, true)? } else { buffered };
+    let mut block = AlignedBuffer::default();
+    block.extend_from_slice(&[1; Disk::BLOCK]);
     let mut times = histogram();
     let begin = Instant::now();
     for sync in 0..MOST_SYNCS {
@@ -77,20 +80,11 @@ fn sync_times(path: &Path, direct: bool) -> io::Result<Histogram<u64>> {
             break;
         }
         let at = Instant::now();
-        file.write_all_at(&block.0, sync as u64 % BLOCKS * Disk::BLOCK as u64)?;
+        file.write_all_at(&block, sync as u64 % BLOCKS * Disk::BLOCK as u64)?;
         file.sync_data()?;
         times.saturating_record(at.elapsed().as_nanos() as u64);
     }
     Ok(times)
-}
-
-/// What may be written past the kernel's cache: it wants whole blocks, aligned.
-#[repr(align(4096))]
-struct Block([u8; Disk::BLOCK]);
-
-fn open_direct(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-    OpenOptions::new().write(true).custom_flags(flags).open(path)
 }
 
 /// `statfs(2)` names them by number.

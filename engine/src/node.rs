@@ -188,12 +188,6 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         }
     }
 
-    /// A replica that was rebuilt from its records. Its state machine and sessions are empty: they
-    /// are delivered anew, from the last snapshot on.
-    pub fn recover(id: NodeId, protocol: P) -> Self {
-        Self::new(id, protocol)
-    }
-
     /// The same replica, with this policy.
     #[must_use]
     pub fn with_snapshots(self, snapshots: SnapshotPolicy) -> Self {

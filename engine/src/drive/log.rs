@@ -29,12 +29,8 @@ pub(super) struct Log {
     /// Writes that are over, and are not said to be before their time: the disk is made slower than it is.
     held: VecDeque<(Nanos, FileWritten)>,
     extra_ns: u64,
-    /// Writes under way that are timed, and since when.
-    begun: Vec<(u64, Nanos)>,
-    /// How long they took, in the measured window.
+    /// How long batches took, in the measured window.
     times: Histogram<u64>,
-    /// Those that are synced are timed; where none are, all.
-    synced: bool,
 }
 
 /// Where a replica's log is, and whose it is.
@@ -113,7 +109,6 @@ impl Drop for LogFolder {
 
 impl Log {
     fn new(wal: Wal) -> Self {
-        let synced = wal.options().durability == Durability::Fsync;
         Self {
             wal,
             writes: Vec::new(),
@@ -121,9 +116,7 @@ impl Log {
             under_way: 0,
             held: VecDeque::new(),
             extra_ns: 0,
-            begun: Vec::new(),
             times: histogram(),
-            synced,
         }
     }
 
@@ -148,11 +141,10 @@ impl Log {
         self.collect(transport);
         self.hold(now);
         for written in self.written.drain(..) {
-            if let Some(at) = self.begun.iter().position(|(id, _)| *id == written.id) {
-                let (_, since) = self.begun.swap_remove(at);
-                if window.is_some_and(|window| window.contains(now)) {
-                    self.times.saturating_record(now.saturating_since(since));
-                }
+            if window.is_some_and(|window| window.contains(now))
+                && let Some(took_ns) = self.wal.under_way_for(now, written.id)
+            {
+                self.times.saturating_record(took_ns);
             }
             if let Some(lsn) = self.wal.written(now, written)? {
                 replica.durable(lsn);
@@ -176,9 +168,6 @@ impl Log {
             replica.durable(lsn);
         }
         for write in self.writes.drain(..) {
-            if write.sync || !self.synced {
-                self.begun.push((write.id, now));
-            }
             transport.write_file(write)?;
             self.under_way += 1;
         }
@@ -215,7 +204,7 @@ impl Log {
         self.under_way -= self.written.len();
     }
 
-    /// How long its writes took in the measured window.
+    /// How long its batches took in the measured window.
     pub(super) fn times(&self) -> &Histogram<u64> {
         &self.times
     }

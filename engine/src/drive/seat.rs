@@ -85,7 +85,7 @@ pub(super) fn mem_seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Se
 }
 
 /// Where a replica listens, unless the port is 0: then the system chooses.
-pub(super) fn address(point: &Point, id: NodeId) -> SocketAddr {
+fn address(point: &Point, id: NodeId) -> SocketAddr {
     let base = point.cluster.base_port;
     SocketAddr::new(point.cluster.bind, if base == 0 { 0 } else { base + id.0 as u16 })
 }

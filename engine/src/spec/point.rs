@@ -116,15 +116,7 @@ impl Point {
             },
             reads: Reads { mode: ReadsMode::ALL[0] },
             quorum: Quorum { phase1: None, phase2: None },
-            storage: Storage {
-                durability: Durability::ALL[0],
-                path: None,
-                direct: false,
-                linger: Duration::ZERO,
-                max_batch: 0,
-                in_flight: 0,
-                segment: 0,
-            },
+            storage: Storage::blank(),
             transport_options: TransportOptions {
                 congestion: String::new(),
                 zero_copy_threshold: None,
@@ -343,6 +335,20 @@ pub struct Storage {
     pub in_flight: usize,
     /// Bytes of one file of a log, laid out in advance.
     pub segment: usize,
+}
+
+impl Storage {
+    const fn blank() -> Self {
+        Self {
+            durability: Durability::ALL[0],
+            path: None,
+            direct: false,
+            linger: Duration::ZERO,
+            max_batch: 0,
+            in_flight: 0,
+            segment: 0,
+        }
+    }
 }
 
 /// `[transport]`: how the transport is tuned.

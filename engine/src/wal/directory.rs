@@ -110,7 +110,7 @@ pub(super) fn sync(dir: &Path) -> Result<(), WalError> {
 }
 
 /// Opens a file for writing in place, past the page cache if `direct`.
-pub(super) fn open_to_write(path: &Path, direct: bool) -> Result<File, WalError> {
+pub(crate) fn open_to_write(path: &Path, direct: bool) -> Result<File, WalError> {
     let flags = if direct { rustix::fs::OFlags::DIRECT.bits().cast_signed() } else { 0 };
     let opened = OpenOptions::new().write(true).custom_flags(flags).open(path);
     opened.map_err(WalError::io(path, if direct { "opening it for O_DIRECT" } else { "opening it" }))

@@ -59,6 +59,7 @@ mod tests;
 mod writer;
 
 pub use directory::Image;
+pub(crate) use directory::open_to_write;
 pub use error::{Problem, WalError};
 pub use recovery::{Cut, Recovered, read};
 pub use stats::WalStats;

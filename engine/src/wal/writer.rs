@@ -241,9 +241,14 @@ impl Wal {
         mark.min(batch).min(poll)
     }
 
-    /// How it is written.
-    pub fn options(&self) -> &Options {
-        &self.options
+    /// For how long the batch of this write has been under way, in nanoseconds; `None` if it is no batch's.
+    pub fn under_way_for(&self, now: Nanos, id: u64) -> Option<u64> {
+        (id & 3 == BATCH).then(|| self.flight(id >> 2))?.map(|flight| now.saturating_since(flight.begun))
+    }
+
+    /// The batch of this number, if it is under way.
+    fn flight(&self, number: u64) -> Option<&Flight> {
+        self.flights.get(usize::try_from(number.checked_sub(self.first_flight)?).ok()?)
     }
 
     /// Every record up to this one is durable.
@@ -326,7 +331,6 @@ impl Wal {
             }
             None => {}
         }
-        self.stats.stalls += u64::from(!self.stalled);
         self.stalled = true;
         false
     }
@@ -383,7 +387,6 @@ impl Wal {
         self.current.at += padded;
         self.stats.batches += 1;
         self.stats.bytes += padded;
-        self.stats.largest_batch = self.stats.largest_batch.max(padded);
         let id = (self.first_flight + self.flights.len() as u64) << 2 | BATCH;
         let last = first + u64::from(extent.count) - 1;
         self.flights.push_back(Flight { segment: sequence, last, release, begun: now, written: false });
@@ -395,7 +398,6 @@ impl Wal {
         let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
         let file = created.map_err(|error| self.fail(WalError::io(&path, "creating it")(error)))?;
         self.aside.push_back(record.lsn);
-        self.stats.snapshots += 1;
         let bytes = snapshot_file(record, &self.identity);
         Ok(FileWrite { id: record.lsn.0 << 2 | SNAPSHOT, file: Arc::new(file), offset: 0, bytes, sync: self.syncs() })
     }
@@ -425,7 +427,6 @@ impl Wal {
         flight.written = true;
         let took = now.saturating_since(flight.begun);
         self.stats.syncs += u64::from(self.syncs());
-        self.stats.sync_ns += took;
         self.stats.longest_sync_ns = self.stats.longest_sync_ns.max(took);
     }
 
@@ -469,10 +470,7 @@ impl Wal {
     fn name_of(&self, id: u64) -> String {
         let number = id >> 2;
         match id & 3 {
-            BATCH => {
-                let flight = number.checked_sub(self.first_flight).and_then(|index| self.flights.get(index as usize));
-                segment_name(flight.map_or(self.current.sequence, |flight| flight.segment))
-            }
+            BATCH => segment_name(self.flight(number).map_or(self.current.sequence, |flight| flight.segment)),
             SNAPSHOT => unfinished_snapshot_name(Lsn(number)),
             _ => MARK.to_owned(),
         }

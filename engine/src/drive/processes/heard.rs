@@ -1,8 +1,7 @@
 //! What a node's process says, put together.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::control::Control;
 use super::super::orders::Board;
@@ -16,8 +15,8 @@ use crate::spec::Point;
 /// What a process shows while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    /// Where it listens, once it does.
-    pub(super) listening: OnceLock<SocketAddr>,
+    /// Whether it listens.
+    pub(super) listening: AtomicBool,
     /// Where it stands.
     pub(super) board: Board,
 }
@@ -59,7 +58,7 @@ impl Heard {
 
     fn take(&mut self, message: ToConductor<'_>, control: &Control, shown: &Shown) {
         match message {
-            ToConductor::Listening(address) => drop(shown.listening.set(address)),
+            ToConductor::Listening => shown.listening.store(true, Ordering::Relaxed),
             ToConductor::Standing(standing) => shown.board.write(standing),
             ToConductor::Notice(notice) => control.hear(notice),
             ToConductor::Failed(failure) => self.failure = Some(failure),

@@ -55,8 +55,8 @@ pub(super) struct Assignment<'a> {
 /// To the conductor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToConductor<'a> {
-    /// A replica listens here.
-    Listening(SocketAddr),
+    /// A replica listens where it was told to.
+    Listening,
     Notice(Notice),
     /// Where a replica stands, where there are faults.
     Standing(Standing),

@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
@@ -49,14 +50,14 @@ pub(super) struct Processes {
     control: Control,
     point: Point,
     run: u64,
-    /// Free for replicas that come back.
+    /// Where replicas listen; free for those that come back.
     ports: Vec<Held>,
+    /// Whether everyone was told where, because all of them do.
+    introduced: bool,
     /// What each node proves itself with, where that is asked for.
     credentials: Vec<Option<Credentials>>,
     /// Replicas first.
     nodes: Vec<Node>,
-    /// Where the replicas listen; empty until all of them do.
-    replicas: Vec<SocketAddr>,
     /// What replicas applied before they were killed, if that was kept.
     past: Vec<ReplicaTrace>,
     /// Goes last, when no process writes to it any more.
@@ -101,9 +102,9 @@ impl Processes {
             point,
             run,
             ports,
+            introduced: false,
             credentials,
             nodes: Vec::new(),
-            replicas: Vec::new(),
             past: Vec::new(),
             logs,
         };
@@ -137,15 +138,15 @@ impl Processes {
 
     /// Once all replicas listen, everyone is told where.
     fn introduce(&mut self) {
-        if !self.replicas.is_empty() {
-            return;
+        let mut replicas = self.nodes[..self.ports.len()].iter();
+        if !self.introduced && replicas.all(|node| node.shown.listening.load(Ordering::Relaxed)) {
+            self.tell_all(&ToNode::Replicas(self.addresses()));
+            self.introduced = true;
         }
-        let listening =
-            self.nodes[..self.point.cluster.replicas].iter().map(|node| node.shown.listening.get().copied());
-        if let Some(addresses) = listening.collect::<Option<Vec<_>>>() {
-            self.tell_all(&ToNode::Replicas(addresses.clone()));
-            self.replicas = addresses;
-        }
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|held| held.address).collect()
     }
 }
 
@@ -222,7 +223,7 @@ impl Subject for Processes {
         self.control.note(EventKind::Restarted, NodeId(index as u32));
         let Node { part, life, .. } = self.nodes[index];
         self.nodes[index] = self.spawn(part, life + 1)?;
-        self.nodes[index].tell(&ToNode::Replicas(self.replicas.clone()));
+        self.nodes[index].tell(&ToNode::Replicas(self.addresses()));
         if let Some(begun) = self.control.begun() {
             self.nodes[index].tell(&ToNode::Begin(begun));
         }

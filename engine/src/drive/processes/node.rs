@@ -100,8 +100,8 @@ fn stay_with_parent() -> io::Result<()> {
 fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Result<(), Failure> {
     let Assignment { ref point, part, run, life, epoch_ns, ref credentials, address } = *assignment;
     let listener = address.map(if life == 0 { seat::bind } else { seat::bind_again }).transpose()?;
-    if let Some(listener) = &listener {
-        outlet.send(&ToConductor::Listening(listener.local_addr()?))?;
+    if listener.is_some() {
+        outlet.send(&ToConductor::Listening)?;
     }
     let Some(ToNode::Replicas(replicas)) = inlet.receive()? else { leave() };
     let (transport, id, clock) = (point.cluster.transport, part.id(), Clock::since(epoch_ns));
