@@ -375,6 +375,7 @@ fn storage(disk: &Disk, outcome: &Outcome) -> Storage {
         written_bytes_per_s: per_second(counters.file_bytes),
         write_ns: Percentiles::from(&outcome.log_writes),
         alone_ns: Percentiles::from(&disk.syncs),
+        together_ns: Percentiles::from(&disk.together),
         write_histogram: encode_histogram(&outcome.log_writes),
         alone_histogram: encode_histogram(&disk.syncs),
     }
@@ -387,10 +388,10 @@ struct Beside {
     disks: Disks,
 }
 
-/// The disks that were looked at, by folder and by how they are written to.
+/// The disks that were looked at, by folder, how they are written to, and how many logs there are.
 #[derive(Debug, Default)]
 struct Disks {
-    probed: BTreeMap<(PathBuf, bool), Disk>,
+    probed: BTreeMap<(PathBuf, bool, usize), Disk>,
 }
 
 impl Disks {
@@ -400,10 +401,11 @@ impl Disks {
         let Some(folder) = storage.path.clone().filter(|_| storage.durability != Durability::None) else {
             return Ok(None);
         };
-        let disk = match self.probed.entry((folder.clone(), storage.direct)) {
+        let logs = point.cluster.replicas;
+        let disk = match self.probed.entry((folder.clone(), storage.direct, logs)) {
             Entry::Occupied(probed) => probed.get().clone(),
             Entry::Vacant(new) => {
-                let disk = Disk::probe(&folder, storage.direct).map_err(|source| Missed::Disk(folder, source))?;
+                let disk = Disk::probe(&folder, storage.direct, logs).map_err(|source| Missed::Disk(folder, source))?;
                 new.insert(disk).clone()
             }
         };

@@ -126,7 +126,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Writes to files that came to their end, with an error or without, syncs aside.
     pub file_writes: u64,
-    /// `fdatasync` calls that came to their end. One may have served many writes.
+    /// `fdatasync` calls that came to their end, of which one may have served many writes, and writes that synced
+    /// themselves.
     pub file_syncs: u64,
     /// Bytes written to files.
     pub file_bytes: u64,

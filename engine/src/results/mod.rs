@@ -164,9 +164,12 @@ pub struct Storage {
     pub write_ns: Percentiles,
     /// One write of 4 KiB and its sync at a time, with nothing else going on: the disk's own, before the run.
     pub alone_ns: Percentiles,
-    /// The full histogram of the former, in base64 of its V2-deflate form.
+    /// The same where as many files as there are logs are written and synced at the same moment, in nanoseconds: a disk
+    /// that they share does not answer them all at once.
+    pub together_ns: Percentiles,
+    /// The full histogram of `write_ns`, in base64 of its V2-deflate form.
     pub write_histogram: String,
-    /// The same of the latter.
+    /// The same of `alone_ns`.
     pub alone_histogram: String,
 }
 

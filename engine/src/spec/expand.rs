@@ -73,7 +73,6 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| leases_exist(point))
         .or_else(|| somebody_votes(point))
         .or_else(|| time_passes(point))
-        .or_else(|| direct_is_synced(point))
         .or_else(|| disks_are_real(point))
 }
 
@@ -231,16 +230,6 @@ fn proposers_exist(point: &Point) -> Option<Conflict> {
         keys: [&keys::PROPOSERS, key],
         message: format!("{} {proposers} is more than {key} {most}", keys::PROPOSERS),
         help: format!("it can be at most {}", replicas.min(clients)),
-    })
-}
-
-/// What goes past the kernel's cache is not in it.
-fn direct_is_synced(point: &Point) -> Option<Conflict> {
-    let storage = &point.storage;
-    (storage.direct && storage.durability == Durability::PageCache).then(|| Conflict {
-        keys: [&keys::DIRECT, &keys::DURABILITY],
-        message: format!("{} with {} \"{}\"", keys::DIRECT, keys::DURABILITY, storage.durability),
-        help: format!("set {} to \"{}\", or leave {} at false", keys::DURABILITY, Durability::Fsync, keys::DIRECT),
     })
 }
 

@@ -102,6 +102,8 @@ pub enum Applies {
     Log,
     /// With a log on a disk.
     Disk,
+    /// With a log on a disk that is synced.
+    Synced,
 }
 
 impl Applies {
@@ -134,6 +136,7 @@ impl Applies {
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
             Self::Log => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|protocol| !protocol.is_floor())),
             Self::Disk => (&DURABILITY, |name| name != Durability::None.name()),
+            Self::Synced => (&DURABILITY, |name| name == Durability::Fsync.name()),
         };
         Some(Rule { key, allows })
     }
@@ -368,7 +371,7 @@ table! {
             |to, value| to.point.storage.path = value.folder()).axis().when(Applies::Disk);
         DIRECT = key("direct", Kind::Switch, "false",
             "whether logs are written past the kernel's cache, with O_DIRECT",
-            |to, value| to.point.storage.direct = value.switch()).axis().when(Applies::Disk);
+            |to, value| to.point.storage.direct = value.switch()).axis().when(Applies::Synced);
         STORAGE_LINGER = key("linger", duration(Duration::ZERO, SECOND), "0us",
             "how long records may wait for company before they are written",
             |to, value| to.point.storage.linger = value.duration())

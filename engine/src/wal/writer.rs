@@ -90,7 +90,7 @@ pub(super) struct Marks {
     pub(super) generation: u64,
     /// What the last one says.
     pub(super) written: Lsn,
-    /// When that was.
+    /// When anything was last said of how far the log is durable, by a mark or by a batch.
     pub(super) at: Nanos,
     pub(super) under_way: bool,
 }
@@ -112,8 +112,8 @@ const MARKS: u64 = 2;
 
 /// How often to look whether the keeper is done, while something waits for it.
 const POLL_NS: u64 = 200_000;
-/// How far marks are apart, at least. A batch as such says as much of the ones before it; a mark a batch would be
-/// another write, and another wake-up, for each.
+/// For how long a log is still before it is marked. A batch says as much of the ones before it, and a mark is another
+/// write, and another wake-up.
 const MARK_NS: u64 = 1_000_000;
 /// Segments that are kept to be used again.
 const MOST_RELEASED: usize = 2;
@@ -385,6 +385,8 @@ impl Wal {
         bytes.pad(self.block as usize);
         let padded = bytes.len() as u64;
         self.current.at += padded;
+        // It says what a mark would.
+        self.marks.at = now;
         self.stats.batches += 1;
         self.stats.bytes += padded;
         let id = (self.first_flight + self.flights.len() as u64) << 2 | BATCH;

@@ -194,7 +194,7 @@ impl Shared {
                 *slice = IoSlice::new(run);
                 filled += 1;
             }
-            let took = rustix::io::pwritev(begun.file(), &slices[..filled], begun.offset());
+            let took = rustix::io::pwritev2(begun.file(), &slices[..filled], begun.offset(), begun.flags());
             self.spent.syscalls.fetch_add(1, Ordering::Relaxed);
             self.spent.bytes.fetch_add(took.unwrap_or(0) as u64, Ordering::Relaxed);
             if let Some(result) = begun.took(took) {
@@ -202,6 +202,7 @@ impl Shared {
             }
         };
         self.spent.writes.fetch_add(1, Ordering::Relaxed);
+        self.spent.syncs.fetch_add(u64::from(begun.syncs_itself() && result.is_ok()), Ordering::Relaxed);
         begun.end(result, groups, over);
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Files {
     flights: Vec<FileFlight>,
     /// Flights that have nothing on its way.
     free: Vec<usize>,
+    /// Flights that have begun, and of which the kernel was not told.
+    ready: Vec<usize>,
     groups: Groups,
     over: Vec<FileWritten>,
     /// A sync was queued and not yet submitted.
@@ -22,18 +24,27 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Starts a write.
-    pub(super) fn begin(&mut self, write: FileWrite, ring: &mut Ring) -> io::Result<()> {
+    /// Takes a write.
+    pub(super) fn begin(&mut self, write: FileWrite) {
         let begun = Begun::new(write);
         if begun.is_whole() {
-            begun.end(Ok(()), &mut self.groups, &mut self.over);
-            return self.sync(ring);
+            return begun.end(Ok(()), &mut self.groups, &mut self.over);
         }
         let place = self.free.pop().unwrap_or_else(|| {
             self.flights.push(FileFlight::new(Tag::of_file(self.flights.len())));
             self.flights.len() - 1
         });
-        self.flights[place].begin(begun, ring)
+        self.flights[place].begin(begun);
+        self.ready.push(place);
+    }
+
+    /// Starts what was taken: call it when all that goes to peers is queued. A disk makes the kernel wait for its
+    /// doorbell, and what is behind that, with it.
+    pub(super) fn start(&mut self, ring: &mut Ring) -> io::Result<()> {
+        for place in self.ready.drain(..) {
+            self.flights[place].take_off(ring)?;
+        }
+        self.sync(ring)
     }
 
     /// Takes what the kernel says of a write or a sync.
@@ -52,6 +63,7 @@ impl Files {
         counters.file_bytes += u64::from(completion.result().unwrap_or(0));
         if let Some((begun, result)) = self.flights[place].landed(completion, ring)? {
             counters.file_writes += 1;
+            counters.file_syncs += u64::from(begun.syncs_itself() && result.is_ok());
             self.free.push(place);
             begun.end(result, &mut self.groups, &mut self.over);
         }

@@ -303,6 +303,7 @@ impl Transport for Uring {
                 self.timers(now)?;
             }
             self.write()?;
+            self.files.start(&mut self.ring)?;
             self.enter(now, if self.files.any_over() { Nanos::ZERO } else { deadline })?;
             self.take_completions(inbox)?;
             let done = inbox.len() > before || self.files.any_over();
@@ -314,7 +315,8 @@ impl Transport for Uring {
     }
 
     fn write_file(&mut self, write: FileWrite) -> io::Result<()> {
-        self.files.begin(write, &mut self.ring)
+        self.files.begin(write);
+        Ok(())
     }
 
     fn written(&mut self, done: &mut Vec<FileWritten>) {

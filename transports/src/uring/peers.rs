@@ -201,6 +201,7 @@ impl Uring {
     /// Sends what still fits, closes everything, and waits until the kernel has let go.
     pub(super) fn leave(&mut self) -> io::Result<()> {
         self.write()?;
+        self.files.start(&mut self.ring)?;
         self.ring.enter(Patience::None)?;
         self.take_completions(&mut Vec::new())?;
         if self.accepting {

@@ -419,15 +419,14 @@ impl FileFlight {
         Self { tag, load: Lent::new(FileLoad { begun: None, runs: Vec::new() }) }
     }
 
-    /// Starts to write.
-    pub(super) fn begin(&mut self, begun: Begun, ring: &mut Ring) -> io::Result<()> {
+    /// Takes a write, to [take off](Self::take_off) with.
+    pub(super) fn begin(&mut self, begun: Begun) {
         assert!(self.load.value.begun.is_none(), "one write at a time");
         self.load.value.begun = Some(begun);
-        self.take_off(ring)
     }
 
     /// Writes what is not yet in the file, or as much as one operation may.
-    fn take_off(&mut self, ring: &mut Ring) -> io::Result<()> {
+    pub(super) fn take_off(&mut self, ring: &mut Ring) -> io::Result<()> {
         assert!(!self.load.out, "one operation at a time");
         let FileLoad { begun, runs } = &mut *self.load.value;
         let begun = begun.as_ref().expect("a write has begun");
@@ -435,7 +434,10 @@ impl FileFlight {
         let iovec = |run: &[u8]| libc::iovec { iov_base: run.as_ptr().cast_mut().cast(), iov_len: run.len() };
         runs.extend(begun.rest().take(MOST_RUNS).map(iovec));
         let (fd, offset) = (Fd(begun.file().as_raw_fd()), begun.offset());
-        let entry = opcode::Writev::new(fd, runs.as_ptr(), runs.len() as u32).offset(offset).build();
+        let entry = opcode::Writev::new(fd, runs.as_ptr(), runs.len() as u32)
+            .offset(offset)
+            .rw_flags(begun.flags().bits().cast_signed())
+            .build();
         // SAFETY: the list is in `self.load`, and so are the runs: nothing changes or frees them, or
         // closes the file, until `landed`, when the operation is complete.
         unsafe { ring.push(entry, Op::WriteFile, self.tag) }?;
