@@ -225,14 +225,23 @@ fn plan_text(spec: &Spec) -> String {
     text
 }
 
-/// A flag that Ctrl-C and SIGTERM raise. The second signal ends the program at once.
+/// A flag that Ctrl-C, SIGTERM and a terminal that goes away raise. The second signal ends the program at once.
 fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let hangup = (!hangup_is_ignored()).then_some(signal_hook::consts::SIGHUP);
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM].into_iter().chain(hangup) {
         signal_hook::flag::register_conditional_shutdown(signal, exit::FAILED.into(), flag.clone())?;
         signal_hook::flag::register(signal, flag.clone())?;
     }
     Ok(flag)
+}
+
+/// Whether the run is to outlive its terminal, as `nohup` arranges. Where `/proc` does not say, it is not.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal_hook::consts::SIGHUP - 1) & 1 == 1
 }
 
 pub(crate) fn fail(code: u8, message: &dyn std::fmt::Display) -> ExitCode {

@@ -183,7 +183,8 @@ pub fn run(
         Some(RunError::Interrupted) => Ending::Interrupted,
         Some(_) => Ending::Failed,
     };
-    if let Err(error) = dir.finish(ending, finished.points.len()) {
+    let why = finished.failure.as_ref().map(ToString::to_string);
+    if let Err(error) = dir.finish(ending, why, finished.points.len()) {
         finished.failure.get_or_insert(RunError::Store(error));
     }
     Ok(finished)

@@ -213,7 +213,7 @@ fn stopped_in_the_third_of_five(by: Signal) {
     assert_eq!(points_on_disk(&dir).len(), 2);
     let manifest = manifest(&dir);
     assert_eq!((manifest["state"].as_str(), manifest["finished_points"].as_u64()), (Some("interrupted"), Some(2)));
-    assert_eq!(manifest["planned_points"], 5);
+    assert_eq!((manifest["planned_points"].as_u64(), manifest["error"].as_str()), (Some(5), Some("interrupted")));
     let name = dir.file_name().and_then(OsStr::to_str).expect("UTF-8");
     let where_it_is = format!("2 of 5 points are finished and stored in results/{name}");
     assert!(lines.contains("error: interrupted") && lines.contains(&where_it_is), "{lines}");
@@ -229,6 +229,29 @@ fn ctrl_c_keeps_what_was_finished() {
 #[test]
 fn sigterm_keeps_what_was_finished() {
     stopped_in_the_third_of_five(Signal::TERM);
+}
+
+#[test]
+fn a_terminal_that_goes_away_keeps_what_was_finished() {
+    stopped_in_the_third_of_five(Signal::HUP);
+}
+
+#[test]
+fn whoever_asks_for_it_is_left_running_when_the_terminal_goes_away() {
+    let desk = Desk::new(FIVE_POINTS);
+    let script = "trap '' HUP; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", PROGRAM, "run", "x.toml"]).current_dir(&desk.folder);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a shell");
+    let mut line = String::new();
+    let mut err = BufReader::new(child.stderr.take().expect("piped"));
+    while !line.contains("commands/s") {
+        assert!(err.read_line(&mut line).expect("UTF-8") > 0, "{line}");
+    }
+    signal(&child, Signal::HUP);
+    err.read_to_string(&mut line).expect("UTF-8");
+    assert_eq!(end(child).code, Some(0), "{line}");
+    assert_eq!(points_on_disk(&desk.only_run("results")).len(), 5);
 }
 
 /// A pipe that nobody reads, filled to the brim: whoever writes to it waits.
@@ -345,7 +368,10 @@ fn a_port_in_use_is_named() {
     assert!(said.err.contains("base_port = 0"), "it says what to do: {}", said.err);
     assert!(said.err.contains("0 of 5 points are finished"), "{}", said.err);
     let dir = desk.only_run("results");
-    assert_eq!((points_on_disk(&dir).len(), manifest(&dir)["state"].as_str()), (0, Some("failed")));
+    let manifest = manifest(&dir);
+    assert_eq!((points_on_disk(&dir).len(), manifest["state"].as_str()), (0, Some("failed")));
+    let why = manifest["error"].as_str().expect("it says why");
+    assert!(said.err.contains(why) && why.contains("cannot listen"), "{why}");
 }
 
 /// Without descriptors there are no files, no sockets, no rings. Wherever they run out, the program

@@ -164,11 +164,14 @@ impl RunDir {
         self.write_manifest("running", points)
     }
 
-    /// Says in the manifest how the run ended.
+    /// Says in the manifest how the run ended, and `why` if that is not as it should.
     ///
     /// # Errors
     /// [`StoreError`]; the old manifest is still there.
-    pub fn finish(&mut self, ending: Ending, points: usize) -> Result<(), StoreError> {
+    pub fn finish(&mut self, ending: Ending, why: Option<String>, points: usize) -> Result<(), StoreError> {
+        if let Some(why) = why {
+            self.manifest["error"] = json!(why);
+        }
         self.write_manifest(ending.name(), points)
     }
 
