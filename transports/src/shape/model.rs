@@ -61,7 +61,7 @@ impl LinkModel {
 pub enum Fate {
     /// It arrives then: after all that did before it, unless that was held back.
     Arrives(Nanos),
-    /// It arrives then, and what is sent later may arrive earlier.
+    /// It arrives then: after all that was held back before it, and what is sent later may arrive earlier.
     HeldBack(Nanos),
     /// It is lost on its way.
     Lost,
@@ -83,6 +83,8 @@ pub struct LinkState {
     reorder_ns: u64,
     /// When the latest that keeps its order arrives.
     last: Nanos,
+    /// When the latest that is held back does.
+    last_held_back: Nanos,
     /// One each, so that what is lost does not depend on how jittery the link is.
     loss_dice: Prng,
     jitter_dice: Prng,
@@ -109,6 +111,7 @@ impl LinkState {
             reorder: chance(reorder),
             reorder_ns: nanos(model.reorder_delay),
             last: Nanos::ZERO,
+            last_held_back: Nanos::ZERO,
             loss_dice: dice.fork(0),
             jitter_dice: dice.fork(1),
             reorder_dice: dice.fork(2),
@@ -133,7 +136,8 @@ impl LinkState {
         };
         let at = self.last.max(left.later(self.delay_ns).later(jitter_ns));
         if self.reorder > 0 && self.reorder_dice.next_u64() < self.reorder {
-            return Fate::HeldBack(at.later(self.reorder_ns));
+            self.last_held_back = self.last_held_back.max(at.later(self.reorder_ns));
+            return Fate::HeldBack(self.last_held_back);
         }
         self.last = at;
         Fate::Arrives(at)
