@@ -1,11 +1,55 @@
-//! How far a point's nodes are from each other: the model of each link.
+//! How far a point's nodes are from each other: the model of each link, and a node's links where it shapes them itself.
 
-use std::time::Duration;
+use std::io;
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::Prng;
-use quorumbench_transports::shape::{Distribution, LinkModel, LinkState};
+use quorumbench_transports::shape::{Distribution, Lateness, LinkModel, LinkState, Shape};
+use quorumbench_transports::{Clock, Transport};
 
-use crate::spec::{JitterDistribution, Point};
+use super::part::Part;
+use super::seat;
+use crate::measure::histogram;
+use crate::spec::{Emulation, JitterDistribution, Point};
+
+/// The links from one node to all, where it holds back itself what it sends.
+#[derive(Clone, Debug)]
+pub(super) struct Shaped {
+    links: Vec<LinkState>,
+    link_bytes: usize,
+    clock: Clock,
+}
+
+impl Shaped {
+    /// Those of `part`; `None` where links are what they are.
+    pub(super) fn of(point: &Point, part: Part, clock: Clock) -> Option<Self> {
+        let link = |to: usize| state(point, part.id().0 as usize, to, part.seed);
+        (point.network.emulation == Emulation::Shape).then(|| Self {
+            links: (0..point.cluster.replicas + point.load.clients).map(link).collect(),
+            link_bytes: seat::options(point).link_bytes,
+            clock,
+        })
+    }
+}
+
+/// What `body` does on this transport, or on these links over it, and how much later than they should have these let
+/// go of each frame.
+pub(super) fn over<R>(
+    shaped: Option<&Shaped>,
+    transport: &mut dyn Transport,
+    body: impl FnOnce(&mut dyn Transport) -> io::Result<R>,
+) -> io::Result<(R, Histogram<u64>)> {
+    let Some(Shaped { links, link_bytes, clock }) = shaped else { return Ok((body(transport)?, histogram())) };
+    let mut shape = Shape::new(transport, *clock, links.iter().cloned(), *link_bytes);
+    let done = body(&mut shape)?;
+    Ok((done, counted(shape.lateness())))
+}
+
+fn counted(lateness: &Lateness) -> Histogram<u64> {
+    let mut times = histogram();
+    lateness.iter().for_each(|(ns, count)| times.saturating_record_n(ns, count));
+    times
+}
 
 /// The link from one node to another, replicas first, in a run of this seed.
 pub(super) fn state(point: &Point, from: usize, to: usize, seed: u64) -> LinkState {
@@ -29,18 +73,6 @@ pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
         loss_burst: network.loss_burst,
         reorder: network.reorder,
         reorder_delay: network.reorder_delay,
-        ..LinkModel::late(delay(point, from, to))
+        ..LinkModel::late(point.one_way(from, to))
     }
-}
-
-/// One way: half of the round trip between two regions, or what there is within one. Replicas are placed in the regions
-/// in turn, and clients in the first.
-fn delay(point: &Point, from: usize, to: usize) -> Duration {
-    let (network, replicas) = (&point.network, point.cluster.replicas);
-    let within = if from.max(to) >= replicas { network.client_delay } else { network.delay };
-    let across = network.round_trips.as_ref().map(|regions| {
-        let region = |node: usize| if node < replicas { node % regions.count() } else { 0 };
-        regions.round_trip(region(from), region(to)) / 2
-    });
-    across.filter(|across| !across.is_zero()).unwrap_or(within)
 }

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::check::witness::Trace;
-use crate::measure::{Recording, Window, histogram};
+use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::remote;
 use crate::spec::{Durability, Emulation, Placement, Point, Run};
@@ -131,6 +131,9 @@ pub struct Outcome {
     pub totals: Vec<NodeStats>,
     /// How long the writes of all logs on a disk took in the window; empty without any.
     pub log_writes: Histogram<u64>,
+    /// How much later than they should have shaped links let go of each frame that they held, in nanoseconds, from the
+    /// start to the end of the point; empty without any.
+    pub lateness: Histogram<u64>,
     /// What happened.
     pub events: Vec<Event>,
     /// What came of each fault, in the order in which they were given.
@@ -335,7 +338,8 @@ pub fn measure_and_trace(
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
-        log_writes: ended.log_writes.unwrap_or_else(histogram),
+        log_writes: ended.timings.log_writes,
+        lateness: ended.timings.lateness,
         events,
         cores: threads::cores().len(),
         window_ns: window.length_ns(),

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::{Nanos, NodeId};
-use quorumbench_transports::{Counters, Transport};
+use quorumbench_transports::Transport;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use super::body::Body;
 use super::control::{Control, LOOK_NS, Meter};
+use super::links::{self, Shaped};
 use super::log::Log;
 use super::orders::{Board, Diary, Orders};
-use super::part::Account;
+use super::part::{Account, Timings};
 use super::replica::Replica;
 use super::seat::Seat;
 use super::ward::Ward;
 use super::{DriveError, EventKind};
 use crate::check::witness::ClientTrace;
 use crate::client::{Client, Pace};
-use crate::measure::Recording;
+use crate::measure::{Recording, histogram};
 use crate::node::NodeStats;
 
 /// A replica between two threads: what outlives the one that ran it.
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     pub(super) diary: Option<Arc<Diary>>,
     /// How many nodes there are, clients among them.
     pub(super) nodes: usize,
+    /// Its links to them, where it shapes them.
+    pub(super) shaped: Option<Shaped>,
 }
 
 /// Runs a replica until the point ends or it is told to die.
@@ -75,19 +78,29 @@ pub(super) fn run_replica(
     shared: &Shared,
 ) -> io::Result<ReplicaEnd> {
     let Body { mut replica, mut log } = body;
-    let (seat, counters) = match seat {
+    let clock = shared.control.clock();
+    let mut run = |transport: &mut dyn Transport| {
+        links::over(shared.shaped.as_ref(), transport, |transport| {
+            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, transport, id, led, shared)?;
+            Ok(transport.counters())
+        })
+    };
+    let (seat, counters, lateness) = match seat {
         Seat::Mem(mut mem) => {
-            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *mem, id, led, shared)?;
-            log.as_mut().map_or(Ok(()), |log| log.leave(shared.control.clock(), &mut *mem))?;
-            (Some(Seat::Mem(mem)), Counters::default())
+            let (counters, lateness) = run(&mut *mem)?;
+            // The rings go on counting, and what stood on them does not.
+            let counters = counters.since(mem.counters());
+            log.as_mut().map_or(Ok(()), |log| log.leave(clock, &mut *mem))?;
+            (Some(Seat::Mem(mem)), counters, lateness)
         }
         Seat::Socket(..) => {
-            let mut transport = seat.join()?;
-            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *transport, id, led, shared)?;
-            (None, transport.counters())
+            let (counters, lateness) = run(&mut *seat.join()?)?;
+            (None, counters, lateness)
         }
     };
-    meter.carry(counters, log.as_ref().map(Log::times));
+    let log_writes = log.as_ref().map_or_else(histogram, |log| log.times().clone());
+    meter.timed(&Timings { log_writes, lateness });
+    meter.carry(counters);
     Ok(ReplicaEnd { replica, meter, seat, led })
 }
 
@@ -133,12 +146,25 @@ fn replica_loop(
 
 /// Runs a client until all it asked for is answered or given up.
 pub(super) fn run_client(
-    mut client: Client,
+    client: Client,
     pace: impl FnOnce(Nanos) -> Pace,
     seat: Seat,
+    shaped: Option<&Shaped>,
     control: &Control,
 ) -> io::Result<ClientEnd> {
     let mut transport = seat.join()?;
+    let (mut end, lateness) =
+        links::over(shaped, &mut *transport, |transport| client_loop(client, pace, transport, control))?;
+    end.meter.timed(&Timings { lateness, ..Timings::default() });
+    Ok(end)
+}
+
+fn client_loop(
+    mut client: Client,
+    pace: impl FnOnce(Nanos) -> Pace,
+    transport: &mut dyn Transport,
+    control: &Control,
+) -> io::Result<ClientEnd> {
     let mut meter = Meter::default();
     let mut ready = false;
     let mut pace = Some(pace);

@@ -357,6 +357,7 @@ impl World {
             together,
             totals,
             log_writes: histogram(),
+            lateness: histogram(),
             events,
             faults: faults.unwrap_or_default(),
             // Each node has a virtual core of its own.
