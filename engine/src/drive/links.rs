@@ -5,7 +5,7 @@ use std::io;
 use hdrhistogram::Histogram;
 use quorumbench_protocols::Prng;
 use quorumbench_transports::shape::{Distribution, Lateness, LinkModel, LinkState, Shape};
-use quorumbench_transports::{Clock, Transport};
+use quorumbench_transports::{Clock, Counters, Transport};
 
 use super::part::Part;
 use super::seat;
@@ -32,17 +32,32 @@ impl Shaped {
     }
 }
 
-/// What `body` does on this transport, or on these links over it, and how much later than they should have these let
-/// go of each frame.
+/// What came of shaping links.
+#[derive(Debug)]
+pub(super) struct Shaping {
+    /// How much later than they should have they let go of each frame.
+    pub(super) lateness: Histogram<u64>,
+    /// What they add to the transport's.
+    pub(super) counters: Counters,
+}
+
+impl Default for Shaping {
+    fn default() -> Self {
+        Self { lateness: histogram(), counters: Counters::default() }
+    }
+}
+
+/// What `body` does on this transport, or on these links over it.
 pub(super) fn over<R>(
     shaped: Option<&Shaped>,
     transport: &mut dyn Transport,
     body: impl FnOnce(&mut dyn Transport) -> io::Result<R>,
-) -> io::Result<(R, Histogram<u64>)> {
-    let Some(Shaped { links, link_bytes, clock }) = shaped else { return Ok((body(transport)?, histogram())) };
+) -> io::Result<(R, Shaping)> {
+    let Some(Shaped { links, link_bytes, clock }) = shaped else { return Ok((body(transport)?, Shaping::default())) };
     let mut shape = Shape::new(transport, *clock, links.iter().cloned(), *link_bytes);
     let done = body(&mut shape)?;
-    Ok((done, counted(shape.lateness())))
+    let counters = Counters { dropped_frames: shape.dropped_frames(), ..Counters::default() };
+    Ok((done, Shaping { lateness: counted(shape.lateness()), counters }))
 }
 
 fn counted(lateness: &Lateness) -> Histogram<u64> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::{Nanos, NodeId};
-use quorumbench_transports::Transport;
+use quorumbench_transports::{Counters, Transport};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use super::body::Body;
 use super::control::{Control, LOOK_NS, Meter};
-use super::links::{self, Shaped};
+use super::links::{self, Shaped, Shaping};
 use super::log::Log;
 use super::orders::{Board, Diary, Orders};
 use super::part::{Account, Timings};
@@ -72,7 +72,7 @@ pub(super) struct Shared {
 pub(super) fn run_replica(
     body: Body,
     mut meter: Meter,
-    mut led: bool,
+    led: bool,
     seat: Seat,
     id: NodeId,
     shared: &Shared,
@@ -81,26 +81,25 @@ pub(super) fn run_replica(
     let clock = shared.control.clock();
     let mut run = |transport: &mut dyn Transport| {
         links::over(shared.shaped.as_ref(), transport, |transport| {
-            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, transport, id, led, shared)?;
-            Ok(transport.counters())
+            replica_loop(&mut *replica, log.as_mut(), &mut meter, transport, id, led, shared)
         })
     };
-    let (seat, counters, lateness) = match seat {
+    let (seat, counters, (led, shaping)) = match seat {
         Seat::Mem(mut mem) => {
-            let (counters, lateness) = run(&mut *mem)?;
-            // The rings go on counting, and what stood on them does not.
-            let counters = counters.since(mem.counters());
+            let ran = run(&mut *mem)?;
             log.as_mut().map_or(Ok(()), |log| log.leave(clock, &mut *mem))?;
-            (Some(Seat::Mem(mem)), counters, lateness)
+            (Some(Seat::Mem(mem)), Counters::default(), ran)
         }
         Seat::Socket(..) => {
-            let (counters, lateness) = run(&mut *seat.join()?)?;
-            (None, counters, lateness)
+            let mut transport = seat.join()?;
+            let ran = run(&mut *transport)?;
+            (None, transport.counters(), ran)
         }
     };
+    let Shaping { lateness, counters: besides } = shaping;
     let log_writes = log.as_ref().map_or_else(histogram, |log| log.times().clone());
     meter.timed(&Timings { log_writes, lateness });
-    meter.carry(counters);
+    meter.carry(counters.plus(besides));
     Ok(ReplicaEnd { replica, meter, seat, led })
 }
 
@@ -153,7 +152,7 @@ pub(super) fn run_client(
     control: &Control,
 ) -> io::Result<ClientEnd> {
     let mut transport = seat.join()?;
-    let (mut end, lateness) =
+    let (mut end, Shaping { lateness, .. }) =
         links::over(shaped, &mut *transport, |transport| client_loop(client, pace, transport, control))?;
     end.meter.timed(&Timings { lateness, ..Timings::default() });
     Ok(end)

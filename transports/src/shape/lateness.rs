@@ -52,7 +52,7 @@ impl std::fmt::Debug for Lateness {
 
 /// Below eight each has its own; then a power of two has eight.
 fn bucket(ns: u64) -> usize {
-    let power = 63 - (ns | 8).leading_zeros();
+    let power = (ns | 8).ilog2();
     ((power - 3) as usize * 8 + (ns >> (power - 3)) as usize).min(BUCKETS - 1)
 }
 

@@ -64,7 +64,7 @@ pub struct Shape<T> {
     leaving: Vec<Transmit>,
     lateness: Lateness,
     lost: u64,
-    dropped: u64,
+    full: u64,
 }
 
 impl<T: Transport> Shape<T> {
@@ -80,7 +80,7 @@ impl<T: Transport> Shape<T> {
             leaving: Vec::new(),
             lateness: Lateness::default(),
             lost: 0,
-            dropped: 0,
+            full: 0,
         }
     }
 
@@ -89,9 +89,14 @@ impl<T: Transport> Shape<T> {
         &self.lateness
     }
 
-    /// Frames that were lost on the way, as the models say. They count as dropped too.
+    /// Frames that were lost on the way, as the models say.
     pub fn lost_frames(&self) -> u64 {
         self.lost
+    }
+
+    /// Frames that went no further: these, and those for which there was no room.
+    pub fn dropped_frames(&self) -> u64 {
+        self.lost + self.full
     }
 
     fn take(&mut self, now: Nanos, peer: NodeId, transmit: Transmit) {
@@ -109,7 +114,7 @@ impl<T: Transport> Shape<T> {
                 queue.hold_back(at, transmit, bytes);
             }
             Fate::Lost => self.lost += 1,
-            Fate::Full => self.dropped += 1,
+            Fate::Full => self.full += 1,
         }
     }
 
@@ -166,7 +171,7 @@ impl<T: Transport> Transport for Shape<T> {
 
     fn counters(&self) -> Counters {
         let inner = self.inner.counters();
-        Counters { dropped_frames: inner.dropped_frames + self.lost + self.dropped, ..inner }
+        Counters { dropped_frames: inner.dropped_frames + self.dropped_frames(), ..inner }
     }
 }
 
