@@ -18,15 +18,16 @@ const ONE_AT_A_TIME: &str = "[batch]\ncommands = 1\n[load]\narrival = 'closed'\n
 fn shaped(cluster: &str, network: &str, more: &str) -> String {
     format!(
         "[cluster]\nelection_timeout = '1s'\nheartbeat = '100ms'\n{cluster}\n[network]\nemulation = 'shape'\n{network}\n\
-         {more}\n[run]\nwarmup = '50ms'\nduration = '400ms'"
+         {more}\n[run]\nwarmup = '300ms'\nduration = '400ms'"
     )
 }
 
 /// The quickest answer, in milliseconds; recorded to three digits.
 fn quickest_ms(outcome: &Outcome) -> f64 {
     let tally = outcome.recording.tally;
-    assert!(tally.completed > 0 && tally.unanswered == 0, "{tally:?}");
-    assert_eq!(outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames, 0);
+    assert!(tally.completed > 0 && tally.unanswered == 0, "{tally:?} {:?}", outcome.events);
+    let dropped = [outcome.replicas, outcome.clients].map(|usage| usage.counters.dropped_frames);
+    assert_eq!(dropped, [0, 0], "{:?}", outcome.events);
     outcome.recording.response.min() as f64 / 1e6 * 1.001
 }
 
