@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::Prng;
 use serde_json::{Value as Json, json};
 
@@ -15,10 +16,10 @@ use crate::disk::Disk;
 use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage,
-    StoreError, encode_histogram,
+    Cost, Ending, EventLine, FaultLine, Floor, Histograms, Link, POINT_SCHEMA, Percentiles, PointResult, RunDir,
+    Storage, StoreError, encode_histogram,
 };
-use crate::spec::{Durability, Point, ProtocolName, Spec};
+use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};
 
 /// What to run, and where to put it.
@@ -309,6 +310,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         send_lag_ns: Percentiles::from(&recording.send_lag),
         cost: cost(outcome),
         storage: None,
+        link: (point.network.emulation == Emulation::Shape).then(|| link(point, &outcome.lateness)),
         memory: outcome.memory,
         floor: None,
         warnings: warnings.iter().map(ToString::to_string).collect(),
@@ -361,6 +363,14 @@ fn cost(outcome: &Outcome) -> Cost {
         messages_per_slot: per_slot(outcome.together.messages),
         bytes_per_slot: per_slot(outcome.together.message_bytes),
         rounds_per_slot: per_slot(outcome.together.rounds),
+    }
+}
+
+fn link(point: &Point, lateness: &Histogram<u64>) -> Link {
+    Link {
+        shortest_ns: point.shortest_way().as_nanos() as u64,
+        late_ns: Percentiles::from(lateness),
+        late_histogram: encode_histogram(lateness),
     }
 }
 

@@ -70,6 +70,13 @@ pub enum Warning {
         /// The most bytes of its log that another replica kept meanwhile.
         kept_bytes: u64,
     },
+    /// Frames left so much later than they should have that the shortest link was longer than it was to be.
+    CoarseLink {
+        /// How much later at p99, in nanoseconds.
+        late_ns: u64,
+        /// How long it was to be, one way.
+        way_ns: u64,
+    },
     /// Several threads shared a core, so each also waited for the others.
     SharedCores {
         /// How many threads.
@@ -135,6 +142,12 @@ impl std::fmt::Display for Warning {
                 "lag_grows: replica {replica} was {slots} slots behind and still fell back; others kept {} of log in memory by then",
                 size_text(*kept_bytes)
             ),
+            Self::CoarseLink { late_ns, way_ns } => write!(
+                f,
+                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; spin, or make them longer",
+                *late_ns as f64 / 1e3,
+                *way_ns as f64 / 1e3
+            ),
             Self::SharedCores { threads, cores } => {
                 write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")
             }
@@ -177,6 +190,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
         disk.filter(|disk| !disk.is_memory() && disk.is_too_fast())
             .map(|disk| Warning::FastSync { p50_ns: disk.syncs.value_at_quantile(0.5) }),
         some(moved, Warning::LeaderChanged),
+        coarse_link(point, outcome),
         cores_moved(core_round_trip_ns),
         too_few_samples(&recording.response),
         some(threads > cores, Warning::SharedCores { threads, cores }),
@@ -268,6 +282,13 @@ fn has_flat_stretch(completed: &[u64]) -> bool {
         stretch.iter().all(|&count| (count as f64 - median).abs() <= tolerance)
     };
     completed.len() < 4 || completed.windows(completed.len().div_ceil(2)).any(flat)
+}
+
+/// Late by more than a tenth of the shortest way.
+fn coarse_link(point: &Point, outcome: &Outcome) -> Option<Warning> {
+    let late_ns = outcome.lateness.value_at_quantile(0.99);
+    let way_ns = point.shortest_way().as_nanos() as u64;
+    (way_ns > 0 && late_ns > way_ns / 10).then_some(Warning::CoarseLink { late_ns, way_ns })
 }
 
 fn cores_moved(round_trip_ns: [f64; 2]) -> Option<Warning> {

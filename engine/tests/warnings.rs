@@ -56,6 +56,7 @@ fn healthy() -> Outcome {
         together: NodeStats::default(),
         totals: vec![NodeStats::default()],
         log_writes: histogram(),
+        lateness: histogram(),
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
         faults: Vec::new(),
         cores: 64,
@@ -170,6 +171,18 @@ fn what_went_wrong_is_said() {
     assert_eq!(said(&open(), |outcome| outcome.cores = 1), ["shared_cores"]);
     let moved = warnings(&open(), &healthy(), None, [60.0, 300.0]);
     assert!(moved.iter().any(|warning| warning.to_string().starts_with("cores_moved: ")));
+}
+
+#[test]
+fn a_link_that_is_longer_than_it_was_to_be_is_noticed() {
+    let shaped = |delay: &str| {
+        let regions = "round_trips = 'a-b 1ms, a-c 1ms, b-c 1ms'";
+        spec(&format!("[network]\nemulation = 'shape'\nclient_delay = '{delay}'\n{regions}")).points().remove(0)
+    };
+    let late = |outcome: &mut Outcome| outcome.lateness.record_n(45_000, 1000).expect("in range");
+    assert_eq!(said(&shaped("400us"), late), ["coarse_link"]);
+    assert_eq!(said(&shaped("500us"), late), [""; 0], "half of a round trip is as short");
+    assert_eq!(said(&shaped("0us"), late), [""; 0], "what is no way is not to be kept to");
 }
 
 #[test]

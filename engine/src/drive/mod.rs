@@ -17,10 +17,10 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::check::witness::Trace;
-use crate::measure::{Recording, Window, histogram};
+use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::remote;
-use crate::spec::{Durability, Placement, Point, Run};
+use crate::spec::{Durability, Emulation, Placement, Point, Run};
 pub use crate::spec::{Fault, FaultKind, Target};
 
 mod aftermath;
@@ -29,6 +29,7 @@ mod cluster;
 mod control;
 mod disk;
 mod faults;
+mod links;
 mod log;
 mod orders;
 mod part;
@@ -130,6 +131,9 @@ pub struct Outcome {
     pub totals: Vec<NodeStats>,
     /// How long the writes of all logs on a disk took in the window; empty without any.
     pub log_writes: Histogram<u64>,
+    /// How much later than they should have shaped links let go of each frame that they held, in nanoseconds, from the
+    /// start to the end of the point; empty without any.
+    pub lateness: Histogram<u64>,
     /// What happened.
     pub events: Vec<Event>,
     /// What came of each fault, in the order in which they were given.
@@ -304,6 +308,10 @@ pub fn measure_and_trace(
     if point.is_virtual() {
         return virtual_time::measure(point, run, seed, faults, keep, interrupted, progress);
     }
+    if point.network.emulation == Emulation::Packets {
+        let source = io::Error::new(io::ErrorKind::Unsupported, "this program has no links of packets");
+        return Err(DriveError::Transport { node: "the network".into(), source });
+    }
     let control = Control::new(Clock::start());
     if !point.remembers() && faults.iter().any(Fault::returns) {
         return Err(DriveError::Blank);
@@ -330,7 +338,8 @@ pub fn measure_and_trace(
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
-        log_writes: ended.log_writes.unwrap_or_else(histogram),
+        log_writes: ended.timings.log_writes,
+        lateness: ended.timings.lateness,
         events,
         cores: threads::cores().len(),
         window_ns: window.length_ns(),

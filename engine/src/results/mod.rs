@@ -66,6 +66,9 @@ pub struct PointResult {
     /// What its logs cost; null without logs on a disk.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// How precise its shaped links were; null where links are not shaped.
+    #[serde(default)]
+    pub link: Option<Link>,
     /// How much memory its processes had.
     #[serde(default)]
     pub memory: Memory,
@@ -95,7 +98,7 @@ pub struct Percentiles {
     pub p99_9: u64,
     pub p99_99: u64,
     pub max: u64,
-    /// How many commands.
+    /// How many were counted: commands, where they are what is timed.
     pub count: u64,
 }
 
@@ -171,6 +174,18 @@ pub struct Storage {
     pub write_histogram: String,
     /// The same of `alone_ns`.
     pub alone_histogram: String,
+}
+
+/// What links that hold back what is sent over them did, beside what they were asked to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The shortest way between two nodes that was asked for, and takes time at all; zero if none does.
+    pub shortest_ns: u64,
+    /// How much later than it should have each frame left that was held, from the start to the end of the point. To
+    /// within an eighth.
+    pub late_ns: Percentiles,
+    /// The full histogram, in base64 of its V2-deflate form.
+    pub late_histogram: String,
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.

@@ -1,10 +1,11 @@
-//! Where the replicas of a virtual cluster are, and how far from each other.
+//! Where the nodes of a virtual or emulated cluster are, and how far from each other.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::point::Point;
 use super::units::{self, DURATIONS, duration_text};
 
 /// Regions and the round-trip times between them, written `virginia-ireland 68ms, virginia-tokyo
@@ -90,6 +91,27 @@ impl fmt::Display for Regions {
     }
 }
 
+impl Point {
+    /// One way between two nodes, replicas first: half of the round trip between two regions, or what there is within
+    /// one. Replicas are placed in the regions in turn, and clients in the first.
+    pub fn one_way(&self, from: usize, to: usize) -> Duration {
+        let (network, replicas) = (&self.network, self.cluster.replicas);
+        let within = if from.max(to) >= replicas { network.client_delay } else { network.delay };
+        let across = network.round_trips.as_ref().map(|regions| {
+            let region = |node: usize| if node < replicas { node % regions.count() } else { 0 };
+            regions.round_trip(region(from), region(to)) / 2
+        });
+        across.filter(|across| !across.is_zero()).unwrap_or(within)
+    }
+
+    /// The shortest of these ways that takes time at all, between nodes that talk to each other; zero if none does.
+    pub fn shortest_way(&self) -> Duration {
+        let (replicas, nodes) = (self.cluster.replicas, self.cluster.replicas + self.load.clients);
+        let pairs = (0..replicas).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
+        pairs.map(|(a, b)| self.one_way(a, b)).filter(|way| !way.is_zero()).min().unwrap_or_default()
+    }
+}
+
 /// What is wrong with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BadRegions {
@@ -118,6 +140,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Spec;
 
     #[test]
     fn reads_and_writes() {
@@ -126,6 +149,19 @@ mod tests {
         assert_eq!((regions.count(), regions.to_string().as_str()), (3, text));
         assert_eq!(regions.round_trip(2, 1), Duration::from_millis(205));
         assert_eq!(regions.round_trip(1, 1), Duration::ZERO);
+    }
+
+    #[test]
+    fn replicas_are_placed_in_turn_and_clients_in_the_first() {
+        let set = ["transport=sim", "replicas=3", "clients=2", "network.delay=2ms", "client_delay=1ms"];
+        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+        let one = Spec::parse("name = 'x'", "x", &set).expect("a config").points().remove(0);
+        let ms = Duration::from_millis;
+        assert_eq!([one.one_way(0, 2), one.one_way(3, 0), one.one_way(1, 4), one.shortest_way()], [2, 1, 1, 1].map(ms));
+        let far = [&set[..], &["round_trips=a-b 20ms".into()]].concat();
+        let far = Spec::parse("name = 'x'", "x", &far).expect("a config").points().remove(0);
+        assert_eq!([far.one_way(0, 1), far.one_way(2, 1), far.one_way(0, 2)], [10, 10, 2].map(ms));
+        assert_eq!([far.one_way(4, 1), far.one_way(4, 2), far.shortest_way()], [10, 1, 1].map(ms));
     }
 
     #[test]

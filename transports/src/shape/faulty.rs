@@ -1,7 +1,4 @@
-//! A node's link made worse than it is, while it runs: cut off from peers, or late.
-//!
-//! [`Shape`] stands between a node and its [`Transport`]. Left alone it costs one branch a call. It takes
-//! effect on one side only, which is enough: what a cut-off node sends and what it is sent pass here.
+//! A node's faults on its way to the others, injected and taken back while it runs: cut off from peers, or late.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,15 +11,18 @@ use crate::{Clock, Counters, Transport};
 
 /// A transport, and what is done to what passes through it.
 ///
+/// Left alone it costs one branch a call. It takes effect on one side only, which is enough: what a cut-off node sends
+/// and what it is sent pass here.
+///
 /// ```
 /// use std::time::Duration;
 /// use quorumbench_protocols::{Head, NodeId, Payload, Recipients, Transmit};
-/// use quorumbench_transports::{mem, shape::Shape, Clock, Options, Transport};
+/// use quorumbench_transports::{mem, shape::Faulty, Clock, Options, Transport};
 ///
 /// let clock = Clock::start();
 /// let mut nodes = mem::mesh(2, clock, &Options::default());
 /// let (mut one, mut zero) = (nodes.remove(1), nodes.remove(0));
-/// let mut link = Shape::new(&mut zero, clock);
+/// let mut link = Faulty::new(&mut zero, clock);
 ///
 /// link.delay(Duration::from_millis(2));
 /// let head = Head { kind: 1, from: NodeId(0), ..Head::default() };
@@ -36,8 +36,8 @@ use crate::{Clock, Counters, Transport};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Shape<'t, T: Transport + ?Sized> {
-    inner: &'t mut T,
+pub struct Faulty<T> {
+    inner: T,
     clock: Clock,
     /// Whether there is anything to do but to pass on.
     active: bool,
@@ -51,9 +51,9 @@ pub struct Shape<'t, T: Transport + ?Sized> {
     dropped: u64,
 }
 
-impl<'t, T: Transport + ?Sized> Shape<'t, T> {
+impl<T: Transport> Faulty<T> {
     /// The link as it is.
-    pub fn new(inner: &'t mut T, clock: Clock) -> Self {
+    pub fn new(inner: T, clock: Clock) -> Self {
         Self {
             inner,
             clock,
@@ -122,7 +122,7 @@ impl<'t, T: Transport + ?Sized> Shape<'t, T> {
     }
 }
 
-impl<T: Transport + ?Sized> Transport for Shape<'_, T> {
+impl<T: Transport> Transport for Faulty<T> {
     fn send(&mut self, transmits: &mut Vec<Transmit>) -> io::Result<()> {
         if !self.active {
             return self.inner.send(transmits);
@@ -185,7 +185,7 @@ mod tests {
         let mut nodes = mem::mesh(3, clock, &Options::default());
         let (mut two, mut one, mut zero) = (nodes.remove(2), nodes.remove(1), nodes.remove(0));
         let all = Recipients::Peers(PeerSet::first(3).without(NodeId(0)));
-        let mut link = Shape::new(&mut zero, clock);
+        let mut link = Faulty::new(&mut zero, clock);
         link.cut_off([NodeId(2)]);
         link.send(&mut vec![transmit(all, 1), transmit(Recipients::One(NodeId(2)), 2)]).expect("sent");
         assert_eq!((arrived(&mut one), arrived(&mut two)), (vec![1], vec![]));
@@ -212,7 +212,7 @@ mod tests {
         let clock = Clock::start();
         let mut nodes = mem::mesh(2, clock, &Options::default());
         let (mut one, mut zero) = (nodes.remove(1), nodes.remove(0));
-        let mut link = Shape::new(&mut zero, clock);
+        let mut link = Faulty::new(&mut zero, clock);
         let to = Recipients::One(NodeId(1));
         link.delay(Duration::from_secs(1000));
         link.send(&mut vec![transmit(to, 1), transmit(to, 2)]).expect("sent");
