@@ -259,7 +259,7 @@ impl MultiPaxos {
             State::Scout(scout) => scout.on_timeout(&mut self.replica, now),
             State::Follower(_) if now < self.replica.timer.at() => {}
             State::Follower(_) if !self.replica.timer.is_armed() || !self.replica.votes() => {
-                self.replica.timer.rearm(now);
+                self.replica.await_leader(now);
             }
             State::Follower(_) => self.campaign(now, false, out),
         }

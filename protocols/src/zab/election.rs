@@ -199,9 +199,17 @@ impl Zab {
 }
 
 impl Replica {
-    /// Whether a vote is greater than the one that this node has.
+    /// Whether a vote is greater than the one that this node has: by epoch, then by transaction, then by id, so that
+    /// any two votes can be told apart. Any order of ids will do that all have (`ZooKeeper`'s are the operator's choice).
     fn prefers(&self, vote: Vote, own: Vote) -> bool {
-        if self.mutant.is(Mutant::Z7) { (vote.epoch, vote.zxid) > (own.epoch, own.zxid) } else { vote > own }
+        let tie = |id: NodeId| if self.mutant.is(Mutant::Z7) { 0 } else { self.rank(id) };
+        (vote.epoch, vote.zxid, tie(vote.id)) > (own.epoch, own.zxid, tie(own.id))
+    }
+
+    /// An id's place among ids, turned so that whoever is to lead first has the highest.
+    fn rank(&self, id: NodeId) -> usize {
+        let turn = self.first_leader.map_or(0, |first| PeerSet::CAPACITY - 1 - first.0 as usize);
+        (id.0 as usize + turn) % PeerSet::CAPACITY
     }
 
     /// A vote for this node itself.
