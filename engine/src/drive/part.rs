@@ -106,6 +106,8 @@ pub(super) struct Account {
     pub(super) stats: NodeStats,
     /// What it did from its start to its end.
     pub(super) total: NodeStats,
+    /// How many consensus groups it led as the window opened, and as it closed; none if it was not there.
+    pub(super) groups_led: [u32; 2],
 }
 
 /// What a cluster leaves behind.
@@ -118,6 +120,8 @@ pub(super) struct Ended {
     pub(super) busiest: NodeStats,
     pub(super) together: NodeStats,
     pub(super) totals: Vec<NodeStats>,
+    /// By replica.
+    pub(super) groups_led: Vec<[u32; 2]>,
     /// How long the writes of all logs took in the window.
     pub(super) log_writes: Option<Histogram<u64>>,
     /// CPU time in the window of the processes that are not this one.
@@ -132,7 +136,7 @@ impl Ended {
         &mut self,
         account: &Account,
         log_writes: Option<&Histogram<u64>>,
-        trace: Option<ReplicaTrace>,
+        traces: Vec<ReplicaTrace>,
     ) {
         if let Some(times) = log_writes {
             self.log_writes.get_or_insert_with(histogram).add(times).expect("all have the same bounds");
@@ -141,12 +145,13 @@ impl Ended {
         self.busiest = std::cmp::max_by_key(self.busiest, account.stats, |stats| stats.commands);
         self.together = self.together.plus(account.stats);
         self.totals.push(account.total);
-        self.trace.replicas.extend(trace);
+        self.groups_led.push(account.groups_led);
+        self.trace.replicas.extend(traces);
     }
 
-    pub(super) fn add_client(&mut self, account: &Account, recording: Option<Recording>, trace: Option<ClientTrace>) {
+    pub(super) fn add_client(&mut self, account: &Account, recording: Option<Recording>, traces: Vec<ClientTrace>) {
         self.clients = self.clients.plus(account.usage);
-        self.trace.clients.extend(trace);
+        self.trace.clients.extend(traces);
         match (&mut self.recording, recording) {
             (Some(sum), Some(more)) => sum.merge(&more),
             (none, first) => *none = none.take().or(first),
@@ -159,6 +164,7 @@ pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
     let options = ClientOptions {
         id,
         replicas: point.cluster.replicas,
+        groups: point.cluster.groups,
         batch_commands: batch.commands,
         batch_bytes: batch.bytes,
         linger: batch.linger,

@@ -199,17 +199,20 @@ impl Zab {
 }
 
 impl Replica {
-    /// Whether a vote is greater than the one that this node has: by epoch, then by transaction, then by id, so that
-    /// any two votes can be told apart. Any order of ids will do that all have (`ZooKeeper`'s are the operator's choice).
+    /// Whether a vote is greater than the one that this node has.
     fn prefers(&self, vote: Vote, own: Vote) -> bool {
-        let tie = |id: NodeId| if self.mutant.is(Mutant::Z7) { 0 } else { self.rank(id) };
-        (vote.epoch, vote.zxid, tie(vote.id)) > (own.epoch, own.zxid, tie(own.id))
+        if self.mutant.is(Mutant::Z7) {
+            return (vote.epoch, vote.zxid) > (own.epoch, own.zxid);
+        }
+        self.turned(vote) > self.turned(own)
     }
 
-    /// An id's place among ids, turned so that whoever is to lead first has the highest.
-    fn rank(&self, id: NodeId) -> usize {
-        let turn = self.first_leader.map_or(0, |first| PeerSet::CAPACITY - 1 - first.0 as usize);
-        (id.0 as usize + turn) % PeerSet::CAPACITY
+    /// The vote with ids turned so that whoever is to lead first has the highest. Any order of ids will do that all nodes
+    /// have: `ZooKeeper`'s are the operator's choice.
+    fn turned(&self, vote: Vote) -> Vote {
+        let Some(first) = self.first_leader else { return vote };
+        let most = PeerSet::CAPACITY as u32;
+        Vote { id: NodeId((vote.id.0 + most - 1 - first.0) % most), ..vote }
     }
 
     /// A vote for this node itself.

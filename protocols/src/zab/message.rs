@@ -104,8 +104,9 @@ pub enum Standing {
     Observing,
 }
 
-/// Whom a node would follow, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whom a node would follow, and why. Of two votes the greater wins: by epoch, then by transaction,
+/// then by id, so that any two votes can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vote {
     /// The candidate's current epoch.
     pub epoch: u64,
