@@ -39,22 +39,29 @@ const CONFIG: &str = "name = 'groups'
     warmup = '50ms'
     duration = '300ms'";
 
-/// A traced run of the only point, in which every group holds, and nothing that was sent is left out of its order.
-fn checked(set: &[&str], faults: &[Fault]) -> (Outcome, Trace) {
+/// A traced run of the only point, in which every group holds, and orders more than what clients searched with.
+fn held(set: &[&str], faults: &[Fault]) -> (Outcome, Trace) {
     let overrides: Vec<_> = set.iter().map(ToString::to_string).collect();
     let spec = Spec::parse(CONFIG, "groups.toml", &overrides).unwrap_or_else(|error| panic!("{error}"));
     let [point] = &spec.points()[..] else { panic!("one point") };
     let (outcome, trace) =
         drive::measure_and_trace(point, spec.run(), 1, faults, true, &AtomicBool::new(false), &mut |_| ())
             .unwrap_or_else(|error| panic!("{set:?}: {error}"));
-    let verified =
-        trace.verify(point.cluster.machine).unwrap_or_else(|breach| panic!("{set:?}: {breach}: {:?}", outcome.events));
-    assert_eq!(verified.commands, outcome.recording.tally.sent, "{set:?}: nothing was left out of the order");
-    assert_eq!(outcome.recording.tally.unanswered, 0, "{set:?}: {:?}", outcome.events);
+    trace.verify(point.cluster.machine).unwrap_or_else(|breach| panic!("{set:?}: {breach}: {:?}", outcome.events));
     for group in 0..point.cluster.groups {
         let ordered = trace.replicas.iter().filter(|replica| replica.group == group).map(|each| each.applied.len());
-        assert!(ordered.max() > Some(1), "{set:?}: group {group} orders more than what clients searched with");
+        assert!(ordered.max() > Some(3), "{set:?}: group {group}");
     }
+    (outcome, trace)
+}
+
+/// The same, in which nothing that was sent is left out of the order.
+fn checked(set: &[&str], faults: &[Fault]) -> (Outcome, Trace) {
+    let (outcome, trace) = held(set, faults);
+    let asked = trace.clients.iter().flat_map(|client| &client.asked);
+    let commands: u64 = asked.map(|asked| u64::from(asked.commands)).sum();
+    let tally = outcome.recording.tally;
+    assert_eq!((tally.unanswered, tally.sent), (0, commands), "{set:?}: {:?}", outcome.events);
     (outcome, trace)
 }
 
@@ -120,15 +127,17 @@ fn who_dies_comes_back_with_all_groups_from_its_log() {
     for protocol in ["raft", "multipaxos", "zab", "paxos"] {
         for more in [
             &["transport=uring", "durability=fsync"][..],
-            &["transport=mem", "durability=page-cache", "snapshot_slots=400", "segment=64KiB"],
-            &["transport=uring", "placement=processes", "durability=fsync", "snapshot_slots=400", "segment=64KiB"],
+            &["transport=mem", "durability=page-cache", "snapshot_slots=400"],
+            &["transport=uring", "placement=processes", "durability=fsync", "snapshot_slots=400"],
         ] {
             if more.contains(&"transport=uring") && !uring_works() {
                 continue;
             }
             let protocol = format!("protocol={protocol}");
-            let set = [&protocol, &path, "duration=2500ms", "election_timeout=100ms", "heartbeat=20ms"];
-            let (outcome, _) = checked(&[&set[..], more].concat(), &kills);
+            let set =
+                [&protocol, &path, "segment=256KiB", "duration=2500ms", "election_timeout=100ms", "heartbeat=20ms"];
+            // What a slow disk holds up is given up, and may have been done or not.
+            let (outcome, _) = held(&[&set[..], more].concat(), &kills);
             let back = outcome.events.iter().filter(|event| event.kind == EventKind::Restarted).count();
             // A disk may hold up the last one until after the end.
             assert!(back >= 2, "{more:?}: {:?}", outcome.events);
@@ -146,8 +155,8 @@ fn groups_share_their_syncs() {
     let Some(written) = uring_works().then(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let path = format!("storage.path={}", folder.path().display());
-        let set = ["transport=uring", "durability=fsync", "duration=1s", &path];
-        let (outcome, _) = checked(&set, &[]);
+        let set = ["transport=uring", "durability=fsync", "segment=256KiB", "duration=1s", &path];
+        let (outcome, _) = held(&set, &[]);
         let counters = outcome.replicas.counters;
         let files = std::fs::read_dir(folder.path()).map(Iterator::count).unwrap_or_default();
         assert_eq!(files, 0, "logs go with their run");
@@ -177,7 +186,8 @@ fn a_virtual_run_of_groups_is_the_same_every_time() {
     for protocol in ["raft", "multipaxos", "zab"] {
         let protocol = format!("protocol={protocol}");
         let run = || {
-            let (outcome, trace) = checked(&[&protocol, "transport=sim", "cost.sync=100us"], &[kill(100, Target::Leader)]);
+            let (outcome, trace) =
+                checked(&[&protocol, "transport=sim", "cost.sync=100us"], &[kill(100, Target::Leader)]);
             let applied: Vec<_> = trace.replicas.into_iter().map(|replica| (replica.group, replica.applied)).collect();
             (outcome.recording.response, outcome.events, outcome.together, outcome.groups_led, applied)
         };
@@ -185,16 +195,17 @@ fn a_virtual_run_of_groups_is_the_same_every_time() {
     }
 }
 
-/// With one group alone, that is neither spread nor forked: nothing is different from before there were several.
 #[test]
 fn an_open_loop_is_of_all_groups_together() {
     let open = ["arrival=constant", "rate=2000", "machine=null", "reads=0", "duration=500ms"];
     let (outcome, trace) = checked(&open, &[]);
     let tally = outcome.recording.tally;
     assert!(tally.intended.abs_diff(1000) <= 3, "{} commands were due", tally.intended);
-    let asked: Vec<_> = trace.clients.iter().map(|client| client.asked.len()).collect();
-    let (least, most) = (asked.iter().min(), asked.iter().max());
-    assert!(least.zip(most).is_some_and(|(least, most)| most - least <= 2), "groups take turns: {asked:?}");
+    for groups in trace.clients.chunk_by(|one, next| one.client == next.client) {
+        let asked: Vec<_> = groups.iter().map(|group| group.asked.len()).collect();
+        let (least, most) = (asked.iter().min(), asked.iter().max());
+        assert!(least.zip(most).is_some_and(|(least, most)| most - least <= 2), "groups take turns: {asked:?}");
+    }
 }
 
 /// The result says who led how many, and a floor is one of as many groups.
@@ -204,7 +215,8 @@ fn results_say_how_leaders_were_spread() {
     let spec = Spec::parse(CONFIG, "groups.toml", &set).unwrap_or_else(|error| panic!("{error}"));
     let out = tempfile::tempdir().expect("a folder");
     let config = Path::new("groups.toml");
-    let experiment = Experiment { spec: &spec, config, out: out.path(), command_line: vec!["test".into()], check: true };
+    let experiment =
+        Experiment { spec: &spec, config, out: out.path(), command_line: vec!["test".into()], check: true };
     let finished = run::run(&experiment, &AtomicBool::new(false), &mut Silence).expect("the folder can be made");
     assert!(finished.failure.is_none(), "{:?}", finished.failure);
     let points = points_on_disk(&finished.dir);
