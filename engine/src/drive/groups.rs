@@ -152,3 +152,7 @@ impl<P: Protocol + Send, M: Machine> Replica for Groups<P, M> {
         self.nodes.iter_mut().filter_map(Node::take_trace).collect()
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "small protocols to test with")]
+mod tests;
