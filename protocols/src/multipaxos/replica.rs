@@ -26,8 +26,8 @@ pub(super) struct Replica {
     pub(super) chunk: usize,
     pub(super) clock_drift: u32,
     pub(super) heartbeat: u64,
-    /// Whether it is to lead first.
-    goes_first: bool,
+    /// Whether it is to lead first: never once it was rebuilt.
+    pub(super) goes_first: bool,
     /// Nothing below it is accepted.
     pub(super) promised: Ballot,
     /// The highest ballot that anyone spoke of. The next one is above it.

@@ -23,8 +23,8 @@ pub(super) struct Replica {
     pub(super) chunk: usize,
     pub(super) clock_drift: u32,
     pub(super) heartbeat: u64,
-    /// Whether it is to lead first.
-    goes_first: bool,
+    /// Whether it is to lead first: never once it was rebuilt.
+    pub(super) goes_first: bool,
     pub(super) term: u64,
     pub(super) voted_for: Option<NodeId>,
     pub(super) log: SlotLog,

@@ -123,23 +123,29 @@ impl Journal {
 
     /// Everything up to and with `lsn` is durable: tells each group, in its own numbers.
     pub(super) fn durable(&mut self, lsn: Lsn, mut tell: impl FnMut(usize, Lsn)) {
-        while let Some(run) = self.runs.pop_front_if(|run| run.last <= lsn) {
-            tell(run.group, run.own_last);
-        }
-        if let Some(&Run { group, count, last, own_last }) = self.runs.front() {
-            let missing = last.0 - lsn.0;
+        while let Some(&Run { group, count, last, own_last }) = self.runs.front() {
+            let missing = last.0.saturating_sub(lsn.0);
             if missing < count {
                 tell(group, own_last - missing);
             }
+            if missing > 0 {
+                return;
+            }
+            self.runs.pop_front();
         }
     }
 
     /// A group needs nothing before its snapshot in `own`. The group that keeps most of the log now, if it is so far
     /// behind that this one could let go twice meanwhile.
+    ///
+    /// # Panics
+    /// If there is no snapshot of it there.
     pub(super) fn release(&mut self, group: usize, own: Lsn) -> Option<usize> {
         let share = &mut self.shares[group];
-        while share.snapshots.pop_front_if(|(snapshot, _)| *snapshot < own).is_some() {}
-        let &(_, place) = share.snapshots.front().filter(|(snapshot, _)| *snapshot == own)?;
+        let earlier = share.snapshots.partition_point(|(snapshot, _)| *snapshot < own);
+        share.snapshots.drain(..earlier);
+        let at = share.snapshots.front().filter(|(snapshot, _)| *snapshot == own);
+        let &(_, place) = at.expect("a journal is cut at a snapshot that is in it");
         let before = std::mem::replace(&mut share.needs, place);
         let (laggard, needs) = least(&self.shares);
         if needs > self.released {

@@ -99,7 +99,7 @@ fn one_log_is_cut_and_split_again() {
     let (mut disk, mut now) = (Disk::default(), Nanos(1));
     let mut longest = 0;
     for step in 0..2000_u64 {
-        now = now + 1_000_000;
+        now += 1_000_000;
         groups.inbox().push(submit(0, step));
         if step.is_multiple_of(50) {
             groups.inbox().push(submit(1, step / 50));
@@ -117,7 +117,7 @@ fn one_log_is_cut_and_split_again() {
             groups = back;
             // Time to be elected again.
             for _ in 0..1000 {
-                now = now + 1_000_000;
+                now += 1_000_000;
                 disk.turn(&mut groups, now);
             }
             assert_eq!(groups.groups_led(), 2, "step {step}");
