@@ -39,6 +39,7 @@ impl Bench {
         let options = ClientOptions {
             id: NodeId(3),
             replicas: 3,
+            groups: 1,
             batch_commands: BATCH,
             batch_bytes: 64 << 10,
             linger: Duration::ZERO,

@@ -34,6 +34,8 @@ pub struct Node<P, M> {
     /// What has arrived since the last turn. A turn empties it.
     pub inbox: Vec<Frame>,
     id: NodeId,
+    /// The consensus group: it takes no other's frames, and says its own on each.
+    group: u16,
     protocol: P,
     machine: M,
     sessions: Sessions,
@@ -55,6 +57,8 @@ pub struct Node<P, M> {
     /// What the storage vouched for since the last turn.
     durable: Option<Lsn>,
     snapshots: SnapshotPolicy,
+    /// A snapshot was asked for.
+    wants_snapshot: bool,
     /// What was delivered since the last snapshot, and up to where.
     since: LogSize,
     delivered: Slot,
@@ -166,6 +170,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         Self {
             inbox: Vec::new(),
             id,
+            group: 0,
             protocol,
             machine: M::default(),
             sessions: Sessions::default(),
@@ -180,12 +185,19 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             storage,
             durable: None,
             snapshots: SnapshotPolicy::NEVER,
+            wants_snapshot: false,
             since: LogSize::default(),
             delivered: Slot::ZERO,
             stats: NodeStats::default(),
             trace: None,
             mutant: Switch::default(),
         }
+    }
+
+    /// The same replica, of this consensus group, which its protocol was told too. Call it before anything else.
+    #[must_use]
+    pub fn in_group(self, group: u16) -> Self {
+        Self { group, ..self }
     }
 
     /// The same replica, with this policy.
@@ -282,9 +294,20 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.outbox.refused.first()
     }
 
+    /// Asks the state machine, in the next turn, for a snapshot, whatever the policy says. Does nothing if nothing was
+    /// delivered since the last one.
+    pub fn want_snapshot(&mut self) {
+        self.wants_snapshot = self.since.slots > 0;
+    }
+
+    /// Whether it leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.protocol.leader() == Some(self.id)
+    }
+
     /// Keeps a trace of every batch that it applies from now on.
     pub fn keep_trace(&mut self) {
-        self.trace = Some(ReplicaTrace::default());
+        self.trace = Some(ReplicaTrace { group: self.group, ..ReplicaTrace::default() });
     }
 
     /// The trace so far, if one was kept.
@@ -327,10 +350,6 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         self.sessions = Sessions::default();
     }
 
-    fn leads(&self) -> bool {
-        self.protocol.leader() == Some(self.id)
-    }
-
     fn step(&mut self, now: Nanos, input: Input<'_>) {
         if self.protocol.step(now, input, &mut self.outbox).is_err() {
             self.stats.malformed += 1;
@@ -340,7 +359,9 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     fn step_inbox(&mut self, now: Nanos) {
         let mut inbox = std::mem::take(&mut self.inbox);
         for frame in inbox.drain(..) {
-            if frame.head.kind < Head::FIRST_FOREIGN_KIND {
+            if frame.head.group != self.group {
+                self.stats.malformed += 1;
+            } else if frame.head.kind < Head::FIRST_FOREIGN_KIND {
                 self.step(now, Input::Frame(&frame));
             } else {
                 self.on_request(frame);
@@ -496,6 +517,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     fn answer(&mut self) {
         for Answer { client, first, batches, results } in self.answers.drain(..) {
             let head = Request::Applied { first, batches, slot: self.delivered }.head(self.id);
+            let head = Head { group: self.group, ..head };
             self.outbox.transmit(Recipients::One(client), head, results.into());
         }
     }
@@ -518,7 +540,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     }
 
     fn say(&mut self, client: NodeId, request: Request) {
-        self.outbox.transmit(Recipients::One(client), request.head(self.id), Payload::EMPTY);
+        let head = Head { group: self.group, ..request.head(self.id) };
+        self.outbox.transmit(Recipients::One(client), head, Payload::EMPTY);
     }
 }
 

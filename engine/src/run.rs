@@ -16,8 +16,8 @@ use crate::disk::Disk;
 use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, FaultLine, Floor, Histograms, Link, POINT_SCHEMA, Percentiles, PointResult, RunDir,
-    Storage, StoreError, encode_histogram,
+    Cost, Ending, EventLine, FaultLine, Floor, Histograms, Leaders, Link, POINT_SCHEMA, Percentiles, PointResult,
+    RunDir, Storage, StoreError, encode_histogram,
 };
 use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};
@@ -313,6 +313,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         link: (point.network.emulation == Emulation::Shape).then(|| link(point, &outcome.lateness)),
         memory: outcome.memory,
         floor: None,
+        leaders: Some(leaders(outcome)),
         warnings: warnings.iter().map(ToString::to_string).collect(),
         events: outcome.events.iter().map(event).collect(),
         faults: outcome.faults.iter().map(fault_line).collect(),
@@ -323,6 +324,11 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
             send_lag: encode_histogram(&recording.send_lag),
         },
     }
+}
+
+fn leaders(outcome: &Outcome) -> Leaders {
+    let led = |at: usize| outcome.groups_led.iter().map(|led| led[at]).collect();
+    Leaders { start: led(0), end: led(1) }
 }
 
 fn fault_line(fault: &Aftermath) -> FaultLine {

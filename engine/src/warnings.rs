@@ -173,7 +173,8 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
     let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
     let threads = point.cluster.replicas + point.load.clients;
     let cores = outcome.cores;
-    let moved = outcome.events.iter().any(|event| event.at_ns >= 0 && event.kind == crate::drive::EventKind::Leader);
+    let moved = outcome.events.iter().any(|event| event.at_ns >= 0 && event.kind == crate::drive::EventKind::Leader)
+        || outcome.groups_led.iter().any(|[start, end]| start != end);
     let dropped = outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames;
     let some = |condition: bool, warning: Warning| condition.then_some(warning);
     [

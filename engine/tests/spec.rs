@@ -159,7 +159,7 @@ fn expansions_are_products_without_duplicates() {
 fn coordinates_are_full_and_in_their_shortest_form() {
     let point = &spec("name = 'x'", &["payload=0.0625KiB", "rate=5e4", "linger=1500us", "clients=0x10"]).points()[0];
     let expected = serde_json::json!({
-        "protocol": "raft", "replicas": 3, "transport": "uring", "machine": "null", "wait": "block", "pin": "spread",
+        "protocol": "raft", "replicas": 3, "groups": 1, "transport": "uring", "machine": "null", "wait": "block", "pin": "spread",
         "placement": "threads",
         "election_timeout": "300ms", "heartbeat": "50ms",
         "snapshot_slots": 1_048_576, "snapshot_bytes": "256MiB", "snapshot_basis": "auto", "durability": "none",
@@ -255,6 +255,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("compare-protocols", 90, 315_000),
         ("durability", 120, 300_000),
         ("failover", 9, 175_500),
+        ("groups", 20, 50_000),
         ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
         ("peak", 10, 105_000),

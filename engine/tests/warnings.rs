@@ -55,6 +55,7 @@ fn healthy() -> Outcome {
         busiest: NodeStats::default(),
         together: NodeStats::default(),
         totals: vec![NodeStats::default()],
+        groups_led: vec![[1, 1]],
         log_writes: histogram(),
         lateness: histogram(),
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],

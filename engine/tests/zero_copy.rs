@@ -65,6 +65,7 @@ fn the_clients_bytes_are_the_followers_bytes() {
     let options = ClientOptions {
         id: NodeId(REPLICAS as u32),
         replicas: REPLICAS,
+        groups: 1,
         batch_commands: 64,
         batch_bytes: 64 << 10,
         linger: Duration::ZERO,

@@ -90,6 +90,10 @@ pub struct Config {
     pub observers: PeerSet,
     /// The consensus group that its heads carry.
     pub group: u16,
+    /// Who had better lead where nobody ever has: so that many groups over the same nodes do not all have one leader.
+    /// All members of a group are told the same voter. It is a wish: it moves a first election's timing, or breaks a
+    /// tie, and decides nothing that the protocol's safety rests on. `None` leaves it to chance.
+    pub first_leader: Option<NodeId>,
     /// Slots in flight: proposed and not yet committed, and per follower sent and not yet acknowledged.
     pub window: usize,
     /// The shortest election timeout. Each is drawn anew from `[election_timeout, 2 * election_timeout)`.
@@ -122,6 +126,7 @@ impl Config {
             voters: PeerSet::first(replicas),
             observers: PeerSet::EMPTY,
             group: 0,
+            first_leader: None,
             window: 32,
             election_timeout: Nanos(300_000_000),
             heartbeat: Nanos(50_000_000),

@@ -23,6 +23,11 @@ impl ElectionTimer {
         self.at = now.later(self.shortest.saturating_add(self.prng.below(self.shortest)));
     }
 
+    /// Waits for `ns` from `now` on, and not for a timeout: nobody has led yet, and this node is to be the first.
+    pub(crate) fn hasten(&mut self, now: Nanos, ns: u64) {
+        self.at = now.later(ns.min(self.shortest));
+    }
+
     /// When it passes.
     pub(crate) fn at(&self) -> Nanos {
         self.at

@@ -24,7 +24,7 @@ pub struct Aftermath {
     /// The longest time in its scope without a completed command, from the last one before it on, or up to the
     /// window's end. Exact from a millisecond up.
     pub gap_ns: Option<u64>,
-    /// From the fault until a replica began to lead.
+    /// From the fault until a replica began to lead; of several consensus groups, the first.
     pub leader_ns: Option<u64>,
     /// From the fault until throughput was back; zero if it never left.
     pub throughput_back_ns: Option<u64>,
@@ -34,7 +34,7 @@ pub struct Aftermath {
     pub catch_up_ns: Option<u64>,
     /// What the node received in that time, whatever for.
     pub catch_up_bytes: Option<u64>,
-    /// The most slots that it lagged behind in its scope.
+    /// The most slots that it lagged behind in its scope, over all consensus groups.
     pub lag_slots: Option<u64>,
     /// Of a node that was made slow and works on: whether that still grew when the fault, or its scope, ended.
     pub lag_grows: Option<bool>,
@@ -75,7 +75,8 @@ pub(super) fn of(
             };
             aftermath.see_clients(scope, window, timeline, former.as_ref());
             aftermath.see_events(scope, times, events);
-            aftermath.see_samples(&done.samples, scope, window, point.batch.window as u64);
+            let slack = point.batch.window as u64 * u64::from(point.cluster.groups);
+            aftermath.see_samples(&done.samples, scope, window, slack);
         }
         aftermath
     };

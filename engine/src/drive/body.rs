@@ -43,7 +43,7 @@ impl Body {
     fn from_log(place: LogPlace, part: Part, point: &Point, life: u64) -> io::Result<Self> {
         let (log, recovered) = place.open()?;
         let seed = Prng::new(part.seed).fork(life).next_u64();
-        let replica = replica::recover(point, part.id(), seed, &recovered.records).map_err(|malformed| {
+        let replica = replica::recover(point, part.id(), seed, recovered.records).map_err(|malformed| {
             io::Error::new(io::ErrorKind::InvalidData, format!("its log is not one of this protocol: {malformed}"))
         })?;
         Ok(Self { replica, log: Some(log) })

@@ -121,13 +121,13 @@ impl Cluster for Threads {
         for thread in &mut self.replicas {
             outcome = outcome.and(thread.wait());
             if let State::Down(end) = &mut thread.state {
-                ended.add_replica(&end.account(), end.meter.timings(), end.replica.take_trace());
+                ended.add_replica(&end.account(), end.meter.timings(), end.replica.take_traces());
                 ended.trace.replicas.append(&mut thread.past);
             }
         }
         for handle in self.clients.drain(..).flatten() {
             match threads::join(handle) {
-                Ok(end) => ended.add_client(&end.account(), end.meter.timings(), end.recording, end.trace),
+                Ok(end) => ended.add_client(&end.account(), end.meter.timings(), end.recording, end.traces),
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
@@ -184,7 +184,7 @@ impl Subject for Threads {
             thread.run(move || Ok(Body { replica, log: None }), meter, led, seat);
         } else {
             meter.carry_stats(replica.stats());
-            thread.past.extend(replica.take_trace());
+            thread.past.extend(replica.take_traces());
             thread.run(thread.body(), meter, false, seat);
         }
         Ok(())

@@ -189,27 +189,33 @@ struct Reading {
     process_cpu_ns: u64,
     counters: Counters,
     stats: NodeStats,
+    /// Consensus groups that it led.
+    groups_led: u32,
 }
 
 /// A thread looks at the phases at least this often.
 pub(super) const LOOK_NS: u64 = 20_000_000;
 
 impl Meter {
-    /// Call it every turn: reads when the window opens and when it closes.
+    /// Call it every turn: reads when the window opens and when it closes. `stats` says how many groups are led, too.
     pub(super) fn turn(
         &mut self,
         now: Nanos,
         window: Option<Window>,
         counters: impl Fn() -> Counters,
-        stats: impl Fn() -> NodeStats,
+        stats: impl Fn() -> (NodeStats, u32),
     ) {
         let Some(window) = window else { return };
         let carried = self.carried;
-        let read = || Reading {
-            cpu_ns: carried.cpu_ns + thread_cpu_ns(),
-            process_cpu_ns: process_cpu_ns(),
-            counters: carried.counters.plus(counters()),
-            stats: carried.stats.plus(stats()),
+        let read = || {
+            let (stats, groups_led) = stats();
+            Reading {
+                cpu_ns: carried.cpu_ns + thread_cpu_ns(),
+                process_cpu_ns: process_cpu_ns(),
+                counters: carried.counters.plus(counters()),
+                stats: carried.stats.plus(stats),
+                groups_led,
+            }
         };
         if self.before.is_none() && now >= window.from {
             self.before = Some(read());
@@ -257,7 +263,9 @@ impl Meter {
         let cpu_ns = after.cpu_ns - before.cpu_ns;
         let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) };
         let process_cpu_ns = after.process_cpu_ns - before.process_cpu_ns;
-        Account { usage, process_cpu_ns, stats: after.stats.since(before.stats), total: self.carried.stats.plus(stats) }
+        let total = self.carried.stats.plus(stats);
+        let groups_led = [self.before, self.after].map(|read| read.map_or(0, |read| read.groups_led));
+        Account { usage, process_cpu_ns, stats: after.stats.since(before.stats), total, groups_led }
     }
 
     /// Both readings, or twice the same where the thread did not live to see both.

@@ -29,6 +29,7 @@ mod cluster;
 mod control;
 mod disk;
 mod faults;
+mod groups;
 mod links;
 mod log;
 mod orders;
@@ -63,7 +64,7 @@ pub struct Event {
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
-    /// A replica began to lead.
+    /// A replica began to lead; of several consensus groups, the first.
     Leader,
     /// A replica died.
     Killed,
@@ -129,6 +130,8 @@ pub struct Outcome {
     pub together: NodeStats,
     /// What each replica did from its start to the end of the point.
     pub totals: Vec<NodeStats>,
+    /// How many consensus groups each replica led as the window opened, and as it closed; none if it was down.
+    pub groups_led: Vec<[u32; 2]>,
     /// How long the writes of all logs on a disk took in the window; empty without any.
     pub log_writes: Histogram<u64>,
     /// How much later than they should have shaped links let go of each frame that they held, in nanoseconds, from the
@@ -338,6 +341,7 @@ pub fn measure_and_trace(
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
+        groups_led: ended.groups_led,
         log_writes: ended.timings.log_writes,
         lateness: ended.timings.lateness,
         events,

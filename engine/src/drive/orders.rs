@@ -82,14 +82,22 @@ impl Orders {
     }
 }
 
-/// Where a replica stands, as it says itself.
+/// Where a replica stands, as it says itself; of several groups, all together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Standing {
-    /// The last slot that it was delivered.
+    /// The last slot that it was delivered, which is how many it was.
     pub(super) delivered: u64,
     /// What it keeps of its log in memory.
     #[serde(with = "LogSizeDef")]
     pub(super) kept: LogSize,
+}
+
+impl Standing {
+    /// Of two groups together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let kept = LogSize { slots: self.kept.slots + other.kept.slots, bytes: self.kept.bytes + other.kept.bytes };
+        Self { delivered: self.delivered + other.delivered, kept }
+    }
 }
 
 /// One replica's [`Standing`], written by its thread each turn and read by the conductor, field by field.
@@ -117,18 +125,17 @@ impl Board {
 /// What one replica applied and nobody has taken yet: emptied all the time where the replica may die and take its
 /// own with it.
 #[derive(Debug, Default)]
-pub(super) struct Diary(Mutex<ReplicaTrace>);
+pub(super) struct Diary(Mutex<Vec<ReplicaTrace>>);
 
 impl Diary {
     /// Adds the latest.
-    pub(super) fn write(&self, latest: ReplicaTrace) {
+    pub(super) fn write(&self, latest: impl IntoIterator<Item = ReplicaTrace>) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.applied.extend(latest.applied);
-        entries.skipped.extend(latest.skipped);
+        latest.into_iter().for_each(|latest| ReplicaTrace::of_group(&mut entries, latest.group).extend(latest));
     }
 
     /// Hands on what is there. Nobody else does meanwhile, so that all of it stays in order.
-    pub(super) fn hand_on<T>(&self, to: impl FnOnce(ReplicaTrace) -> T) -> T {
+    pub(super) fn hand_on<T>(&self, to: impl FnOnce(Vec<ReplicaTrace>) -> T) -> T {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         to(std::mem::take(&mut *entries))
     }

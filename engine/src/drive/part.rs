@@ -107,6 +107,8 @@ pub(super) struct Account {
     pub(super) stats: NodeStats,
     /// What it did from its start to its end.
     pub(super) total: NodeStats,
+    /// How many consensus groups it led as the window opened, and as it closed; none if it was not there.
+    pub(super) groups_led: [u32; 2],
 }
 
 /// What a node timed besides commands: nothing, where there was nothing to time.
@@ -144,6 +146,8 @@ pub(super) struct Ended {
     pub(super) busiest: NodeStats,
     pub(super) together: NodeStats,
     pub(super) totals: Vec<NodeStats>,
+    /// By replica.
+    pub(super) groups_led: Vec<[u32; 2]>,
     /// Of all nodes.
     pub(super) timings: Timings,
     /// CPU time in the window of the processes that are not this one.
@@ -154,13 +158,14 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    pub(super) fn add_replica(&mut self, account: &Account, timings: &Timings, trace: Option<ReplicaTrace>) {
+    pub(super) fn add_replica(&mut self, account: &Account, timings: &Timings, traces: Vec<ReplicaTrace>) {
         self.timings.add(timings);
         self.replicas = self.replicas.plus(account.usage);
         self.busiest = std::cmp::max_by_key(self.busiest, account.stats, |stats| stats.commands);
         self.together = self.together.plus(account.stats);
         self.totals.push(account.total);
-        self.trace.replicas.extend(trace);
+        self.groups_led.push(account.groups_led);
+        self.trace.replicas.extend(traces);
     }
 
     pub(super) fn add_client(
@@ -168,11 +173,11 @@ impl Ended {
         account: &Account,
         timings: &Timings,
         recording: Option<Recording>,
-        trace: Option<ClientTrace>,
+        traces: Vec<ClientTrace>,
     ) {
         self.timings.add(timings);
         self.clients = self.clients.plus(account.usage);
-        self.trace.clients.extend(trace);
+        self.trace.clients.extend(traces);
         match (&mut self.recording, recording) {
             (Some(sum), Some(more)) => sum.merge(&more),
             (none, first) => *none = none.take().or(first),
@@ -185,6 +190,7 @@ pub(super) fn client(point: &Point, id: NodeId, seed: u64) -> Client {
     let options = ClientOptions {
         id,
         replicas: point.cluster.replicas,
+        groups: point.cluster.groups,
         batch_commands: batch.commands,
         batch_bytes: batch.bytes,
         linger: batch.linger,

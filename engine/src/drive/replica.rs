@@ -6,15 +6,16 @@ use quorumbench_protocols::multipaxos::MultiPaxos;
 use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::zab::Zab;
-use quorumbench_protocols::{Config, Frame, Lsn, Malformed, Nanos, NodeId, Protocol, Record, Transmit};
+use quorumbench_protocols::{Config, Frame, Lsn, Malformed, Nanos, NodeId, Prng, Protocol, Record, Transmit};
 
+use super::groups::{self, Groups};
 use super::orders::Standing;
 use crate::check::witness::ReplicaTrace;
 use crate::machine::{Kv, Machine, Null};
 use crate::node::{Node, NodeStats, SnapshotPolicy, Storage};
 use crate::spec::{MachineName, Point, ProtocolName};
 
-/// A [`Node`] of whichever protocol. The driver calls it once a turn, so the indirection costs a
+/// A [`Node`] of whichever protocol, or one of each consensus group. The driver calls it once a turn, so the indirection costs a
 /// nanosecond a batch of inputs; inside a turn everything is static.
 pub(super) trait Replica: Send {
     fn inbox(&mut self) -> &mut Vec<Frame>;
@@ -25,11 +26,12 @@ pub(super) trait Replica: Send {
     fn durable(&mut self, lsn: Lsn);
     fn take_release(&mut self) -> Option<Lsn>;
     fn leader(&self) -> Option<NodeId>;
+    fn groups_led(&self) -> u32;
     fn transfer(&mut self, target: NodeId);
     fn stats(&self) -> NodeStats;
     fn standing(&self) -> Standing;
     fn keep_trace(&mut self);
-    fn take_trace(&mut self) -> Option<ReplicaTrace>;
+    fn take_traces(&mut self) -> Vec<ReplicaTrace>;
 }
 
 impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
@@ -65,6 +67,10 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
         self.protocol().leader()
     }
 
+    fn groups_led(&self) -> u32 {
+        self.leads().into()
+    }
+
     fn transfer(&mut self, target: NodeId) {
         Self::transfer(self, target);
     }
@@ -81,25 +87,51 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
         Self::keep_trace(self);
     }
 
-    fn take_trace(&mut self) -> Option<ReplicaTrace> {
-        Self::take_trace(self)
+    fn take_traces(&mut self) -> Vec<ReplicaTrace> {
+        Vec::from_iter(Self::take_trace(self))
     }
 }
 
 /// Replica `id` of `point`'s cluster, with an empty log. With [`Storage::Deferred`] the caller is its disk.
 pub(super) fn build(point: &Point, id: NodeId, seed: u64, storage: Storage) -> Box<dyn Replica> {
-    by_name!(point.cluster.protocol, P => with_protocol(point, id, storage, |config| P::new(config, seed)))
+    by_name!(point.cluster.protocol, P => by_machine!(point.cluster.machine, M => {
+        let make = |group| node::<P, M>(point, id, group, storage, |config| P::new(config, seed_of(point, seed, group)));
+        if point.cluster.groups == 1 {
+            Box::new(make(0))
+        } else {
+            Box::new(Groups::new((0..point.cluster.groups).map(make).collect()))
+        }
+    }))
 }
 
 /// The same replica as it comes back from what its log holds, which the caller goes on with.
 ///
 /// # Errors
 /// [`Malformed`] for a record that the protocol never wrote.
-pub(super) fn recover(point: &Point, id: NodeId, seed: u64, records: &[Record]) -> Result<Box<dyn Replica>, Malformed> {
-    by_name!(point.cluster.protocol, P => {
-        let protocol = P::recover(&config(point, id), seed, records)?;
-        Ok(with_protocol(point, id, Storage::Deferred, |_| protocol))
-    })
+pub(super) fn recover(
+    point: &Point,
+    id: NodeId,
+    seed: u64,
+    records: Vec<Record>,
+) -> Result<Box<dyn Replica>, Malformed> {
+    by_name!(point.cluster.protocol, P => by_machine!(point.cluster.machine, M => {
+        let make = |group, records: &[Record]| {
+            let protocol = P::recover(&config(point, id, group), seed_of(point, seed, group), records)?;
+            Ok(node::<P, M>(point, id, group, Storage::Deferred, |_| protocol))
+        };
+        if point.cluster.groups == 1 {
+            return Ok(Box::new(make(0, &records)?));
+        }
+        let split = groups::split(records, point.cluster.groups.into(), P::SNAPSHOT_RECORD)?;
+        let nodes = (0..).zip(&split.records).map(|(group, records)| make(group, records));
+        let nodes = nodes.collect::<Result<Vec<_>, Malformed>>()?;
+        Ok(Box::new(Groups::recovered(nodes, &split)))
+    }))
+}
+
+/// All randomness of one group's node.
+fn seed_of(point: &Point, seed: u64, group: u16) -> u64 {
+    if point.cluster.groups == 1 { seed } else { Prng::new(seed).fork(group.into()).next_u64() }
 }
 
 /// The kind of record in which a protocol's log holds snapshots.
@@ -123,29 +155,54 @@ macro_rules! by_name {
 }
 use by_name;
 
-fn with_protocol<P: Protocol + Send + 'static>(
+/// The same expression for each state machine, whose type is `$machine` in it.
+macro_rules! by_machine {
+    ($name:expr, $machine:ident => $body:expr) => {
+        match $name {
+            MachineName::Null => {
+                type $machine = Null;
+                $body
+            }
+            MachineName::Kv => {
+                type $machine = Kv;
+                $body
+            }
+        }
+    };
+}
+use by_machine;
+
+fn node<P: Protocol, M: Machine>(
     point: &Point,
     id: NodeId,
+    group: u16,
     storage: Storage,
     protocol: impl FnOnce(&Config) -> P,
-) -> Box<dyn Replica> {
-    let cluster = &point.cluster;
-    let snapshots =
-        SnapshotPolicy { slots: cluster.snapshot_slots, bytes: cluster.snapshot_bytes, of: point.snapshot_basis() };
-    // A floor keeps no log that one could stand for.
-    let snapshots = if cluster.protocol.is_floor() { SnapshotPolicy::NEVER } else { snapshots };
-    let protocol = protocol(&config(point, id));
-    match cluster.machine {
-        MachineName::Null => Box::new(Node::<P, Null>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
-        MachineName::Kv => Box::new(Node::<P, Kv>::with_storage(id, protocol, storage).with_snapshots(snapshots)),
-    }
+) -> Node<P, M> {
+    let protocol = protocol(&config(point, id, group));
+    Node::with_storage(id, protocol, storage).in_group(group).with_snapshots(snapshots(point))
 }
 
-fn config(point: &Point, id: NodeId) -> Config {
+/// When one group's node takes snapshots: the sizes are of a replica, and each group has its share of them.
+fn snapshots(point: &Point) -> SnapshotPolicy {
+    let cluster = &point.cluster;
+    // A floor keeps no log that one could stand for.
+    if cluster.protocol.is_floor() {
+        return SnapshotPolicy::NEVER;
+    }
+    let share = |size: u64| size.div_ceil(cluster.groups.into());
+    let (slots, bytes) = (share(cluster.snapshot_slots), share(cluster.snapshot_bytes));
+    SnapshotPolicy { slots, bytes, of: point.snapshot_basis() }
+}
+
+fn config(point: &Point, id: NodeId, group: u16) -> Config {
     let cluster = &point.cluster;
     let voters = cluster.replicas - cluster.observers;
     Config {
         observers: (voters..cluster.replicas).map(|id| NodeId(id as u32)).collect(),
+        group,
+        // Leaders are spread, so that no replica leads many more groups than another.
+        first_leader: (cluster.groups > 1).then(|| NodeId(u32::from(group) % voters as u32)),
         window: point.batch.window,
         election_timeout: Nanos(cluster.election_timeout.as_nanos() as u64),
         heartbeat: Nanos(cluster.heartbeat.as_nanos() as u64),

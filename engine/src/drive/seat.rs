@@ -190,8 +190,13 @@ fn bytes_on_the_way(point: &Point) -> usize {
     let command = Batch::PREFIX_BYTES + CommandStream::KV_OVERHEAD + point.load.payload;
     let frame = Head::BYTES + Batch::HEADER_BYTES;
     let batch = point.batch.bytes.min(Batch::HEADER_BYTES + point.batch.commands * command);
-    let slots = Config::MOST_WINDOWS_BEHIND * point.batch.window;
+    let slots = slots_on_the_way(point);
     (slots.saturating_mul(frame + batch)).max(commands_in_flight(point).saturating_mul(frame + command))
+}
+
+/// The most slots that one node may have to send to another, of all consensus groups.
+fn slots_on_the_way(point: &Point) -> usize {
+    Config::MOST_WINDOWS_BEHIND * point.batch.window * usize::from(point.cluster.groups)
 }
 
 /// Room for other frames. Each two nodes have a ring of 192 bytes a frame each way, so that dozens of
@@ -203,7 +208,7 @@ fn spare_frames(point: &Point, most: usize) -> usize {
 
 /// The same in frames. An open loop that has as much in flight as it may is overloaded anyway.
 fn frames_on_the_way(point: &Point) -> usize {
-    let slots = Config::MOST_WINDOWS_BEHIND * point.batch.window;
+    let slots = slots_on_the_way(point);
     if point.load.arrival.is_open() { slots } else { slots.max(commands_in_flight(point)) }
 }
 

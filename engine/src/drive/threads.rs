@@ -37,7 +37,7 @@ pub(super) struct ReplicaEnd {
 /// What a client leaves behind.
 pub(super) struct ClientEnd {
     pub(super) recording: Option<Recording>,
-    pub(super) trace: Option<ClientTrace>,
+    pub(super) traces: Vec<ClientTrace>,
     pub(super) meter: Meter,
 }
 
@@ -132,7 +132,7 @@ fn replica_loop(
             log.give(now, &mut ward.link, replica)?;
         }
         ward.link.send(replica.transmits())?;
-        meter.turn(now, control.window(), || ward.link.counters(), || replica.stats());
+        meter.turn(now, control.window(), || ward.link.counters(), || (replica.stats(), replica.groups_led()));
         let leads = replica.leader() == Some(id);
         if leads && !led {
             control.note(EventKind::Leader, id);
@@ -179,15 +179,15 @@ fn client_loop(
         }
         client.turn(now);
         transport.send(client.transmits())?;
-        meter.turn(now, begun, || transport.counters(), NodeStats::default);
+        meter.turn(now, begun, || transport.counters(), Default::default);
         if !ready && client.ready() {
             ready = true;
             control.client_is_ready();
         }
     }
     let now = control.clock().now();
-    meter.turn(now, begun, || transport.counters(), NodeStats::default);
-    let trace = client.take_trace();
+    meter.turn(now, begun, || transport.counters(), Default::default);
+    let traces = client.take_traces();
     let recording = client.finish(now);
     control.client_is_finished();
     // Its connections stay until all is over: a replica that lost them while it was still measured
@@ -197,7 +197,7 @@ fn client_loop(
         transport.recv(control.clock().now() + LOOK_NS, &mut unasked)?;
         unasked.clear();
     }
-    Ok(ClientEnd { recording, trace, meter })
+    Ok(ClientEnd { recording, traces, meter })
 }
 
 /// The cores that this process may use: never empty, and not always the first ones.

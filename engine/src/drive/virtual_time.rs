@@ -124,6 +124,8 @@ struct Reading {
     cpu_ns: u64,
     counters: Counters,
     stats: NodeStats,
+    /// Consensus groups that it led.
+    groups_led: u32,
 }
 
 /// Something that will happen.
@@ -304,9 +306,10 @@ impl World {
 
     fn readings(&self) -> Vec<Reading> {
         let read = |member: &Member| {
-            let stats =
-                if let Actor::Replica(replica) = &member.actor { replica.stats() } else { NodeStats::default() };
-            Reading { stats, ..member.reading }
+            let Actor::Replica(replica) = &member.actor else { return member.reading };
+            // Whoever is down leads nobody, whatever it has in memory.
+            let groups_led = if member.plight.down { 0 } else { replica.groups_led() };
+            Reading { stats: replica.stats(), groups_led, ..member.reading }
         };
         self.members.iter().map(read).collect()
     }
@@ -315,21 +318,23 @@ impl World {
         let (mut replicas, mut clients) = (Usage::default(), Usage::default());
         let (mut busiest, mut together) = (NodeStats::default(), NodeStats::default());
         let (mut recording, mut totals, mut trace) = (None::<Recording>, Vec::new(), Trace::default());
+        let mut groups_led = Vec::new();
         for ((member, before), after) in self.members.iter_mut().zip(before).zip(after) {
             let cpu_ns = after.cpu_ns - before.cpu_ns;
             let counters = after.counters.since(before.counters);
             let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters };
             match std::mem::replace(&mut member.actor, Actor::Gone) {
                 Actor::Replica(mut replica) => {
-                    trace.replicas.extend(replica.take_trace());
+                    trace.replicas.extend(replica.take_traces());
                     replicas = replicas.plus(usage);
                     let stats = after.stats.since(before.stats);
                     busiest = std::cmp::max_by_key(busiest, stats, |stats| stats.commands);
                     together = together.plus(stats);
                     totals.push(replica.stats());
+                    groups_led.push([before.groups_led, after.groups_led]);
                 }
                 Actor::Client(mut client) => {
-                    trace.clients.extend(client.take_trace());
+                    trace.clients.extend(client.take_traces());
                     clients = clients.plus(usage);
                     match (&mut recording, client.finish(self.now)) {
                         (Some(sum), Some(more)) => sum.merge(&more),
@@ -356,6 +361,7 @@ impl World {
             busiest,
             together,
             totals,
+            groups_led,
             log_writes: histogram(),
             lateness: histogram(),
             events,

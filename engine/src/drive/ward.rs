@@ -117,11 +117,12 @@ impl<'a> Ward<'a> {
 
     /// After a turn that began at `began`: shows where it stands and what it did, and rests if it is to be slow.
     pub(super) fn after_turn(&mut self, began: Nanos, replica: &mut dyn Replica) {
-        if let Some(diary) = &self.shared.diary
-            && let Some(latest) = replica.take_trace()
-        {
-            replica.keep_trace();
-            diary.write(latest);
+        if let Some(diary) = &self.shared.diary {
+            let latest = replica.take_traces();
+            if !latest.is_empty() {
+                replica.keep_trace();
+                diary.write(latest);
+            }
         }
         if let Some(board) = &self.shared.board {
             let standing = replica.standing();

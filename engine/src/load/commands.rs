@@ -31,6 +31,8 @@ pub enum Mix {
 pub struct CommandStream {
     mix: Mix,
     zipf: Option<Zipf>,
+    /// Of so many groups, the one that the keys belong to.
+    share: (u64, u64),
     prng: Prng,
     /// Whether a batch is all reads or all writes, and of which kind this one is.
     apart: bool,
@@ -46,11 +48,21 @@ impl CommandStream {
     /// # Panics
     /// If there are no keys, or the exponent is negative or no number.
     pub fn new(mix: Mix, seed: u64) -> Self {
-        let zipf = match mix {
-            Mix::Kv { keys: Keys::Zipf { count, exponent }, .. } => Some(Zipf::new(count, exponent)),
-            _ => None,
-        };
-        Self { mix, zipf, prng: Prng::new(seed), apart: false, reading: false }
+        Self { mix, zipf: zipf(mix, (0, 1)), share: (0, 1), prng: Prng::new(seed), apart: false, reading: false }
+    }
+
+    /// The commands of one of `groups` consensus groups: key `k` belongs to group `k % groups`. Among a group's keys the
+    /// distribution is the same, so that the likeliest of all are the groups' first ones, one each.
+    ///
+    /// # Panics
+    /// If the group has no keys.
+    #[must_use]
+    pub fn of_group(&self, group: u16, groups: u16) -> Self {
+        if groups == 1 {
+            return self.clone();
+        }
+        let share = (group.into(), groups.into());
+        Self { zipf: zipf(self.mix, share), share, prng: self.prng.fork(group.into()), ..self.clone() }
     }
 
     /// The same share of reads, but never reads and writes in one batch: each is drawn as a whole.
@@ -101,11 +113,26 @@ impl CommandStream {
     }
 
     fn key(&mut self) -> u64 {
-        match (self.mix, &self.zipf) {
+        let (group, groups) = self.share;
+        let drawn = match (self.mix, &self.zipf) {
             (_, Some(zipf)) => zipf.draw(&mut self.prng),
-            (Mix::Kv { keys: Keys::Uniform { count }, .. }, None) => self.prng.below(count),
+            (Mix::Kv { keys: Keys::Uniform { count }, .. }, None) => self.prng.below(keys_of(count, self.share)),
             _ => 0,
-        }
+        };
+        drawn * groups + group
+    }
+}
+
+/// How many of `count` keys belong to a group.
+fn keys_of(count: u64, (group, groups): (u64, u64)) -> u64 {
+    count.saturating_sub(group).div_ceil(groups)
+}
+
+/// The distribution of a group's keys, if it is Zipf's.
+fn zipf(mix: Mix, share: (u64, u64)) -> Option<Zipf> {
+    match mix {
+        Mix::Kv { keys: Keys::Zipf { count, exponent }, .. } => Some(Zipf::new(keys_of(count, share), exponent)),
+        _ => None,
     }
 }
 
@@ -124,6 +151,22 @@ mod tests {
         (0..200_000).for_each(|_| hits[commands.key() as usize] += 1);
         let ratio = f64::from(hits[0]) / f64::from(hits[9]);
         assert!((8.0..12.0).contains(&ratio), "the first key comes ten times as often as the tenth: {ratio}");
+    }
+
+    #[test]
+    fn groups_share_the_keys_and_no_key_is_in_two() {
+        for keys in [Keys::Uniform { count: 50 }, Keys::Zipf { count: 50, exponent: 0.99 }] {
+            let mut seen = [0_u32; 50];
+            for group in 0..7 {
+                let mut commands = kv(keys, 0.5).of_group(group, 7);
+                for _ in 0..2000 {
+                    let key = commands.key();
+                    assert_eq!(key % 7, u64::from(group));
+                    seen[key as usize] += 1;
+                }
+            }
+            assert!(seen.iter().all(|&hits| hits > 0), "{seen:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use quorumbench_protocols::{Frame, Input, Nanos, Protocol, ReadAnswer, ReadMode, ReadOutcome, Recipients, Slot};
+use quorumbench_protocols::{Frame, Head, Input, Nanos, Protocol, ReadAnswer, ReadMode, ReadOutcome, Recipients, Slot};
 
 use super::Node;
 use crate::batch::{BatchHead, Commands};
@@ -133,6 +133,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
         let Some(head) = BatchHead::read(&frame.body) else { return };
         self.machine.read(&head, Commands::new(&head, &frame.body), &mut self.results);
         let served = Request::Served { sequence: head.sequence, slot: self.delivered }.head(self.id);
+        let served = Head { group: self.group, ..served };
         self.outbox.transmit(Recipients::One(frame.head.from), served, self.results.split().freeze().into());
         self.stats.reads += u64::from(head.commands);
     }

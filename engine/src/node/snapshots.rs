@@ -34,7 +34,8 @@ impl SnapshotPolicy {
 impl<P: Protocol, M: Machine> Node<P, M> {
     /// A snapshot of sessions and state machine, if the policy or the protocol wants one.
     pub(super) fn snapshot(&mut self, now: Nanos) {
-        if !self.snapshots.is_due(self.since, self.protocol.kept()) && !self.protocol.wants_snapshot() {
+        let asked = std::mem::take(&mut self.wants_snapshot) || self.protocol.wants_snapshot();
+        if !asked && !self.snapshots.is_due(self.since, self.protocol.kept()) {
             return;
         }
         // Its size is what the last one's was, more or less; it is the driver's memory, not a pool's.

@@ -227,3 +227,16 @@ fn what_was_applied_before_a_snapshot_is_not_applied_after_it() {
 fn a_broken_snapshot_stops_the_node() {
     alone(SnapshotPolicy::NEVER).restore(Slot::ZERO, &Bytes::from_static(b"nothing of ours").into());
 }
+
+#[test]
+fn a_frame_of_another_group_is_malformed_and_answers_say_their_own() {
+    let mut node = Node::<Echo, Null>::new(NodeId(0), Echo::new(&Config::new(NodeId(0), 1), 1)).in_group(4);
+    let of_group = |group| {
+        let frame = submit(3, u64::from(group));
+        Frame { head: Head { group, ..frame.head }, ..frame }
+    };
+    node.inbox = vec![of_group(0), of_group(4), of_group(5)];
+    node.turn(Nanos(1));
+    assert_eq!((node.stats().malformed, node.stats().slots), (2, 0), "it waits for the ones before it");
+    assert!(node.transmits().iter().all(|said| said.head.group == 4) && !node.transmits().is_empty());
+}

@@ -74,6 +74,9 @@ pub struct PointResult {
     pub memory: Memory,
     /// This point over its floors in the same run and repetition; null where the run has none.
     pub floor: Option<Floor>,
+    /// How many consensus groups each replica led; null in results from before there were several.
+    #[serde(default)]
+    pub leaders: Option<Leaders>,
     /// Reasons to doubt the numbers, each `code: explanation`.
     pub warnings: Vec<String>,
     /// Elections and faults.
@@ -203,12 +206,22 @@ pub struct Floor {
     pub star_doubtful: bool,
 }
 
+/// How leaders were spread: by replica, how many consensus groups it led. None of a replica that was down, or whose process
+/// was killed and does not remember. Where there is no leader, every replica leads every group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaders {
+    /// As the window opened.
+    pub start: Vec<u32>,
+    /// As it closed.
+    pub end: Vec<u32>,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
     /// Nanoseconds from the start of the window; negative before it.
     pub at_ns: i64,
-    /// `leader`, `killed`, `restarted`, `transfer`, `paused`, `resumed`, `isolated`, `healed`, `slowed`,
+    /// `leader` (of several consensus groups, the first), `killed`, `restarted`, `transfer`, `paused`, `resumed`, `isolated`, `healed`, `slowed`,
     /// `recovered`, `caught-up`.
     pub kind: String,
     /// The replica's id.

@@ -169,6 +169,12 @@ impl SimArgs {
             return Ok(vec![(self.protocol.unwrap_or(ProtocolName::ALL[0]), None)]);
         };
         let spec = Spec::load(path, &self.overrides).map_err(|error| error.to_string())?;
+        if let Some(point) = spec.points().iter().find(|point| point.cluster.groups > 1) {
+            let groups = point.cluster.groups;
+            let what =
+                format!("`cluster.groups` {groups}: groups share nothing that could break, so that one is checked");
+            return Err(format!("{}: {what}; say `--set groups=1`", path.display()));
+        }
         let mut clusters: Vec<_> =
             spec.points().iter().map(|point| (point.cluster.protocol, Some(cluster(point)))).collect();
         clusters.dedup();

@@ -72,6 +72,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| quorums_meet(point))
         .or_else(|| leases_exist(point))
         .or_else(|| somebody_votes(point))
+        .or_else(|| groups_have_keys(point))
         .or_else(|| time_passes(point))
         .or_else(|| disks_are_real(point))
         .or_else(|| shape_keeps_streams(point))
@@ -159,6 +160,16 @@ fn somebody_votes(point: &Point) -> Option<Conflict> {
         keys: [&keys::OBSERVERS, &keys::REPLICAS],
         message: format!("{} {observers} of {} {replicas} leave nobody who votes", keys::OBSERVERS, keys::REPLICAS),
         help: format!("it can be at most {}", replicas - 1),
+    })
+}
+
+/// Key `k` is of group `k % groups`.
+fn groups_have_keys(point: &Point) -> Option<Conflict> {
+    let (keys, groups) = (point.load.keys.count(), point.cluster.groups);
+    (point.cluster.machine == MachineName::Kv && keys < u64::from(groups)).then(|| Conflict {
+        keys: [&keys::GROUPS, &keys::KEYS],
+        message: format!("{} {groups} with {} of {keys}: some groups have none", keys::GROUPS, keys::KEYS),
+        help: "there must be as many keys as groups".into(),
     })
 }
 

@@ -58,7 +58,7 @@ pub enum FaultKind {
 /// To whom something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Who leads then. If nobody does, the fault waits.
+    /// Who leads then; of several consensus groups, the first. If nobody does, the fault waits.
     Leader,
     /// The next voter after the leader that is up.
     Follower,

@@ -265,6 +265,9 @@ const BATCH_BYTES: u64 = 64 << 20;
 /// Most commands in flight: each has a slot of memory in its client.
 const IN_FLIGHT: u64 = 1 << 24;
 
+/// Most consensus groups: each is a node of a protocol on every replica, and a session of every client.
+const MOST_GROUPS: u64 = 256;
+
 const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -295,9 +298,9 @@ table! {
         OBSERVERS = key("observers", count(0, 62), "0",
             "replicas, the last ones, that receive everything and never vote",
             |to, value| to.point.cluster.observers = value.count()).axis().when(Applies::Observers);
-        GROUPS = key("groups", count(1, 1), "1",
-            "consensus groups over the same nodes: one is all there is so far",
-            |_, _| ());
+        GROUPS = key("groups", count(1, MOST_GROUPS), "1",
+            "consensus groups over the same nodes and connections; with several, group g is first led by replica g mod voters",
+            |to, value| to.point.cluster.groups = value.count() as u16).axis();
         TRANSPORT = key("transport", Kind::Choice(TransportName::CHOICES), "uring",
             "what moves frames between nodes",
             |to, value| to.point.cluster.transport = value.choice(TransportName::named)).axis();

@@ -89,6 +89,7 @@ impl Point {
                 protocol: ProtocolName::ALL[0],
                 replicas: 0,
                 observers: 0,
+                groups: 0,
                 transport: TransportName::ALL[0],
                 machine: MachineName::ALL[0],
                 wait: Wait::ALL[0],
@@ -162,6 +163,8 @@ pub struct Cluster {
     pub replicas: usize,
     /// How many of them, the last ones, receive everything and never vote.
     pub observers: usize,
+    /// How many consensus groups there are over these nodes, numbered from 0.
+    pub groups: u16,
     /// What moves frames between them.
     pub transport: TransportName,
     /// What delivered commands are applied to.

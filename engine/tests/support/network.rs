@@ -39,6 +39,7 @@ pub fn options(nodes: u32) -> ClientOptions {
     ClientOptions {
         id: NodeId(nodes),
         replicas: nodes as usize,
+        groups: 1,
         batch_commands: 4,
         batch_bytes: 4096,
         linger: Duration::ZERO,

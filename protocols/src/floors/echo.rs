@@ -4,23 +4,21 @@ use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record}
 use crate::reads;
 use crate::wire::{Malformed, Nanos, NodeId, Slot};
 
-/// Node 0 delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
+/// Node 0, or whoever is to lead first, delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
 #[derive(Debug)]
 pub struct Echo {
     id: NodeId,
+    server: NodeId,
     window: usize,
     delivered: Slot,
-}
-
-impl Echo {
-    const SERVER: NodeId = NodeId(0);
 }
 
 impl Protocol for Echo {
     const SNAPSHOT_RECORD: Option<u8> = None;
 
     fn new(config: &Config, _seed: u64) -> Self {
-        Self { id: config.id, window: config.window, delivered: Slot::ZERO }
+        let server = config.first_leader.unwrap_or(NodeId(0));
+        Self { id: config.id, server, window: config.window, delivered: Slot::ZERO }
     }
 
     /// A floor survives nothing: it starts anew.
@@ -30,7 +28,7 @@ impl Protocol for Echo {
 
     fn step(&mut self, _now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
         match input {
-            Input::Submit(body) if self.id == Self::SERVER => {
+            Input::Submit(body) if self.id == self.server => {
                 self.delivered += 1;
                 out.deliveries.push(Delivery { slot: self.delivered, kind: DeliveryKind::Batch, body: body.clone() });
                 Ok(())
@@ -56,10 +54,10 @@ impl Protocol for Echo {
     }
 
     fn room(&self) -> usize {
-        if self.id == Self::SERVER { self.window } else { 0 }
+        if self.id == self.server { self.window } else { 0 }
     }
 
     fn leader(&self) -> Option<NodeId> {
-        Some(Self::SERVER)
+        Some(self.server)
     }
 }

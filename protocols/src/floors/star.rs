@@ -8,11 +8,12 @@ use crate::reads;
 use crate::window::Window;
 use crate::wire::{Frame, Head, Lsn, Malformed, Nanos, NodeId, Payload, PeerSet, Recipients, Slot};
 
-/// Node 0 sends each batch to all and commits it once a majority, itself included, has it durable.
-/// **A floor, not a protocol.**
+/// Node 0, or whoever is to lead first, sends each batch to all and commits it once a majority, itself included, has it
+/// durable. **A floor, not a protocol.**
 #[derive(Clone, Debug)]
 pub struct Star {
     id: NodeId,
+    leader: NodeId,
     group: u16,
     voters: PeerSet,
     heartbeat: Nanos,
@@ -42,7 +43,6 @@ pub struct Star {
 }
 
 impl Star {
-    const LEADER: NodeId = NodeId(0);
     /// How many windows the slowest follower may lag behind. A majority could run on without it until
     /// its link overflows, and nothing is ever sent again; then less would be measured than is claimed.
     const MAX_LAG_WINDOWS: u64 = Config::MOST_WINDOWS_BEHIND as u64;
@@ -54,7 +54,7 @@ impl Star {
     const COMMIT: u8 = 3;
 
     fn leads(&self) -> bool {
-        self.id == Self::LEADER
+        self.id == self.leader
     }
 
     /// Whether this is the leader, and every follower is there.
@@ -101,9 +101,7 @@ impl Star {
                 *mine = slot.max(*mine);
                 Ok(())
             }
-            (Self::PROPOSE | Self::COMMIT, false) if frame.head.from != Self::LEADER => {
-                malformed("not from the leader")
-            }
+            (Self::PROPOSE | Self::COMMIT, false) if frame.head.from != self.leader => malformed("not from the leader"),
             (Self::PROPOSE | Self::COMMIT, false) => {
                 if frame.head.kind == Self::PROPOSE && slot == self.log.last().0 + 1 {
                     self.write(frame.head, &frame.body, out);
@@ -140,6 +138,7 @@ impl Protocol for Star {
     fn new(config: &Config, _seed: u64) -> Self {
         Self {
             id: config.id,
+            leader: config.first_leader.unwrap_or(NodeId(0)),
             group: config.group,
             voters: config.voters,
             heartbeat: config.heartbeat,
@@ -177,7 +176,7 @@ impl Protocol for Star {
             Input::Timeout if !self.leads() && now >= self.greet_at => {
                 self.greet_at = now + self.heartbeat.0;
                 let head = self.head(Self::ACKNOWLEDGE, Slot::ZERO);
-                out.transmit(Recipients::One(Self::LEADER), head, Payload::EMPTY);
+                out.transmit(Recipients::One(self.leader), head, Payload::EMPTY);
             }
             Input::Read { id, .. } => reads::refuse(id, out),
             Input::Timeout | Input::Transfer(_) | Input::Snapshot { .. } | Input::Reconfigure(_) => {}
@@ -190,7 +189,7 @@ impl Protocol for Star {
             self.advance_commit(now);
         } else if self.told < self.durable {
             self.told = self.durable;
-            out.transmit(Recipients::One(Self::LEADER), self.head(Self::ACKNOWLEDGE, self.durable), Payload::EMPTY);
+            out.transmit(Recipients::One(self.leader), self.head(Self::ACKNOWLEDGE, self.durable), Payload::EMPTY);
         }
         self.deliver(out);
     }
@@ -211,7 +210,7 @@ impl Protocol for Star {
     }
 
     fn leader(&self) -> Option<NodeId> {
-        (!self.leads() || self.serves()).then_some(Self::LEADER)
+        (!self.leads() || self.serves()).then_some(self.leader)
     }
 
     fn kept(&self) -> LogSize {

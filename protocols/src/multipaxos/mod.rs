@@ -259,7 +259,7 @@ impl MultiPaxos {
             State::Scout(scout) => scout.on_timeout(&mut self.replica, now),
             State::Follower(_) if now < self.replica.timer.at() => {}
             State::Follower(_) if !self.replica.timer.is_armed() || !self.replica.votes() => {
-                self.replica.timer.rearm(now);
+                self.replica.await_leader(now);
             }
             State::Follower(_) => self.campaign(now, false, out),
         }
@@ -282,6 +282,7 @@ impl Protocol for MultiPaxos {
         let mut paxos = Self::new(config, seed);
         records.iter().try_for_each(|record| paxos.replica.replay(record))?;
         paxos.recovered = true;
+        paxos.replica.goes_first = false;
         Ok(paxos)
     }
 

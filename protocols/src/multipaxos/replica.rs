@@ -26,6 +26,8 @@ pub(super) struct Replica {
     pub(super) chunk: usize,
     pub(super) clock_drift: u32,
     pub(super) heartbeat: u64,
+    /// Whether it is to lead first: never once it was rebuilt.
+    pub(super) goes_first: bool,
     /// Nothing below it is accepted.
     pub(super) promised: Ballot,
     /// The highest ballot that anyone spoke of. The next one is above it.
@@ -66,6 +68,7 @@ impl Replica {
             chunk: config.chunk.max(1),
             clock_drift: config.clock_drift,
             heartbeat: config.heartbeat.0.max(1),
+            goes_first: config.first_leader == Some(config.id),
             promised: Ballot::ZERO,
             seen: Ballot::ZERO,
             acceptor: Acceptor::default(),
@@ -81,6 +84,15 @@ impl Replica {
             promise_due: None,
             preempt_due: PeerSet::EMPTY,
             mutant: config.mutant,
+        }
+    }
+
+    /// Waits for a leader from `now` on. Who is to lead first prepares after a heartbeat, if there was no ballot yet.
+    pub(super) fn await_leader(&mut self, now: Nanos) {
+        if self.goes_first && self.seen == Ballot::ZERO && self.promised == Ballot::ZERO {
+            self.timer.hasten(now, self.heartbeat);
+        } else {
+            self.timer.rearm(now);
         }
     }
 

@@ -51,7 +51,7 @@ impl Campaign {
 impl Raft {
     /// The election timeout passed.
     pub(super) fn pre_campaign(&mut self, now: Nanos) {
-        self.replica.timer.rearm(now);
+        self.replica.await_leader(now);
         self.state = State::Campaign(Campaign::new(Stage::PreVote));
     }
 

@@ -272,7 +272,7 @@ impl Raft {
                 }
             }
             State::Follower(_) | State::Campaign(_) if now < self.replica.timer.at() => {}
-            State::Follower(_) if !self.replica.timer.is_armed() => self.replica.timer.rearm(now),
+            State::Follower(_) if !self.replica.timer.is_armed() => self.replica.await_leader(now),
             // It has no say in who comes next, but it assumes too that there is no leader any more (paper, section
             // 5.2): a node that was removed would send clients to its last one for ever.
             _ if !self.replica.may_campaign() => {
@@ -311,6 +311,7 @@ impl Protocol for Raft {
         }
         raft.state = State::Follower(Follower::new(None, Nanos::ZERO, raft.replica.committed));
         raft.recovered = true;
+        raft.replica.goes_first = false;
         Ok(raft)
     }
 

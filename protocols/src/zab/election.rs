@@ -201,7 +201,18 @@ impl Zab {
 impl Replica {
     /// Whether a vote is greater than the one that this node has.
     fn prefers(&self, vote: Vote, own: Vote) -> bool {
-        if self.mutant.is(Mutant::Z7) { (vote.epoch, vote.zxid) > (own.epoch, own.zxid) } else { vote > own }
+        if self.mutant.is(Mutant::Z7) {
+            return (vote.epoch, vote.zxid) > (own.epoch, own.zxid);
+        }
+        self.turned(vote) > self.turned(own)
+    }
+
+    /// The vote with ids turned so that whoever is to lead first has the highest. Any order of ids will do that all nodes
+    /// have: `ZooKeeper`'s are the operator's choice.
+    fn turned(&self, vote: Vote) -> Vote {
+        let Some(first) = self.first_leader else { return vote };
+        let most = PeerSet::CAPACITY as u32;
+        Vote { id: NodeId((vote.id.0 + most - 1 - first.0) % most), ..vote }
     }
 
     /// A vote for this node itself.

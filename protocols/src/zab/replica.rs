@@ -16,6 +16,8 @@ pub(super) struct Replica {
     pub(super) group: u16,
     /// Who votes and is counted.
     pub(super) voters: PeerSet,
+    /// Of equal votes, the one for this node is the greatest, and then the others in turn, down to the one after it.
+    pub(super) first_leader: Option<NodeId>,
     /// Everyone else: voters and observers.
     pub(super) others: PeerSet,
     pub(super) window: usize,
@@ -60,6 +62,7 @@ impl Replica {
             id: config.id,
             group: config.group,
             voters: config.voters,
+            first_leader: config.first_leader,
             others: (config.voters | config.observers).without(config.id),
             window: config.window,
             chunk: config.chunk.max(1),

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Applied, Asked};
 
 /// A property that does not hold, and the first batches that show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Breach {
     /// Two replicas applied different batches at the same place.
     Diverged {
@@ -63,11 +63,18 @@ pub enum Breach {
         /// The digest of what replaying gives.
         replayed: u64,
     },
+    /// One of these, in one consensus group of several.
+    InGroup {
+        /// Which group.
+        group: u16,
+        /// Which breach.
+        breach: Box<Breach>,
+    },
 }
 
 impl Breach {
     /// The property that does not hold.
-    pub const fn property(&self) -> &'static str {
+    pub fn property(&self) -> &'static str {
         match self {
             Self::Diverged { .. } => "state machine safety",
             Self::SlotsOutOfOrder { .. } => "slot order",
@@ -77,6 +84,7 @@ impl Breach {
             Self::OutOfTime { .. } => "real-time order",
             Self::OutOfProgramOrder { .. } => "sequential consistency",
             Self::ToldOtherwise { .. } => "results",
+            Self::InGroup { breach, .. } => breach.property(),
         }
     }
 }
@@ -91,7 +99,17 @@ impl fmt::Display for Applied {
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is violated: ", self.property())?;
+        self.details(f)
+    }
+}
+
+impl Breach {
+    fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InGroup { group, breach } => {
+                write!(f, "in group {group}, ")?;
+                breach.details(f)
+            }
             Self::Diverged { replicas: [one, other], applied: [first, second] } => {
                 write!(f, "replica {one} applied {first} where replica {other} applied {second}")
             }

@@ -28,6 +28,12 @@
 //! what it has under way together is concurrent. Each is one pass, linear in the batches (the last one in the commands),
 //! so ten million commands take seconds.
 //!
+//! Where there are several consensus groups, each has an order of its own, and each group's part of a run is held against
+//! that alone. Nothing more is needed: a key belongs to one group, so no state is in two, and linearizability is local
+//! (Herlihy & Wing, *Linearizability: A Correctness Condition for Concurrent Objects*, 1990, section 3.1: a history is
+//! linearizable if each object's part of it is). Sequential consistency is not, so that with stale reads each group's part
+//! is sequentially consistent, and the whole need not be.
+//!
 //! What was asked is not kept but asked for again: a client's [`CommandStream`] is seeded, so its batches can be
 //! written a second time, each with as many commands as it had. What was told is kept as a 64-bit digest.
 
@@ -76,9 +82,11 @@ pub struct Applied {
     pub commands: u32,
 }
 
-/// Everything that one replica applied.
+/// Everything that one replica applied in one group.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaTrace {
+    /// In this consensus group.
+    pub group: u16,
     /// Batches, in the order in which it applied them.
     pub applied: Vec<Applied>,
     /// What it did not apply, because snapshots stood for it.
@@ -94,9 +102,11 @@ pub struct Skipped {
     pub upto: u64,
 }
 
-/// Everything that one client asked and was told.
+/// Everything that one client asked one group and was told by it.
 #[derive(Clone, Debug)]
 pub struct ClientTrace {
+    /// The consensus group.
+    pub group: u16,
     /// The client's node id.
     pub client: u32,
     /// Its commands, from the first one on.
@@ -123,8 +133,8 @@ pub struct Served {
 pub struct Trace {
     /// What each client saw.
     pub clients: Vec<ClientTrace>,
-    /// What each replica applied, by node id; and behind these, what some did in earlier lives, each from its own
-    /// beginning.
+    /// What each replica applied, each group's by node id; and behind these, what some did in earlier lives, each from
+    /// its own beginning.
     pub replicas: Vec<ReplicaTrace>,
 }
 
@@ -143,6 +153,21 @@ impl Asked {
 }
 
 impl ReplicaTrace {
+    /// The one of this group among `traces`, empty if there was none.
+    pub(crate) fn of_group(traces: &mut Vec<Self>, group: u16) -> &mut Self {
+        let index = traces.iter().position(|trace| trace.group == group).unwrap_or_else(|| {
+            traces.push(Self { group, ..Self::default() });
+            traces.len() - 1
+        });
+        &mut traces[index]
+    }
+
+    /// Adds what the same replica applied next.
+    pub(crate) fn extend(&mut self, next: Self) {
+        self.applied.extend(next.applied);
+        self.skipped.extend(next.skipped);
+    }
+
     /// Whether a snapshot stood for this slot.
     fn skips(&self, slot: u64) -> bool {
         self.skipped.iter().any(|skipped| skipped.after < slot && slot <= skipped.upto)
@@ -152,7 +177,7 @@ impl ReplicaTrace {
 impl From<Vec<Applied>> for ReplicaTrace {
     /// Of a replica that was sent no snapshot.
     fn from(applied: Vec<Applied>) -> Self {
-        Self { applied, skipped: Vec::new() }
+        Self { applied, ..Self::default() }
     }
 }
 
@@ -192,11 +217,34 @@ enum Kind {
 }
 
 impl Trace {
-    /// Holds the run against its own log, over `machine`.
+    /// Holds the run against its own logs, group by group, over `machine`.
     ///
     /// # Errors
     /// The first [`Breach`], in the order of the table above.
     pub fn verify(&self, machine: MachineName) -> Result<Verified, Breach> {
+        let mut groups: BTreeMap<u16, GroupTrace<'_>> = BTreeMap::new();
+        self.clients.iter().for_each(|client| groups.entry(client.group).or_default().clients.push(client));
+        self.replicas.iter().for_each(|replica| groups.entry(replica.group).or_default().replicas.push(replica));
+        let several = groups.len() > 1;
+        let mut sum = Verified::default();
+        for (group, trace) in groups {
+            let in_group = |breach| if several { Breach::InGroup { group, breach: Box::new(breach) } } else { breach };
+            let Verified { batches, commands } = trace.verify(machine).map_err(in_group)?;
+            sum = Verified { batches: sum.batches + batches, commands: sum.commands + commands };
+        }
+        Ok(sum)
+    }
+}
+
+/// A trace of one consensus group.
+#[derive(Debug, Default)]
+struct GroupTrace<'a> {
+    clients: Vec<&'a ClientTrace>,
+    replicas: Vec<&'a ReplicaTrace>,
+}
+
+impl GroupTrace<'_> {
+    fn verify(&self, machine: MachineName) -> Result<Verified, Breach> {
         let order = self.agreed_order()?;
         self.exactly_once(&order)?;
         let whole = self.with_reads(&order);
@@ -337,7 +385,7 @@ impl Trace {
     fn replay<M: Machine>(&self, whole: &[Step], rewrite: bool) -> Result<(), Breach> {
         let mut machine = M::default();
         let mut results = BytesMut::new();
-        let mut writers: Vec<Rewriter<'_>> = self.clients.iter().map(Rewriter::new).collect();
+        let mut writers: Vec<Rewriter<'_>> = self.clients.iter().map(|client| Rewriter::new(client)).collect();
         for Step { batch, kind } in whole {
             let client = self.index(batch.client).expect("whoever sent a batch is known by now");
             let head = BatchHead { commands: batch.commands, ..BatchHead::default() };

@@ -14,6 +14,7 @@ const REPLICAS: usize = 3;
 fn honest<M: Machine>(seed: u64, batches: usize, mix: Mix) -> Trace {
     let mut prng = Prng::new(seed);
     let client = |client: u32| ClientTrace {
+        group: 0,
         client,
         commands: CommandStream::new(mix, seed + u64::from(client)),
         asked: Vec::new(),
@@ -103,7 +104,7 @@ fn replicas_that_diverge_are_found() {
 
 /// The trace of a replica that was sent a snapshot after it had applied `from` batches, which had `count` more in it.
 fn sent_a_snapshot(trace: &mut Trace, replica: usize, from: usize, count: usize) {
-    let ReplicaTrace { applied, skipped } = &mut trace.replicas[replica];
+    let ReplicaTrace { applied, skipped, .. } = &mut trace.replicas[replica];
     let out: Vec<_> = applied.drain(from..from + count).collect();
     skipped.push(Skipped { after: out[0].slot - 1, upto: out[count - 1].slot });
 }
@@ -210,8 +211,14 @@ fn an_order_that_real_time_forbids_is_found() {
     let applied = |slot, sequence| Applied { slot, sequence, client: 3, commands: 1 };
     for (answered_ns, holds) in [(19, false), (20, true), (21, true)] {
         let asked = vec![asked(10, answered_ns), asked(20, 30)];
-        let clients =
-            vec![ClientTrace { client: 3, commands: commands.clone(), asked, served: Vec::new(), stale: false }];
+        let clients = vec![ClientTrace {
+            group: 0,
+            client: 3,
+            commands: commands.clone(),
+            asked,
+            served: Vec::new(),
+            stale: false,
+        }];
         let trace = Trace { clients, replicas: vec![vec![applied(1, 1), applied(2, 0)].into()] };
         assert_eq!(trace.verify(MachineName::Null).is_ok(), holds, "{answered_ns}");
     }
@@ -273,7 +280,7 @@ fn written_twice(stale: bool, reads: &[Beside]) -> Trace {
     let client = |client, reads| {
         let mix = Mix::Kv { payload: 8, reads, keys: Keys::Uniform { count: 1 } };
         let commands = CommandStream::new(mix, 5).with_reads_apart();
-        ClientTrace { client, commands, asked: Vec::new(), served: Vec::new(), stale }
+        ClientTrace { group: 0, client, commands, asked: Vec::new(), served: Vec::new(), stale }
     };
     let (mut writer, mut reader) = (client(3, 0.0), client(4, 1.0));
     let asked =
@@ -371,6 +378,7 @@ fn a_client_with_stale_reads_sees_what_it_wrote_and_never_goes_back() {
     ] {
         let of = |overlapping| Asked { sent_ns: 7, answered_ns: 7, told: 0, commands: 1, overlapping };
         let client = ClientTrace {
+            group: 0,
             client: 3,
             commands: CommandStream::new(Mix::Opaque { payload: 1 }, 1),
             asked: overlapping.map(of).to_vec(),

@@ -1,5 +1,6 @@
 //! What a node's process says, put together.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use super::super::orders::Board;
 use super::super::part::{Account, Ended, Part, Timings};
 use super::Inlet;
 use super::message::{Failure, Recorded, ToConductor};
-use crate::check::witness::{Applied, Asked, ClientTrace, ReplicaTrace, Served, Skipped};
+use crate::check::witness::{Asked, ClientTrace, ReplicaTrace, Served};
 use crate::measure::Interval;
 use crate::spec::Point;
 
@@ -33,10 +34,10 @@ pub(super) struct Heard {
     intervals: Vec<Interval>,
     /// As its bytes.
     timeline: Vec<u8>,
-    applied: Vec<Applied>,
-    skipped: Vec<Skipped>,
-    asked: Vec<Asked>,
-    served: Vec<Served>,
+    /// What it applied, by group.
+    applied: Vec<ReplicaTrace>,
+    /// What it asked, and what was answered beside the log, by group.
+    asked: BTreeMap<u16, (Vec<Asked>, Vec<Served>)>,
 }
 
 impl Heard {
@@ -67,17 +68,21 @@ impl Heard {
             ToConductor::Recorded(recorded) => self.recorded = Some(recorded),
             ToConductor::Timeline(piece) => self.timeline.extend_from_slice(&piece),
             ToConductor::Interval(interval) => self.intervals.push(interval),
-            ToConductor::Applied(piece) => self.applied.extend_from_slice(&piece),
-            ToConductor::Skipped(piece) => self.skipped.extend_from_slice(&piece),
-            ToConductor::Asked(piece) => self.asked.extend_from_slice(&piece),
-            ToConductor::Served(piece) => self.served.extend_from_slice(&piece),
+            ToConductor::Applied(group, piece) => {
+                ReplicaTrace::of_group(&mut self.applied, group).applied.extend_from_slice(&piece);
+            }
+            ToConductor::Skipped(group, piece) => {
+                ReplicaTrace::of_group(&mut self.applied, group).skipped.extend_from_slice(&piece);
+            }
+            ToConductor::Asked(group, piece) => self.asked.entry(group).or_default().0.extend_from_slice(&piece),
+            ToConductor::Served(group, piece) => self.asked.entry(group).or_default().1.extend_from_slice(&piece),
             ToConductor::Account { account, peak_rss_bytes } => self.account = Some((*account, peak_rss_bytes)),
         }
     }
 
     /// What a replica applied, as far as it came to say so.
-    pub(super) fn into_trace(self) -> ReplicaTrace {
-        ReplicaTrace { applied: self.applied, skipped: self.skipped }
+    pub(super) fn into_traces(self) -> Vec<ReplicaTrace> {
+        self.applied
     }
 
     /// Adds what `part` leaves: nothing, where it was killed.
@@ -88,14 +93,23 @@ impl Heard {
         if part.is_replica(point) {
             ended.memory.replica_rss_bytes = ended.memory.replica_rss_bytes.max(rss);
             let timings = mem::take(&mut self.timings);
-            ended.add_replica(&account, &timings, part.keep.trace.then(|| self.into_trace()));
+            if part.keep.trace {
+                // Of a group in which it applied nothing, that.
+                for group in 0..point.cluster.groups {
+                    ReplicaTrace::of_group(&mut self.applied, group);
+                }
+            }
+            ended.add_replica(&account, &timings, self.into_traces());
         } else {
             ended.memory.client_rss_bytes = ended.memory.client_rss_bytes.max(rss);
             let recording = self.recorded.map(|recorded| recorded.whole(self.intervals, &self.timeline));
             // What it asked is drawn again from its seed, so only what came of it was sent.
-            let begun = part.client(point).take_trace();
-            let trace = begun.map(|trace| ClientTrace { asked: self.asked, served: self.served, ..trace });
-            ended.add_client(&account, &self.timings, recording, trace);
+            let begun = part.client(point).take_traces().into_iter();
+            let traces = begun.map(|trace| {
+                let (asked, served) = self.asked.remove(&trace.group).unwrap_or_default();
+                ClientTrace { asked, served, ..trace }
+            });
+            ended.add_client(&account, &self.timings, recording, traces.collect());
         }
     }
 }

@@ -67,10 +67,11 @@ pub(super) enum ToConductor<'a> {
     Interval(Interval),
     /// Bytes of a [`Timeline`].
     Timeline(Cow<'a, [u8]>),
-    Applied(Cow<'a, [Applied]>),
-    Skipped(Cow<'a, [Skipped]>),
-    Asked(Cow<'a, [Asked]>),
-    Served(Cow<'a, [Served]>),
+    // What a trace holds, each with its consensus group.
+    Applied(u16, Cow<'a, [Applied]>),
+    Skipped(u16, Cow<'a, [Skipped]>),
+    Asked(u16, Cow<'a, [Asked]>),
+    Served(u16, Cow<'a, [Served]>),
     /// What it timed besides commands.
     Timings(Cow<'a, Timings>),
     /// The last message of a node that did not fail.
@@ -106,7 +107,7 @@ const PIECE: usize = 1 << 15;
 pub(super) fn send_pieces<'a, T: Clone>(
     outlet: &Outlet,
     entries: &'a [T],
-    message: fn(Cow<'a, [T]>) -> ToConductor<'a>,
+    message: impl Fn(Cow<'a, [T]>) -> ToConductor<'a>,
 ) -> io::Result<()> {
     entries.chunks(PIECE).try_for_each(|piece| outlet.send(&message(Cow::Borrowed(piece))))
 }

@@ -210,7 +210,7 @@ impl Subject for Processes {
         }
         let heard = node.kill();
         if node.part.keep.trace {
-            self.past.extend(heard.map(Heard::into_trace));
+            self.past.extend(heard.into_iter().flat_map(Heard::into_traces));
         }
         self.control.note(EventKind::Killed, node.part.id());
         Ok(())

@@ -23,7 +23,7 @@ use super::super::seat::{self, Place};
 use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::message::{Assignment, Failure, ToConductor, ToNode, send_pieces, send_recording};
 use super::{Inlet, Outlet};
-use crate::check::witness::ReplicaTrace;
+use crate::check::witness::{ClientTrace, ReplicaTrace};
 use crate::cli::exit;
 use crate::host;
 use crate::spec::{Placement, Point};
@@ -182,14 +182,16 @@ fn leave() -> ! {
     process::exit(exit::FAILED.into())
 }
 
-fn tell_what_was_applied(outlet: &Outlet, trace: &ReplicaTrace) -> io::Result<()> {
-    send_pieces(outlet, &trace.applied, ToConductor::Applied)?;
-    send_pieces(outlet, &trace.skipped, ToConductor::Skipped)
+fn tell_what_was_applied(outlet: &Outlet, traces: &[ReplicaTrace]) -> io::Result<()> {
+    traces.iter().try_for_each(|&ReplicaTrace { group, ref applied, ref skipped }| {
+        send_pieces(outlet, applied, |piece| ToConductor::Applied(group, piece))?;
+        send_pieces(outlet, skipped, |piece| ToConductor::Skipped(group, piece))
+    })
 }
 
 fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd, diary: &Diary) -> io::Result<()> {
     let (account, peak_rss_bytes) = (Box::new(end.account()), host::peak_rss_bytes());
-    diary.write(end.replica.take_trace().unwrap_or_default());
+    diary.write(end.replica.take_traces());
     diary.hand_on(|rest| tell_what_was_applied(outlet, &rest))?;
     outlet.send(&ToConductor::Timings(Cow::Borrowed(end.meter.timings())))?;
     outlet.send(&ToConductor::Account { account, peak_rss_bytes })
@@ -197,9 +199,9 @@ fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd, diary: &Diary) -> io::R
 
 fn tell_of_client(outlet: &Outlet, end: ClientEnd) -> io::Result<()> {
     let (account, peak_rss_bytes) = (Box::new(end.account()), host::peak_rss_bytes());
-    if let Some(trace) = &end.trace {
-        send_pieces(outlet, &trace.asked, ToConductor::Asked)?;
-        send_pieces(outlet, &trace.served, ToConductor::Served)?;
+    for &ClientTrace { group, ref asked, ref served, .. } in &end.traces {
+        send_pieces(outlet, asked, |piece| ToConductor::Asked(group, piece))?;
+        send_pieces(outlet, served, |piece| ToConductor::Served(group, piece))?;
     }
     outlet.send(&ToConductor::Timings(Cow::Borrowed(end.meter.timings())))?;
     end.recording.map(|recording| send_recording(outlet, recording)).transpose()?;
