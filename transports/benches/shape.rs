@@ -49,7 +49,7 @@ fn through(sender: &mut impl Transport, receiver: &mut impl Transport, frames: u
         match begin {
             None if come > 0 => begin = Some((cpu(), come)),
             Some((at, before)) if come - before >= LEAST => {
-                return ((cpu() - at).mul_f64(frames as f64 / (come - before) as f64), most);
+                return (cpu().saturating_sub(at).mul_f64(frames as f64 / (come - before) as f64), most);
             }
             _ => {}
         }
