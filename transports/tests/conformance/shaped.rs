@@ -39,10 +39,10 @@ pub(crate) fn nothing_is_early<S: Subject>() {
     let mut cluster = Cluster::new::<Shaped<S>>(2, &Options::default());
     let (mut sent, mut come) = ([const { Vec::new() }; 2], [0; 2]);
     until("all has come", || {
-        for from in 0..2 {
-            let number = sent[from].len();
+        for (from, sent) in sent.iter_mut().enumerate() {
+            let number = sent.len();
             if number < EACH {
-                sent[from].push(cluster.clock.now());
+                sent.push(cluster.clock.now());
                 let body = payload(number as u64, number * 7);
                 cluster.send(from, [transmit(from as u32, 1 - from as u32, number as u64, body)]);
             }
