@@ -131,7 +131,8 @@ impl Diary {
     /// Adds the latest.
     pub(super) fn write(&self, latest: impl IntoIterator<Item = ReplicaTrace>) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.into_iter().for_each(|latest| ReplicaTrace::of_group(&mut entries, latest.group).extend(latest));
+        let latest = latest.into_iter().filter(|latest| !latest.is_empty());
+        latest.for_each(|latest| ReplicaTrace::of_group(&mut entries, latest.group).extend(latest));
     }
 
     /// Hands on what is there. Nobody else does meanwhile, so that all of it stays in order.

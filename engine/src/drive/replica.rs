@@ -95,7 +95,10 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
 /// Replica `id` of `point`'s cluster, with an empty log. With [`Storage::Deferred`] the caller is its disk.
 pub(super) fn build(point: &Point, id: NodeId, seed: u64, storage: Storage) -> Box<dyn Replica> {
     by_name!(point.cluster.protocol, P => by_machine!(point.cluster.machine, M => {
-        let make = |group| node::<P, M>(point, id, group, storage, |config| P::new(config, seed_of(point, seed, group)));
+        let make = |group| {
+            let protocol = P::new(&config(point, id, group), seed_of(point, seed, group));
+            node::<P, M>(point, id, group, storage, protocol)
+        };
         if point.cluster.groups == 1 {
             Box::new(make(0))
         } else {
@@ -117,7 +120,7 @@ pub(super) fn recover(
     by_name!(point.cluster.protocol, P => by_machine!(point.cluster.machine, M => {
         let make = |group, records: &[Record]| {
             let protocol = P::recover(&config(point, id, group), seed_of(point, seed, group), records)?;
-            Ok(node::<P, M>(point, id, group, Storage::Deferred, |_| protocol))
+            Ok(node::<P, M>(point, id, group, Storage::Deferred, protocol))
         };
         if point.cluster.groups == 1 {
             return Ok(Box::new(make(0, &records)?));
@@ -172,14 +175,7 @@ macro_rules! by_machine {
 }
 use by_machine;
 
-fn node<P: Protocol, M: Machine>(
-    point: &Point,
-    id: NodeId,
-    group: u16,
-    storage: Storage,
-    protocol: impl FnOnce(&Config) -> P,
-) -> Node<P, M> {
-    let protocol = protocol(&config(point, id, group));
+fn node<P: Protocol, M: Machine>(point: &Point, id: NodeId, group: u16, storage: Storage, protocol: P) -> Node<P, M> {
     Node::with_storage(id, protocol, storage).in_group(group).with_snapshots(snapshots(point))
 }
 

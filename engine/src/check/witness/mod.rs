@@ -162,6 +162,11 @@ impl ReplicaTrace {
         &mut traces[index]
     }
 
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.applied.is_empty() && self.skipped.is_empty()
+    }
+
     /// Adds what the same replica applied next.
     pub(crate) fn extend(&mut self, next: Self) {
         self.applied.extend(next.applied);
