@@ -10,13 +10,9 @@
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::NodeId;
@@ -34,12 +30,13 @@ use crate::check::witness::ReplicaTrace;
 use crate::spec::Point;
 
 mod channel;
+pub(super) mod child;
 mod heard;
 mod message;
 mod node;
 
-use channel::Inlet;
-pub(super) use channel::Outlet;
+pub(super) use channel::{Inlet, Outlet};
+pub use child::set_program;
 use heard::{Heard, Shown};
 use message::{Assignment, ToNode};
 pub use node::{NodeError, node};
@@ -76,16 +73,6 @@ struct Node {
     shown: Arc<Shown>,
     /// Hears it out; `None` once it was waited for.
     ear: Option<JoinHandle<Heard>>,
-}
-
-/// The program to start nodes with.
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// Says where the `quorumbench` program is: nodes that are processes are started with it. Whatever else
-/// links this library could not serve, so nothing is assumed; the program itself says so of itself. Only
-/// the first call counts.
-pub fn set_program(path: impl Into<PathBuf>) {
-    let _ = PROGRAM.set(path.into());
 }
 
 impl Processes {
@@ -257,16 +244,8 @@ impl Drop for Processes {
 
 impl Node {
     fn spawn(part: Part, name: String, assignment: Assignment<'_>, control: &Control) -> io::Result<Self> {
-        let program = PROGRAM.get().ok_or_else(|| io::Error::other("nobody said where the program is"))?;
-        let (ours, theirs) = UnixStream::pair()?;
-        let (outlet, inlet) = (Outlet::new(ours.try_clone()?), Inlet::new(ours));
-        let process = Command::new(program)
-            .arg0(env!("CARGO_PKG_NAME"))
-            .arg("node")
-            .stdin(OwnedFd::from(theirs))
-            // That is for the run's own document.
-            .stdout(Stdio::null())
-            .spawn()?;
+        let (process, stream) = child::start("node")?;
+        let (outlet, inlet) = (Outlet::new(stream.try_clone()?), Inlet::new(stream));
         let shown = Arc::default();
         let ear = {
             let (control, shown) = (control.clone(), Arc::clone(&shown));

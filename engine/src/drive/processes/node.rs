@@ -2,17 +2,12 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use quorumbench_transports::Clock;
-use rustix::net::{AddressFamily, SocketType, sockopt};
-use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::super::body::Body;
 use super::super::control::{Control, Meter};
@@ -20,7 +15,7 @@ use super::super::orders::{Board, Diary, Standing};
 use super::super::seat::{self, Place};
 use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::message::{Assignment, Failure, LogWrites, ToConductor, ToNode, send_pieces, send_recording};
-use super::{Inlet, Outlet};
+use super::{Inlet, Outlet, child};
 use crate::check::witness::ReplicaTrace;
 use crate::cli::exit;
 use crate::host;
@@ -51,18 +46,13 @@ impl std::fmt::Display for NodeError {
 
 impl std::error::Error for NodeError {}
 
-/// How long a run may take to tell a child what it is to be. It does so as it starts it.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Runs one node, as the run at the other end of standard input says.
 ///
 /// # Errors
 /// [`NodeError`].
 pub fn node() -> Result<(), NodeError> {
-    let stream = standard_input().ok_or(NodeError::ByHand)?;
-    stay_with_parent().map_err(|_| NodeError::Failed)?;
+    let stream = child::parent().map_err(|_| NodeError::Failed)?.ok_or(NodeError::ByHand)?;
     let outlet = Outlet::new(stream.try_clone().map_err(|_| NodeError::Failed)?);
-    let _ = stream.set_read_timeout(Some(PATIENCE));
     let mut inlet = Inlet::new(stream);
     let Ok(Some(ToNode::Assignment(assignment))) = inlet.receive() else { return Err(NodeError::ByHand) };
     inlet.wait_for_ever();
@@ -73,27 +63,6 @@ pub fn node() -> Result<(), NodeError> {
         let _ = outlet.send(&ToConductor::Failed(failure));
         NodeError::Failed
     })
-}
-
-/// The socket that a run gives its children. Whoever types the command has none.
-fn standard_input() -> Option<UnixStream> {
-    let input = io::stdin().as_fd().try_clone_to_owned().ok()?;
-    let is_ours = sockopt::socket_domain(&input) == Ok(AddressFamily::UNIX)
-        && sockopt::socket_type(&input) == Ok(SocketType::STREAM);
-    is_ours.then(|| input.into())
-}
-
-/// Its parent decides when it ends, however the parent itself does.
-///
-/// The kernel kills this process with its parent, even if it is stopped. A parent that was gone before
-/// this call is found by the end of standard input. Ctrl-C goes to all processes of a terminal's group,
-/// and the parent has then to keep what was finished.
-fn stay_with_parent() -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
-    }
-    Ok(())
 }
 
 /// From its listening to its end.
