@@ -99,6 +99,32 @@ fn what_does_not_apply_makes_no_points() {
     assert_eq!(rows(&points, &["machine", "mode"]), ["null,", "kv,index", "kv,stale"]);
 }
 
+#[test]
+fn links_are_virtual_or_emulated() {
+    let overrides = ["transport=[sim,uring]", "emulation=[none,shape]", "network.delay=[1ms,5ms]", "jitter=[0us,1ms]"];
+    let shaped = spec("name = 'x'", &[&overrides[..], &["jitter_distribution=[normal,pareto]"]].concat());
+    assert_eq!(
+        rows(&shaped.points(), &["transport", "emulation", "delay", "jitter", "jitter_distribution"]),
+        [
+            "sim,,1ms,0s,",
+            "sim,,1ms,1ms,normal",
+            "sim,,1ms,1ms,pareto",
+            "sim,,5ms,0s,",
+            "sim,,5ms,1ms,normal",
+            "sim,,5ms,1ms,pareto",
+            "uring,none,,,",
+            "uring,shape,1ms,0s,",
+            "uring,shape,1ms,1ms,normal",
+            "uring,shape,1ms,1ms,pareto",
+            "uring,shape,5ms,0s,",
+            "uring,shape,5ms,1ms,normal",
+            "uring,shape,5ms,1ms,pareto",
+        ],
+    );
+    let lossy = spec("name = 'x'", &["emulation=packets", "loss=[0,0.01]", "loss_burst=[1,5]", "reorder=0.1"]);
+    assert_eq!(rows(&lossy.points(), &["loss", "loss_burst", "reorder_delay"]), ["0,,1ms", "0.01,1,1ms", "0.01,5,1ms"]);
+}
+
 /// Draws lists for some axes and checks what holds for every expansion.
 #[test]
 fn expansions_are_products_without_duplicates() {
@@ -139,7 +165,7 @@ fn coordinates_are_full_and_in_their_shortest_form() {
         "snapshot_slots": 1_048_576, "snapshot_bytes": "256MiB", "snapshot_basis": "auto", "durability": "none",
         "commands": 64, "bytes": "64KiB", "linger": "1500us", "window": 32,
         "arrival": "poisson", "rate": 50000, "clients": 16, "payload": "64B", "resend": "1s", "in_flight_limit": 65536,
-        "zero_copy_threshold": "off", "gather_threshold": "1KiB",
+        "zero_copy_threshold": "off", "gather_threshold": "1KiB", "emulation": "none",
     });
     assert_eq!(serde_json::Value::from(point.axes()), expected);
     let axes = Spec::keys().iter().filter(|key| key.axis && point.coordinate(key).is_some());

@@ -144,6 +144,30 @@ fn lost_frames_delay_and_lose_nothing() {
     assert!(outcome.recording.response.max() > 2 * outcome.recording.response.value_at_quantile(0.5));
 }
 
+#[test]
+fn jitter_is_distributed_as_it_is_told_to_be() {
+    // Two ways of 1 ms of jitter each, on average, between a client and a server that does nothing.
+    let way = |distribution: &str| measure(&["protocol=echo", "jitter=1ms", distribution]).recording.response;
+    for distribution in ["uniform", "normal", "exponential", "pareto"] {
+        let response = way(&format!("jitter_distribution={distribution}"));
+        assert!((response.mean() / 2e6 - 1.0).abs() < 0.1, "{distribution}: {}", response.mean());
+    }
+    assert!(way("jitter_distribution=uniform").max() <= 4_010_000);
+    assert!(way("jitter_distribution=pareto").max() > 10_000_000);
+}
+
+#[test]
+fn what_is_held_back_is_late_and_not_lost() {
+    let set = ["reorder=0.2", "reorder_delay=5ms", "protocol=echo", "client_delay=1ms"];
+    let outcome = measure(&set);
+    assert_eq!((outcome.recording.tally.unanswered, outcome.replicas.counters.dropped_frames), (0, 0));
+    // In time on both ways, or late on one of them, or on both.
+    let shares = [(0.5, 2e6), (0.8, 7e6), (0.99, 12e6)];
+    shares.into_iter().for_each(|(quantile, ns)| {
+        is_about(outcome.recording.response.value_at_quantile(quantile) as f64, ns);
+    });
+}
+
 /// 100 ms into the window.
 const AT: Duration = Duration::from_millis(100);
 

@@ -20,7 +20,7 @@ use crate::check::witness::Trace;
 use crate::measure::{Recording, Window, histogram};
 use crate::node::NodeStats;
 use crate::remote;
-use crate::spec::{Durability, Placement, Point, Run};
+use crate::spec::{Durability, Emulation, Placement, Point, Run};
 pub use crate::spec::{Fault, FaultKind, Target};
 
 mod aftermath;
@@ -29,6 +29,7 @@ mod cluster;
 mod control;
 mod disk;
 mod faults;
+mod links;
 mod log;
 mod orders;
 mod part;
@@ -303,6 +304,10 @@ pub fn measure_and_trace(
     let keep = Keep { trace: traced, timeline: !faults.is_empty() };
     if point.is_virtual() {
         return virtual_time::measure(point, run, seed, faults, keep, interrupted, progress);
+    }
+    if point.network.emulation == Emulation::Packets {
+        let source = io::Error::new(io::ErrorKind::Unsupported, "this program has no links of packets");
+        return Err(DriveError::Transport { node: "the network".into(), source });
     }
     let control = Control::new(Clock::start());
     if !point.remembers() && faults.iter().any(Fault::returns) {

@@ -12,9 +12,11 @@ use std::time::SystemTime;
 
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Prng, Transmit};
 use quorumbench_transports::Counters;
+use quorumbench_transports::shape::{Fate, LinkState};
 
 use super::disk::{Disk, Written};
 use super::faults::FaultPlan;
+use super::links;
 use super::part;
 use super::replica::{self, Replica};
 use super::{
@@ -25,7 +27,7 @@ use crate::client::Client;
 use crate::measure::{Recording, Window, histogram};
 use crate::node::{NodeStats, Storage};
 use crate::sim::queue::Queue;
-use crate::spec::{Cost, Network, Point, Run};
+use crate::spec::{Cost, Point, Run};
 
 mod faults;
 
@@ -436,49 +438,25 @@ impl Actor {
 ///
 /// The simulator of faults has another ([`crate::sim`]): it parts and clogs, duplicates and reorders,
 /// and draws all that from whole numbers, so that a seed means the same world for ever. This one is
-/// held to arithmetic instead: exact delays between regions, exponential jitter, bytes a second. What
-/// the two share, a time when a link is free and one before which nothing arrives, is two lines.
+/// what emulated links are too: exact delays between regions, jitter around its mean, bytes a second.
 struct Links {
-    network: Network,
-    replicas: usize,
     nodes: usize,
-    /// By sender and receiver: when the last byte so far has left, and when it arrives.
-    state: Vec<(Nanos, Nanos)>,
-    prng: Prng,
+    /// By sender and receiver.
+    states: Vec<LinkState>,
 }
 
 impl Links {
     fn new(point: &Point, seed: u64) -> Self {
-        let (replicas, nodes) = (point.cluster.replicas, point.cluster.replicas + point.load.clients);
-        let state = vec![(Nanos::ZERO, Nanos::ZERO); nodes * nodes];
-        Self { network: point.network.clone(), replicas, nodes, state, prng: Prng::new(seed) }
+        let nodes = point.cluster.replicas + point.load.clients;
+        let state = |link: usize| links::state(point, link / nodes, link % nodes, seed);
+        Self { nodes, states: (0..nodes * nodes).map(state).collect() }
     }
 
     /// When a frame of `bytes` that leaves at `departs` arrives; `None` if it is lost.
     fn send(&mut self, from: usize, to: usize, departs: Nanos, bytes: usize) -> Option<Nanos> {
-        let delay = self.delay_ns(from, to);
-        let state = self.state.get_mut(from * self.nodes + to)?;
-        let seconds = self.network.bandwidth.map_or(0.0, |per_second| bytes as f64 / per_second as f64);
-        let left = departs.max(state.0) + (seconds * 1e9) as u64;
-        state.0 = left;
-        if self.network.loss > 0.0 && self.prng.unit() < self.network.loss {
-            return None;
+        match self.states.get_mut(from * self.nodes + to)?.pass(departs, bytes) {
+            Fate::Arrives(at) | Fate::HeldBack(at) => Some(at),
+            Fate::Lost | Fate::Full => None,
         }
-        let jitter = match self.network.jitter.as_nanos() {
-            0 => 0,
-            mean => (-(1.0 - self.prng.unit()).ln() * mean as f64) as u64,
-        };
-        state.1 = state.1.max(left + delay + jitter);
-        Some(state.1)
-    }
-
-    fn delay_ns(&self, from: usize, to: usize) -> u64 {
-        let client = from.max(to) >= self.replicas;
-        let within = if client { self.network.client_delay } else { self.network.delay };
-        let across = self.network.round_trips.as_ref().map(|regions| {
-            let region = |node: usize| if node < self.replicas { node % regions.count() } else { 0 };
-            regions.round_trip(region(from), region(to)) / 2
-        });
-        across.filter(|across| !across.is_zero()).unwrap_or(within).as_nanos() as u64
     }
 }

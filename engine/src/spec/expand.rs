@@ -2,8 +2,8 @@
 
 use quorumbench_protocols::Head;
 
-use super::keys::{self, Draft, Key, TABLE};
-use super::names::{Durability, MachineName, ProtocolName, ReadsMode};
+use super::keys::{self, Draft, Key, Rule, TABLE, listed};
+use super::names::{Durability, Emulation, MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
 use super::units::{duration_text, size_text};
@@ -75,6 +75,8 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| time_passes(point))
         .or_else(|| direct_is_synced(point))
         .or_else(|| disks_are_real(point))
+        .or_else(|| shape_keeps_streams(point))
+        .or_else(|| packets_have_sockets(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -254,26 +256,57 @@ fn disks_are_real(point: &Point) -> Option<Conflict> {
     })
 }
 
+/// What a stream lost would never come: it must be lost where the stream sends it again.
+fn shape_keeps_streams(point: &Point) -> Option<Conflict> {
+    let network = &point.network;
+    let (key, share) = if network.loss > 0.0 { (&keys::LOSS, network.loss) } else { (&keys::REORDER, network.reorder) };
+    (network.emulation == Emulation::Shape && share > 0.0).then(|| Conflict {
+        keys: [key, &keys::EMULATION],
+        message: format!(
+            "{key} {share} with {} \"{}\", which cannot touch a TCP segment, nor one of QUIC's packets, beneath the \
+             transport",
+            keys::EMULATION,
+            Emulation::Shape,
+        ),
+        help: format!("use {} = \"{}\"", keys::EMULATION, Emulation::Packets),
+    })
+}
+
+/// Between threads go no packets.
+fn packets_have_sockets(point: &Point) -> Option<Conflict> {
+    let (emulation, transport) = (point.network.emulation, point.cluster.transport);
+    (emulation == Emulation::Packets && !transport.has_sockets()).then(|| Conflict {
+        keys: [&keys::EMULATION, &keys::TRANSPORT],
+        message: format!(
+            "{} \"{emulation}\" with {} \"{transport}\", which sends none",
+            keys::EMULATION,
+            keys::TRANSPORT
+        ),
+        help: format!("use {} = \"{}\"", keys::EMULATION, Emulation::Shape),
+    })
+}
+
 /// What no experiment may be, as no single point shows it: a key that is set, and does nothing at any of them. Unless it
 /// is in the file and did something there: an override may well pass it over.
 pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool) -> Option<Conflict> {
     TABLE.iter().zip(settings).find_map(|(&key, values)| {
-        let rule = key.applies.rule()?;
-        let chosen = &settings[keys::position(rule.key)];
+        let rules = key.applies.rules();
+        let decides = rules.last()?.key;
+        let chosen = |rule: &Rule| &settings[keys::position(rule.key)];
         let unset = || parse::default(key).is_some_and(|default| *values == [default]);
-        let passed_over = is_overridden(rule.key) && !is_overridden(key);
-        let idle = !chosen.iter().any(|value| rule.allows(value)) && !passed_over && !unset();
-        idle.then(|| Conflict {
-            keys: [key, rule.key],
-            message: format!("{key} does nothing with {} {}", rule.key, listed(chosen)),
-            help: format!("leave it out, or set {} to {}", rule.key, listed(&rule.choices())),
+        let works = rules.iter().any(|rule| chosen(rule).iter().any(|value| rule.allows(value)));
+        let passed_over = !is_overridden(key) && rules.iter().any(|rule| is_overridden(rule.key));
+        (!works && !passed_over && !unset()).then(|| {
+            let with = rules.iter().map(|rule| format!("{} {}", rule.key, listed(chosen(rule))));
+            let set = rules.iter().map(|rule| format!("{} to {}", rule.key, rule.allowed()));
+            let [with, set] = [with.collect::<Vec<_>>().join(" and "), set.collect::<Vec<_>>().join(", or ")];
+            Conflict {
+                keys: [key, decides],
+                message: format!("{key} does nothing with {with}"),
+                help: format!("leave it out, or set {set}"),
+            }
         })
     })
-}
-
-/// As it would be written: one, or one of several.
-fn listed(values: &[Value]) -> String {
-    values.iter().map(Value::to_toml).collect::<Vec<_>>().join(" or ")
 }
 
 /// The highest port.

@@ -7,9 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::names::{
-    ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, ReadsMode,
-    SnapshotBasis, TransportName, Wait,
+    ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Pin, Placement, ProtocolName,
+    QuicCongestion, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
+use super::parse;
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -98,6 +99,16 @@ pub enum Applies {
     Threads,
     /// In virtual time.
     Sim,
+    /// With links that are made worse than they are.
+    Emulated,
+    /// The same, or in virtual time, where all links are what they are made.
+    Links,
+    /// With links that have jitter.
+    Jitter,
+    /// With links that lose.
+    Loss,
+    /// With links that hold back.
+    Reorder,
     /// With a protocol that writes a log.
     Log,
     /// With a log on a disk.
@@ -107,19 +118,21 @@ pub enum Applies {
 impl Applies {
     /// True where the protocol decides.
     pub fn asks_the_protocol(self) -> bool {
-        let decides = |rule: Rule| std::ptr::eq(rule.key, &raw const PROTOCOL) || rule.key.applies.asks_the_protocol();
-        self.rule().is_some_and(decides)
+        let decides = |rule: &Rule| std::ptr::eq(rule.key, &raw const PROTOCOL) || rule.key.applies.asks_the_protocol();
+        self.rules().iter().any(decides)
     }
 
     /// True at this point, whose earlier keys are set.
     pub(super) fn to(self, point: &Point) -> bool {
-        self.rule().is_none_or(|rule| point.coordinate(rule.key).is_some_and(|value| rule.allows(value)))
+        let rules = self.rules();
+        let holds = |rule: &Rule| point.coordinate(rule.key).is_some_and(|value| rule.allows(value));
+        rules.is_empty() || rules.iter().any(holds)
     }
 
-    /// What decides; `None` for what means something everywhere.
-    pub(super) fn rule(self) -> Option<Rule> {
+    /// What decides: any of them will do. None for what means something everywhere.
+    pub(super) fn rules(self) -> Vec<Rule> {
         let (key, allows): (&'static Key, fn(&str) -> bool) = match self {
-            Self::Always => return None,
+            Self::Always => return Vec::new(),
             Self::OpenLoop => (&ARRIVAL, |name| name != ArrivalName::Closed.name()),
             Self::ClosedLoop => (&ARRIVAL, |name| name == ArrivalName::Closed.name()),
             Self::Leaderless => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::is_leaderless)),
@@ -132,31 +145,63 @@ impl Applies {
             Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
             Self::Threads => (&TRANSPORT, |name| name != TransportName::Sim.name()),
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
+            Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
+            Self::Links => return [Self::Sim.rules(), Self::Emulated.rules()].concat(),
+            Self::Jitter => return vec![Rule::more_than_nothing(&JITTER)],
+            Self::Loss => return vec![Rule::more_than_nothing(&LOSS)],
+            Self::Reorder => return vec![Rule::more_than_nothing(&REORDER)],
             Self::Log => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|protocol| !protocol.is_floor())),
             Self::Disk => (&DURABILITY, |name| name != Durability::None.name()),
         };
-        Some(Rule { key, allows })
+        vec![Rule { key, allows: Allows::Names(allows) }]
     }
 }
 
-/// Another key's choice decides.
+/// Another key's value decides.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
     /// Which key's: one of an earlier row, that may be a list.
     pub(super) key: &'static Key,
-    allows: fn(&str) -> bool,
+    allows: Allows,
+}
+
+/// Which of its values will do.
+#[derive(Clone, Copy, Debug)]
+enum Allows {
+    /// Some of the names that it chooses between.
+    Names(fn(&str) -> bool),
+    /// Any but its default, which is nothing.
+    MoreThanNothing,
 }
 
 impl Rule {
-    pub(super) fn allows(self, value: &Value) -> bool {
-        matches!(value, Value::Choice(name) if (self.allows)(name))
+    const fn more_than_nothing(key: &'static Key) -> Self {
+        Self { key, allows: Allows::MoreThanNothing }
     }
 
-    /// All choices that it allows.
-    pub(super) fn choices(self) -> Vec<Value> {
-        let Kind::Choice(choices) = self.key.kind else { unreachable!("a choice decides") };
-        choices.iter().map(|choice| Value::Choice(choice.name)).filter(|value| self.allows(value)).collect()
+    pub(super) fn allows(self, value: &Value) -> bool {
+        match (self.allows, value) {
+            (Allows::Names(allows), Value::Choice(name)) => allows(name),
+            (Allows::Names(_), _) => false,
+            (Allows::MoreThanNothing, value) => Some(value) != parse::default(self.key).as_ref(),
+        }
     }
+
+    /// What it allows, as the end of "set it to ...".
+    pub(super) fn allowed(self) -> String {
+        match self.key.kind {
+            Kind::Choice(choices) => {
+                let choices = choices.iter().map(|choice| Value::Choice(choice.name));
+                listed(&choices.filter(|value| self.allows(value)).collect::<Vec<_>>())
+            }
+            _ => format!("more than {}", listed(parse::default(self.key).as_slice())),
+        }
+    }
+}
+
+/// As it would be written: one, or one of several.
+pub(super) fn listed(values: &[Value]) -> String {
+    values.iter().map(Value::to_toml).collect::<Vec<_>>().join(" or ")
 }
 
 /// What the keys are applied to, one after the other.
@@ -417,24 +462,40 @@ table! {
             |to, value| to.point.transport_options.idle_timeout = value.duration()).axis().when(Applies::Quic);
     }
     "network" {
+        EMULATION = key("emulation", Kind::Choice(Emulation::CHOICES), "none",
+            "what makes the links of a real transport worse than they are",
+            |to, value| to.point.network.emulation = value.choice(Emulation::named)).axis().when(Applies::Threads);
         DELAY = key("delay", duration(Duration::ZERO, MINUTE), "50us",
             "one way between two replicas, within a region",
-            |to, value| to.point.network.delay = value.duration()).axis().when(Applies::Sim);
+            |to, value| to.point.network.delay = value.duration()).axis().when(Applies::Links);
         CLIENT_DELAY = key("client_delay", duration(Duration::ZERO, MINUTE), "50us",
             "one way between a client and a replica, within a region",
-            |to, value| to.point.network.client_delay = value.duration()).axis().when(Applies::Sim);
+            |to, value| to.point.network.client_delay = value.duration()).axis().when(Applies::Links);
         JITTER = key("jitter", duration(Duration::ZERO, MINUTE), "0us",
-            "mean of an exponentially distributed delay on top",
-            |to, value| to.point.network.jitter = value.duration()).axis().when(Applies::Sim);
+            "mean of a random delay on top, which keeps the order",
+            |to, value| to.point.network.jitter = value.duration()).axis().when(Applies::Links);
+        JITTER_DISTRIBUTION = key("jitter_distribution", Kind::Choice(JitterDistribution::CHOICES), "exponential",
+            "how that is distributed",
+            |to, value| to.point.network.jitter_distribution = value.choice(JitterDistribution::named))
+            .axis().when(Applies::Jitter);
         LOSS = key("loss", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
-            "share of frames that are lost",
-            |to, value| to.point.network.loss = value.number()).axis().when(Applies::Sim);
+            "share of packets that are lost; in virtual time, of frames",
+            |to, value| to.point.network.loss = value.number()).axis().when(Applies::Links);
+        LOSS_BURST = key("loss_burst", Kind::Number { min: 1.0, max: 1e6 }, "1.0",
+            "how many times longer runs of losses are than independent ones, by Gilbert's model",
+            |to, value| to.point.network.loss_burst = value.number()).axis().when(Applies::Loss);
+        REORDER = key("reorder", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
+            "share of packets that are held back past later ones; in virtual time, of frames",
+            |to, value| to.point.network.reorder = value.number()).axis().when(Applies::Links);
+        REORDER_DELAY = key("reorder_delay", duration(Duration::from_micros(1), MINUTE), "1ms",
+            "for how long these are",
+            |to, value| to.point.network.reorder_delay = value.duration()).axis().when(Applies::Reorder);
         BANDWIDTH = key("bandwidth", Kind::SizeOrOff { min: 1, max: 1 << 50 }, "off",
             "bytes a second over each link",
-            |to, value| to.point.network.bandwidth = value.size_or_off()).axis().when(Applies::Sim);
+            |to, value| to.point.network.bandwidth = value.size_or_off()).axis().when(Applies::Links);
         ROUND_TRIPS = key("round_trips", Kind::Regions, "off",
             "regions, and the round-trip times between them; replicas are placed in turn, clients in the first",
-            |to, value| to.point.network.round_trips = value.regions()).axis().when(Applies::Sim);
+            |to, value| to.point.network.round_trips = value.regions()).axis().when(Applies::Links);
     }
     "cost" {
         TURN = key("turn", duration(Duration::ZERO, SECOND), "5us",
@@ -474,9 +535,10 @@ mod tests {
     #[test]
     fn what_decides_comes_first() {
         for (index, key) in TABLE.iter().enumerate() {
-            let Some(rule) = key.applies.rule() else { continue };
-            assert!(position(rule.key) < index && rule.key.axis, "{key}");
-            assert!(!rule.choices().is_empty() && key.default.is_some(), "{key}");
+            for rule in key.applies.rules() {
+                assert!(position(rule.key) < index && rule.key.axis, "{key}");
+                assert!(!rule.allowed().is_empty() && key.default.is_some(), "{key}");
+            }
         }
     }
 

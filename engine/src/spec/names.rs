@@ -141,6 +141,25 @@ names! {
 }
 
 names! {
+    /// What makes the links of a real transport worse than they are.
+    Emulation {
+        None = "none": "nothing: they are this machine's own",
+        Shape = "shape": "each node, which holds back what it sends; needs no privileges",
+        Packets = "packets": "real links between network namespaces, which TCP and QUIC meet packet by packet; needs CAP_NET_ADMIN",
+    }
+}
+
+names! {
+    /// How what comes on top of a link's delay is distributed around its mean.
+    JitterDistribution {
+        Exponential = "exponential": "most is small, and some is several times the mean",
+        Uniform = "uniform": "from nothing to twice the mean",
+        Normal = "normal": "a bell around the mean, a third of it wide, that ends at nothing and at twice the mean",
+        Pareto = "pareto": "a heavy tail: one in a thousand is eighteen times the mean",
+    }
+}
+
+names! {
     /// What delivered commands are applied to.
     MachineName {
         Null = "null": "drops every command: ordering alone is measured",

@@ -11,8 +11,8 @@ use serde_json::{Map, Value as Json};
 use super::distribution::Keys;
 use super::keys::Key;
 use super::names::{
-    ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, ReadsMode,
-    SnapshotBasis, TransportName, Wait,
+    ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Pin, Placement, ProtocolName,
+    QuicCongestion, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
 use super::value::Value;
@@ -37,7 +37,7 @@ pub struct Point {
     pub storage: Storage,
     /// How the transport is tuned.
     pub transport_options: TransportOptions,
-    /// The virtual network.
+    /// The virtual network, or what is made of the real one.
     pub network: Network,
     /// What a virtual node's work costs.
     pub cost: Cost,
@@ -129,10 +129,15 @@ impl Point {
                 idle_timeout: Duration::ZERO,
             },
             network: Network {
+                emulation: Emulation::ALL[0],
                 delay: Duration::ZERO,
                 client_delay: Duration::ZERO,
                 jitter: Duration::ZERO,
+                jitter_distribution: JitterDistribution::ALL[0],
                 loss: 0.0,
+                loss_burst: 0.0,
+                reorder: 0.0,
+                reorder_delay: Duration::ZERO,
                 bandwidth: None,
                 round_trips: None,
             },
@@ -374,17 +379,28 @@ pub struct TransportOptions {
     pub idle_timeout: Duration,
 }
 
-/// `[network]`: the virtual network. Each link keeps its order, as a connection does.
+/// `[network]`: the virtual network, or what is made of the real one. Each link keeps its order, as a connection does, but
+/// for what is held back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
+    /// What makes the links of a real transport worse than they are.
+    pub emulation: Emulation,
     /// One way between two replicas of one region.
     pub delay: Duration,
     /// One way between a client and a replica of its region.
     pub client_delay: Duration,
-    /// The mean of what comes on top, exponentially distributed.
+    /// The mean of what comes on top.
     pub jitter: Duration,
-    /// The share of frames that are lost.
+    /// How that is distributed.
+    pub jitter_distribution: JitterDistribution,
+    /// The share that is lost: of packets, or of frames where there are none.
     pub loss: f64,
+    /// How many times longer the runs of losses are than independent ones.
+    pub loss_burst: f64,
+    /// The share that is held back past what is sent later.
+    pub reorder: f64,
+    /// For how long.
+    pub reorder_delay: Duration,
     /// Bytes a second over one link; `None` for no bound.
     pub bandwidth: Option<usize>,
     /// How far regions are apart; `None` for one region.

@@ -3,6 +3,9 @@
 //! [`Shape`] stands between a node and its [`Transport`]. Left alone it costs one branch a call. It takes
 //! effect on one side only, which is enough: what a cut-off node sends and what it is sent pass here.
 
+mod jitter;
+mod model;
+
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -11,6 +14,9 @@ use quorumbench_protocols::{Frame, Nanos, NodeId, PeerSet, Recipients, Transmit}
 
 use crate::storage::{FileWrite, FileWritten};
 use crate::{Clock, Counters, Transport};
+
+pub use jitter::Distribution;
+pub use model::{Fate, LinkModel, LinkState};
 
 /// A transport, and what is done to what passes through it.
 ///
