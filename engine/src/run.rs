@@ -12,13 +12,13 @@ use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
 use crate::disk::Disk;
-use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
+use crate::drive::{self, Aftermath, DriveError, LinkCounts, LinkReport, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage,
-    StoreError, encode_histogram,
+    Cost, Directed, Ending, EventLine, FaultLine, Floor, Histograms, Link, POINT_SCHEMA, Percentiles, PointResult,
+    RunDir, Storage, StoreError, encode_histogram,
 };
-use crate::spec::{Durability, Point, ProtocolName, Spec};
+use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};
 
 /// What to run, and where to put it.
@@ -130,16 +130,21 @@ struct Shot {
 /// Runs every point. `interrupted` ends the run after cleaning up; what was finished is on disk.
 ///
 /// # Errors
-/// [`StoreError`] if the run's folder cannot be made. Later failures come with what was finished.
+/// [`RunError`] if it cannot begin: the run's folder cannot be made, or links that a point asks for. Later failures come
+/// with what was finished.
 pub fn run(
     experiment: &Experiment<'_>,
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
-) -> Result<Finished, StoreError> {
+) -> Result<Finished, RunError> {
     let spec = experiment.spec;
     let mut points = spec.points();
+    if points.iter().any(|point| point.network.emulation == Emulation::Packets) {
+        drive::probe_packets().map_err(|source| RunError::Drive { label: String::new(), source })?;
+    }
     let plan = plan(&points, spec);
-    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))?;
+    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))
+        .map_err(RunError::Store)?;
     let mut finished = Finished { dir: dir.path().to_owned(), points: Vec::new(), planned: plan.len(), failure: None };
     let logs = dir.path().join("logs");
     points.iter_mut().for_each(|point| _ = point.storage.path.get_or_insert(logs.clone()));
@@ -308,6 +313,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         send_lag_ns: Percentiles::from(&recording.send_lag),
         cost: cost(outcome),
         storage: None,
+        link: outcome.links.as_ref().map(|report| link(point, outcome, report)),
         memory: outcome.memory,
         floor: None,
         warnings: warnings.iter().map(ToString::to_string).collect(),
@@ -360,6 +366,27 @@ fn cost(outcome: &Outcome) -> Cost {
         messages_per_slot: per_slot(outcome.together.messages),
         bytes_per_slot: per_slot(outcome.together.message_bytes),
         rounds_per_slot: per_slot(outcome.together.rounds),
+    }
+}
+
+fn link(point: &Point, outcome: &Outcome, report: &LinkReport) -> Link {
+    let directed = |&(from, to, counts): &(u32, u32, LinkCounts)| {
+        let LinkCounts { packets, bytes, lost, dropped, reordered } = counts;
+        Directed { from, to, packets, bytes, lost, dropped, reordered }
+    };
+    let LinkCounts { packets, bytes, lost, dropped, reordered } = report.together();
+    Link {
+        loss_asked: point.network.loss,
+        loss: lost as f64 / (packets.max(1)) as f64,
+        packets,
+        bytes,
+        lost,
+        dropped,
+        reordered,
+        overrun: report.overrun,
+        late_ns: Percentiles::from(&report.late),
+        mover_busy: report.cpu_ns as f64 / outcome.window_ns as f64,
+        directed: report.links.iter().map(directed).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorumbench_protocols::Prng;
 use quorumbench_transports::shape::{Distribution, LinkModel, LinkState};
 
-use crate::spec::{JitterDistribution, Point};
+use crate::spec::{Emulation, JitterDistribution, Point};
 
 /// The link from one node to another, replicas first, in a run of this seed.
 pub(super) fn state(point: &Point, from: usize, to: usize, seed: u64) -> LinkState {
@@ -25,6 +25,7 @@ pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
             JitterDistribution::Pareto => Distribution::Pareto,
         },
         rate: network.bandwidth.map(|bytes| bytes as u64),
+        queue: network.bandwidth.filter(|_| network.emulation == Emulation::Packets).map(queue),
         loss: network.loss,
         loss_burst: network.loss_burst,
         reorder: network.reorder,
@@ -32,6 +33,15 @@ pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
         ..LinkModel::late(delay(point, from, to))
     }
 }
+
+/// Bytes that wait at the beginning of a link with so many bytes a second, before more are dropped: as many as it takes in
+/// a tenth of a second, as routers have it, and some packets at least.
+fn queue(bandwidth: usize) -> u64 {
+    (bandwidth as u64 / 10).max(LEAST_QUEUE)
+}
+
+/// Room for a burst of ten segments of a connection that begins (RFC 6928), some times over.
+const LEAST_QUEUE: u64 = 64 << 10;
 
 /// One way: half of the round trip between two regions, or what there is within one. Replicas are placed in the regions
 /// in turn, and clients in the first.

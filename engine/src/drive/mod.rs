@@ -20,7 +20,7 @@ use crate::check::witness::Trace;
 use crate::measure::{Recording, Window, histogram};
 use crate::node::NodeStats;
 use crate::remote;
-use crate::spec::{Durability, Emulation, Placement, Point, Run};
+use crate::spec::{Durability, Placement, Point, Run};
 pub use crate::spec::{Fault, FaultKind, Target};
 
 mod aftermath;
@@ -32,6 +32,7 @@ mod faults;
 mod links;
 mod log;
 mod orders;
+mod packets;
 mod part;
 mod processes;
 mod replica;
@@ -45,9 +46,11 @@ use cluster::Threads;
 pub use control::Phase;
 use control::{Begun, Control};
 use faults::FaultPlan;
+use packets::Network;
+pub use packets::{LinkCounts, LinkReport, mover, probe_packets};
 use part::{Cluster, Part};
 use processes::Processes;
-pub use processes::{NodeError, node, set_program};
+pub use processes::{ChildError, node, set_program};
 
 /// Something that happened while a point was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +134,8 @@ pub struct Outcome {
     pub totals: Vec<NodeStats>,
     /// How long the writes of all logs on a disk took in the window; empty without any.
     pub log_writes: Histogram<u64>,
+    /// What the links did, where they are emulated packet by packet.
+    pub links: Option<LinkReport>,
     /// What happened.
     pub events: Vec<Event>,
     /// What came of each fault, in the order in which they were given.
@@ -199,6 +204,11 @@ pub enum DriveError {
         /// For how long it was waited for.
         waited: Duration,
     },
+    /// There are no links to be had that lose packets.
+    Links {
+        /// Why.
+        source: io::Error,
+    },
     /// A replica was to come back with nothing of what it had promised.
     Blank,
     /// The user wants to stop.
@@ -232,6 +242,7 @@ impl std::fmt::Display for DriveError {
                 "a client has not ended {} s after it should have; perhaps its process is stopped, or the machine too busy",
                 waited.as_secs()
             ),
+            Self::Links { source } => packets::explain(source, f),
             Self::Blank => write!(
                 f,
                 "a replica's process that is killed comes back blank, and would break what it promised; it needs a log: \
@@ -246,7 +257,7 @@ impl std::fmt::Display for DriveError {
 impl std::error::Error for DriveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Transport { source, .. } => Some(source),
+            Self::Transport { source, .. } | Self::Links { source } => Some(source),
             _ => None,
         }
     }
@@ -305,18 +316,15 @@ pub fn measure_and_trace(
     if point.is_virtual() {
         return virtual_time::measure(point, run, seed, faults, keep, interrupted, progress);
     }
-    if point.network.emulation == Emulation::Packets {
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this program has no links of packets");
-        return Err(DriveError::Transport { node: "the network".into(), source });
-    }
     let control = Control::new(Clock::start());
     if !point.remembers() && faults.iter().any(Fault::returns) {
         return Err(DriveError::Blank);
     }
     let parts = Part::all(point, seed, keep);
+    let network = Network::of(point, seed, &control)?;
     let mut cluster: Box<dyn Cluster> = match point.cluster.placement {
-        Placement::Threads => Box::new(Threads::start(point, &parts, &control)?),
-        Placement::Processes => Box::new(Processes::start(point, &parts, &control)?),
+        Placement::Threads => Box::new(Threads::start(point, &parts, &control, network)?),
+        Placement::Processes => Box::new(Processes::start(point, &parts, &control, network)?),
     };
     let conducted = conduct(&mut *cluster, point, run, seed, faults, &control, interrupted, progress)?;
     let Conducted { own_cpu_ns, window_closed, plan } = conducted;
@@ -335,6 +343,7 @@ pub fn measure_and_trace(
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
+        links: ended.links,
         log_writes: ended.log_writes.unwrap_or_else(histogram),
         events,
         cores: threads::cores().len(),

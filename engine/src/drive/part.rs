@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::control::Begun;
 use super::faults::Subject;
+use super::packets::LinkReport;
 use super::{DriveError, Keep, Memory, Usage, threads};
 use crate::check::witness::{ClientTrace, ReplicaTrace, Trace};
 use crate::client::{Client, ClientOptions, Pace};
@@ -123,6 +124,8 @@ pub(super) struct Ended {
     /// CPU time in the window of the processes that are not this one.
     pub(super) elsewhere_cpu_ns: u64,
     pub(super) memory: Memory,
+    /// What the links did, where they are emulated packet by packet.
+    pub(super) links: Option<LinkReport>,
     /// Empty, unless traces were kept.
     pub(super) trace: Trace,
 }

@@ -356,6 +356,7 @@ impl World {
             busiest,
             together,
             totals,
+            links: None,
             log_writes: histogram(),
             events,
             faults: faults.unwrap_or_default(),

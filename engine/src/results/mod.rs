@@ -66,6 +66,9 @@ pub struct PointResult {
     /// What its logs cost; null without logs on a disk.
     #[serde(default)]
     pub storage: Option<Storage>,
+    /// What its links did, where they are emulated packet by packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
     /// How much memory its processes had.
     #[serde(default)]
     pub memory: Memory,
@@ -168,6 +171,46 @@ pub struct Storage {
     pub write_histogram: String,
     /// The same of the latter.
     pub alone_histogram: String,
+}
+
+/// What links that were emulated packet by packet did in the window, all of them together unless it says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The share of packets that were to be lost.
+    pub loss_asked: f64,
+    /// The share that was, of those that came so far.
+    pub loss: f64,
+    /// Packets that nodes sent.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
+    /// Packets that were lost by the dice.
+    pub lost: u64,
+    /// Packets that a full queue dropped.
+    pub dropped: u64,
+    /// Packets that were held back past later ones.
+    pub reordered: u64,
+    /// Packets that the kernel dropped because the mover did not take them fast enough, in the whole point.
+    pub overrun: u64,
+    /// How much later than it should have each packet left.
+    pub late_ns: Percentiles,
+    /// The share of the window that the mover worked.
+    pub mover_busy: f64,
+    /// The same counts by link, of those that something passed.
+    pub directed: Vec<Directed>,
+}
+
+/// One direction between two nodes: the counts of a [`Link`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Directed {
+    pub from: u32,
+    pub to: u32,
+    pub packets: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    pub dropped: u64,
+    pub reordered: u64,
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.

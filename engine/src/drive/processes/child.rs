@@ -39,6 +39,40 @@ pub(in super::super) fn start(subcommand: &str) -> io::Result<(Child, UnixStream
     Ok((process, ours))
 }
 
+/// Why a child's process ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildError {
+    /// There is no run that it could belong to.
+    ByHand {
+        /// What was typed.
+        subcommand: &'static str,
+        /// The key and the value with which a run starts such children.
+        setting: [&'static str; 2],
+    },
+    /// Its run knows why, or is gone.
+    Failed,
+}
+
+impl std::fmt::Display for ChildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ByHand { subcommand, setting: [key, value] } => write!(
+                f,
+                "`{subcommand}` is not for the command line: a run with `{key}` \"{value}\" starts what it needs with it"
+            ),
+            Self::Failed => write!(f, "a process of a run failed"),
+        }
+    }
+}
+
+impl std::error::Error for ChildError {}
+
+impl From<io::Error> for ChildError {
+    fn from(_: io::Error) -> Self {
+        Self::Failed
+    }
+}
+
 /// How long a run may take to tell a child what it is to be. It does so as it starts it.
 const PATIENCE: Duration = Duration::from_secs(10);
 

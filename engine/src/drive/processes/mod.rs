@@ -23,6 +23,7 @@ use super::control::{Begun, Control};
 use super::faults::Subject;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
+use super::packets::Network;
 use super::part::{Cluster, Ended, Part};
 use super::seat::{self, Held};
 use super::{DriveError, EventKind};
@@ -36,10 +37,10 @@ mod message;
 mod node;
 
 pub(super) use channel::{Inlet, Outlet};
-pub use child::set_program;
+pub use child::{ChildError, set_program};
 use heard::{Heard, Shown};
 use message::{Assignment, ToNode};
-pub use node::{NodeError, node};
+pub use node::node;
 
 /// A cluster and its clients, a process each.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub(super) struct Processes {
     credentials: Vec<Option<Credentials>>,
     /// Replicas first.
     nodes: Vec<Node>,
+    /// Where they are.
+    network: Network,
     /// What replicas applied before they were killed, if that was kept.
     past: Vec<ReplicaTrace>,
     /// Goes last, when no process writes to it any more.
@@ -77,12 +80,17 @@ struct Node {
 
 impl Processes {
     /// Starts a process for each part. This thread must outlive them: with it they are killed.
-    pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
+    pub(super) fn start(
+        point: &Point,
+        parts: &[Part],
+        control: &Control,
+        network: Network,
+    ) -> Result<Self, DriveError> {
         let (control, point) = (control.clone(), point.clone());
         let run = seat::fresh_run();
         let logs = LogFolder::of(&point, run);
         let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
-        let ports = seat::hold(&point).map_err(failed)?;
+        let ports = seat::hold(&point, &network).map_err(failed)?;
         let credentials = seat::credentials(&point, run, parts.len()).map_err(failed)?;
         let mut cluster = Self {
             control,
@@ -92,6 +100,7 @@ impl Processes {
             introduced: false,
             credentials,
             nodes: Vec::new(),
+            network,
             past: Vec::new(),
             logs,
         };
@@ -113,7 +122,8 @@ impl Processes {
             credentials: self.credentials[part.id().0 as usize].clone(),
             address: self.ports.get(part.id().0 as usize).map(|held| held.address),
         };
-        Node::spawn(part, name.clone(), assignment, &self.control).map_err(|error| {
+        let spawned = self.network.at(part.id(), || Node::spawn(part, name.clone(), assignment, &self.control));
+        spawned.flatten().map_err(|error| {
             let what = format!("cannot start a process: {error}");
             DriveError::Transport { node: name, source: io::Error::new(error.kind(), what) }
         })
@@ -144,6 +154,7 @@ impl Cluster for Processes {
 
     fn begin(&mut self, begun: Begun) {
         self.control.begin(begun);
+        self.network.begin(begun);
         self.tell_all(&ToNode::Begin(begun));
     }
 
@@ -154,7 +165,7 @@ impl Cluster for Processes {
             }
         }
         self.introduce();
-        Ok(())
+        self.network.check()
     }
 
     fn end(mut self: Box<Self>) -> Result<Ended, DriveError> {
@@ -171,7 +182,9 @@ impl Cluster for Processes {
             }
         }
         ended.trace.replicas.append(&mut self.past);
-        outcome.map(|()| ended)
+        outcome?;
+        ended.links = self.network.end()?;
+        Ok(ended)
     }
 }
 
@@ -244,7 +257,7 @@ impl Drop for Processes {
 
 impl Node {
     fn spawn(part: Part, name: String, assignment: Assignment<'_>, control: &Control) -> io::Result<Self> {
-        let (process, stream) = child::start("node")?;
+        let (process, stream) = child::start(node::SUBCOMMAND)?;
         let (outlet, inlet) = (Outlet::new(stream.try_clone()?), Inlet::new(stream));
         let shown = Arc::default();
         let ear = {

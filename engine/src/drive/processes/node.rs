@@ -14,54 +14,35 @@ use super::super::control::{Control, Meter};
 use super::super::orders::{Board, Diary, Standing};
 use super::super::seat::{self, Place};
 use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
+use super::child::{self, ChildError};
 use super::message::{Assignment, Failure, LogWrites, ToConductor, ToNode, send_pieces, send_recording};
-use super::{Inlet, Outlet, child};
+use super::{Inlet, Outlet};
 use crate::check::witness::ReplicaTrace;
 use crate::cli::exit;
 use crate::host;
 use crate::spec::{Placement, Point};
 
-/// Why a node's process ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeError {
-    /// There is no run that it could belong to.
-    ByHand,
-    /// Its conductor knows why, or is gone.
-    Failed,
-}
-
-impl std::fmt::Display for NodeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::ByHand => write!(
-                f,
-                "`node` is not for the command line: a run with `cluster.placement` \"{}\" starts its replicas and \
-                 clients with it",
-                Placement::Processes
-            ),
-            Self::Failed => write!(f, "the node failed"),
-        }
-    }
-}
-
-impl std::error::Error for NodeError {}
+/// What a node's process is started with.
+pub(super) const SUBCOMMAND: &str = "node";
 
 /// Runs one node, as the run at the other end of standard input says.
 ///
 /// # Errors
-/// [`NodeError`].
-pub fn node() -> Result<(), NodeError> {
-    let stream = child::parent().map_err(|_| NodeError::Failed)?.ok_or(NodeError::ByHand)?;
-    let outlet = Outlet::new(stream.try_clone().map_err(|_| NodeError::Failed)?);
+/// [`ChildError`].
+pub fn node() -> Result<(), ChildError> {
+    let setting = ["cluster.placement", Placement::Processes.name()];
+    let by_hand = || ChildError::ByHand { subcommand: SUBCOMMAND, setting };
+    let stream = child::parent()?.ok_or_else(by_hand)?;
+    let outlet = Outlet::new(stream.try_clone()?);
     let mut inlet = Inlet::new(stream);
-    let Ok(Some(ToNode::Assignment(assignment))) = inlet.receive() else { return Err(NodeError::ByHand) };
+    let Ok(Some(ToNode::Assignment(assignment))) = inlet.receive() else { return Err(by_hand()) };
     inlet.wait_for_ever();
     // Shown by `top` and `ps`.
     let _ = rustix::thread::set_name(&CString::new(assignment.part.name(&assignment.point)).unwrap_or_default());
     serve(&assignment, &outlet, inlet).map_err(|failure| {
         // If the run cannot be told, it is gone.
         let _ = outlet.send(&ToConductor::Failed(failure));
-        NodeError::Failed
+        ChildError::Failed
     })
 }
 
