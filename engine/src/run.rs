@@ -12,10 +12,10 @@ use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
 use crate::disk::Disk;
-use crate::drive::{self, Aftermath, DriveError, LinkCounts, LinkReport, Outcome, Phase, Usage};
+use crate::drive::{self, Aftermath, DriveError, Outcome, PacketsReport, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Directed, Ending, EventLine, FaultLine, Floor, Histograms, Link, POINT_SCHEMA, Percentiles, PointResult,
+    Cost, Ending, EventLine, FaultLine, Floor, Histograms, Link, POINT_SCHEMA, Packets, Percentiles, PointResult,
     RunDir, Storage, StoreError, encode_histogram,
 };
 use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
@@ -313,7 +313,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         send_lag_ns: Percentiles::from(&recording.send_lag),
         cost: cost(outcome),
         storage: None,
-        link: outcome.links.as_ref().map(|report| link(point, outcome, report)),
+        link: (point.network.emulation != Emulation::None).then(|| link(point, outcome)),
         memory: outcome.memory,
         floor: None,
         warnings: warnings.iter().map(ToString::to_string).collect(),
@@ -369,24 +369,23 @@ fn cost(outcome: &Outcome) -> Cost {
     }
 }
 
-fn link(point: &Point, outcome: &Outcome, report: &LinkReport) -> Link {
-    let directed = |&(from, to, counts): &(u32, u32, LinkCounts)| {
-        let LinkCounts { packets, bytes, lost, dropped, reordered } = counts;
-        Directed { from, to, packets, bytes, lost, dropped, reordered }
+fn link(point: &Point, outcome: &Outcome) -> Link {
+    let packets = |report: &PacketsReport| {
+        let all = report.together();
+        Packets {
+            loss_asked: point.network.loss,
+            loss: all.lost as f64 / all.packets.max(1) as f64,
+            all,
+            overrun: report.overrun,
+            mover_busy: report.cpu_ns as f64 / outcome.window_ns as f64,
+            links: report.links.clone(),
+        }
     };
-    let LinkCounts { packets, bytes, lost, dropped, reordered } = report.together();
     Link {
-        loss_asked: point.network.loss,
-        loss: lost as f64 / (packets.max(1)) as f64,
-        packets,
-        bytes,
-        lost,
-        dropped,
-        reordered,
-        overrun: report.overrun,
-        late_ns: Percentiles::from(&report.late),
-        mover_busy: report.cpu_ns as f64 / outcome.window_ns as f64,
-        directed: report.links.iter().map(directed).collect(),
+        shortest_ns: point.shortest_way().as_nanos() as u64,
+        late_ns: Percentiles::from(&outcome.lateness),
+        late_histogram: encode_histogram(&outcome.lateness),
+        packets: outcome.packets.as_ref().map(packets),
     }
 }
 

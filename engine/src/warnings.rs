@@ -77,6 +77,13 @@ pub enum Warning {
         /// The most bytes of its log that another replica kept meanwhile.
         kept_bytes: u64,
     },
+    /// Frames left so much later than they should have that the shortest link was longer than it was to be.
+    CoarseLink {
+        /// How much later at p99, in nanoseconds.
+        late_ns: u64,
+        /// How long it was to be, one way.
+        way_ns: u64,
+    },
     /// Several threads shared a core, so each also waited for the others.
     SharedCores {
         /// How many threads.
@@ -147,6 +154,12 @@ impl std::fmt::Display for Warning {
                 "lag_grows: replica {replica} was {slots} slots behind and still fell back; others kept {} of log in memory by then",
                 size_text(*kept_bytes)
             ),
+            Self::CoarseLink { late_ns, way_ns } => write!(
+                f,
+                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; spin, or make them longer",
+                *late_ns as f64 / 1e3,
+                *way_ns as f64 / 1e3
+            ),
             Self::SharedCores { threads, cores } => {
                 write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")
             }
@@ -170,7 +183,7 @@ impl std::fmt::Display for Warning {
 /// All that is to be said of a point.
 pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_round_trip_ns: [f64; 2]) -> Vec<Warning> {
     let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
-    let threads = point.cluster.replicas + point.load.clients + usize::from(outcome.links.is_some());
+    let threads = point.cluster.replicas + point.load.clients + usize::from(outcome.packets.is_some());
     let cores = outcome.cores;
     let moved = outcome.events.iter().any(|event| event.at_ns >= 0 && event.kind == crate::drive::EventKind::Leader);
     let dropped = outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames;
@@ -190,6 +203,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
         disk.filter(|disk| !disk.is_memory() && disk.is_too_fast())
             .map(|disk| Warning::FastSync { p50_ns: disk.syncs.value_at_quantile(0.5) }),
         some(moved, Warning::LeaderChanged),
+        coarse_link(point, outcome),
         cores_moved(core_round_trip_ns),
         too_few_samples(&recording.response),
         some(threads > cores, Warning::SharedCores { threads, cores }),
@@ -248,7 +262,7 @@ fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
 
 /// A mover that has no time left is what was measured.
 fn link_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
-    let report = outcome.links.as_ref()?;
+    let report = outcome.packets.as_ref()?;
     let (busy, overrun) = (report.cpu_ns as f64 / outcome.window_ns as f64, report.overrun);
     let spins = point.cluster.wait == crate::spec::Wait::Spin;
     (busy > 0.9 && !spins || overrun > 0).then_some(Warning::LinkLimited { busy, overrun })
@@ -289,6 +303,13 @@ fn has_flat_stretch(completed: &[u64]) -> bool {
         stretch.iter().all(|&count| (count as f64 - median).abs() <= tolerance)
     };
     completed.len() < 4 || completed.windows(completed.len().div_ceil(2)).any(flat)
+}
+
+/// Late by more than a tenth of the shortest way.
+fn coarse_link(point: &Point, outcome: &Outcome) -> Option<Warning> {
+    let late_ns = outcome.lateness.value_at_quantile(0.99);
+    let way_ns = point.shortest_way().as_nanos() as u64;
+    (way_ns > 0 && late_ns > way_ns / 10).then_some(Warning::CoarseLink { late_ns, way_ns })
 }
 
 fn cores_moved(round_trip_ns: [f64; 2]) -> Option<Warning> {

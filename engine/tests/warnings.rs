@@ -2,7 +2,7 @@
 
 mod support;
 
-use quorumbench::drive::{Event, EventKind, Memory, Outcome, Usage};
+use quorumbench::drive::{Event, EventKind, Memory, Outcome, PacketsReport, Usage};
 use quorumbench::measure::{INTERVAL_NS, Interval, Recording, Tally, histogram};
 use quorumbench::node::NodeStats;
 use quorumbench::spec::Point;
@@ -56,6 +56,8 @@ fn healthy() -> Outcome {
         together: NodeStats::default(),
         totals: vec![NodeStats::default()],
         log_writes: histogram(),
+        lateness: histogram(),
+        packets: None,
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
         faults: Vec::new(),
         cores: 64,
@@ -125,6 +127,20 @@ fn a_generator_that_sends_late_is_the_limit() {
 }
 
 #[test]
+fn a_mover_without_cpu_time_left_or_room_is_the_limit() {
+    let moved = |share: f64, overrun: u64| {
+        let cpu_ns = (share * (SECONDS * INTERVAL_NS) as f64) as u64;
+        move |outcome: &mut Outcome| {
+            outcome.packets = Some(PacketsReport { links: Vec::new(), cpu_ns, overrun });
+        }
+    };
+    assert_eq!(said(&open(), moved(0.85, 0)), [""; 0]);
+    assert_eq!(said(&open(), moved(0.95, 0)), ["link_limited"]);
+    assert_eq!(said(&open(), moved(0.1, 1)), ["link_limited"]);
+    assert_eq!(said(&closed("spin"), moved(1.0, 0)), [""; 0], "it was told to");
+}
+
+#[test]
 fn a_generator_without_cpu_time_left_is_the_limit() {
     let busy = |share: f64| {
         move |outcome: &mut Outcome| outcome.clients.busiest_cpu_ns = (outcome.window_ns as f64 * share) as u64
@@ -170,6 +186,18 @@ fn what_went_wrong_is_said() {
     assert_eq!(said(&open(), |outcome| outcome.cores = 1), ["shared_cores"]);
     let moved = warnings(&open(), &healthy(), None, [60.0, 300.0]);
     assert!(moved.iter().any(|warning| warning.to_string().starts_with("cores_moved: ")));
+}
+
+#[test]
+fn a_link_that_is_longer_than_it_was_to_be_is_noticed() {
+    let shaped = |delay: &str| {
+        let regions = "round_trips = 'a-b 1ms, a-c 1ms, b-c 1ms'";
+        spec(&format!("[network]\nemulation = 'shape'\nclient_delay = '{delay}'\n{regions}")).points().remove(0)
+    };
+    let late = |outcome: &mut Outcome| outcome.lateness.record_n(45_000, 1000).expect("in range");
+    assert_eq!(said(&shaped("400us"), late), ["coarse_link"]);
+    assert_eq!(said(&shaped("500us"), late), [""; 0], "half of a round trip is as short");
+    assert_eq!(said(&shaped("0us"), late), [""; 0], "what is no way is not to be kept to");
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //!
 //! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
 //! frames out of them, [`gather`] and [`link`] line up what goes out; [`hello`], [`peers`], [`dial`] and
-//! [`socket`] say who talks to whom; [`shape`] makes a link worse than it is, and [`tun`] has packets taken off the
+//! [`socket`] say who talks to whom; [`shape`] makes links worse than they are, and [`tun`] has packets taken off the
 //! kernel's hands, so that others may. On these stand [`mem`] (rings between
 //! threads: the ceiling) and the transports over sockets: [`uring`] and [`tokio_tcp`] over TCP, and [`quic`], which
 //! encrypts all, asks every peer for its certificate, and copies each payload once more on its way out for that.
@@ -97,6 +97,29 @@ pub trait Transport {
 
     /// What it has cost so far.
     fn counters(&self) -> Counters;
+}
+
+/// For what stands on a transport and does not own it.
+impl<T: Transport + ?Sized> Transport for &mut T {
+    fn send(&mut self, transmits: &mut Vec<Transmit>) -> io::Result<()> {
+        (**self).send(transmits)
+    }
+
+    fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()> {
+        (**self).recv(deadline, inbox)
+    }
+
+    fn write_file(&mut self, write: FileWrite) -> io::Result<()> {
+        (**self).write_file(write)
+    }
+
+    fn written(&mut self, done: &mut Vec<FileWritten>) {
+        (**self).written(done);
+    }
+
+    fn counters(&self) -> Counters {
+        (**self).counters()
+    }
 }
 
 /// What a transport has done since it was made. Differences over an interval are what counts.

@@ -9,6 +9,7 @@ use quorumbench_protocols::NodeId;
 use super::body::Body;
 use super::control::{Begun, Control, Meter};
 use super::faults::Subject;
+use super::links::Shaped;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
 use super::packets::Network;
@@ -72,6 +73,7 @@ impl Threads {
         let (replicas, clients) = (Vec::new(), Vec::new());
         let mut cluster = Self { control: control.clone(), replicas, clients, network, _ports: held, logs };
         for (&part, (seat, place)) in parts.iter().zip(seats) {
+            let shaped = Shaped::of(point, part, control.clock());
             if part.is_replica(point) {
                 let shared = Shared {
                     control: control.clone(),
@@ -79,6 +81,7 @@ impl Threads {
                     board: part.keep.timeline.then(Arc::default),
                     diary: None,
                     nodes: parts.len(),
+                    shaped,
                 };
                 let point = shared_point.clone();
                 let mut thread =
@@ -87,7 +90,7 @@ impl Threads {
                 cluster.replicas.push(thread);
             } else {
                 let (client, pace, control) = (part.client(point), part.pace(point), control.clone());
-                let body = move || threads::run_client(client, pace, seat, &control);
+                let body = move || threads::run_client(client, pace, seat, shaped.as_ref(), &control);
                 let thread = spawn(part, part.name(point), body, &cluster.network)?;
                 cluster.clients.push(Some(thread));
             }
@@ -129,18 +132,18 @@ impl Cluster for Threads {
         for thread in &mut self.replicas {
             outcome = outcome.and(thread.wait());
             if let State::Down(end) = &mut thread.state {
-                ended.add_replica(&end.account(), end.meter.log_writes(), end.replica.take_trace());
+                ended.add_replica(&end.account(), end.meter.timings(), end.replica.take_trace());
                 ended.trace.replicas.append(&mut thread.past);
             }
         }
         for handle in self.clients.drain(..).flatten() {
             match threads::join(handle) {
-                Ok(end) => ended.add_client(&end.account(), end.recording, end.trace),
+                Ok(end) => ended.add_client(&end.account(), end.meter.timings(), end.recording, end.trace),
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
         outcome?;
-        ended.links = self.network.end()?;
+        self.network.end(&mut ended)?;
         Ok(ended)
     }
 }

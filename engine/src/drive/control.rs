@@ -3,16 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::part::Account;
+use super::part::{Account, Timings};
 use super::processes::Outlet;
 use super::{Event, EventKind, Usage};
-use crate::measure::{Window, histogram};
+use crate::measure::Window;
 use crate::node::NodeStats;
 use crate::remote::{NanosDef, NodeIdDef};
 
@@ -180,8 +179,8 @@ pub(super) struct Meter {
     after: Option<Reading>,
     /// What earlier threads of the same node used.
     carried: Reading,
-    /// How long its log's writes took; `None` without one.
-    log_writes: Option<Histogram<u64>>,
+    /// What it timed itself.
+    timings: Timings,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -221,14 +220,15 @@ impl Meter {
     }
 
     /// The thread ends, and another goes on with its meter. `counters` are those of a transport that
-    /// ends with it, and `log_writes` how long the writes of its log took.
-    pub(super) fn carry(&mut self, counters: Counters, log_writes: Option<&Histogram<u64>>) {
-        if let Some(times) = log_writes {
-            let sum = self.log_writes.get_or_insert_with(histogram);
-            sum.add(times).expect("all have the same bounds");
-        }
+    /// ends with it.
+    pub(super) fn carry(&mut self, counters: Counters) {
         self.carried.cpu_ns += thread_cpu_ns();
         self.carried.counters = self.carried.counters.plus(counters);
+    }
+
+    /// Its node has timed this besides.
+    pub(super) fn timed(&mut self, timings: &Timings) {
+        self.timings.add(timings);
     }
 
     /// The node lost its memory, and with it its count of what it did.
@@ -236,9 +236,9 @@ impl Meter {
         self.carried.stats = self.carried.stats.plus(stats);
     }
 
-    /// How long its log's writes took in the window, if it has one.
-    pub(super) fn log_writes(&self) -> Option<&Histogram<u64>> {
-        self.log_writes.as_ref()
+    /// What its node timed itself, in all of its lives.
+    pub(super) fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// Until when a thread may sleep and still read in time.

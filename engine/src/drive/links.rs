@@ -1,11 +1,70 @@
-//! How far a point's nodes are from each other: the model of each link.
+//! How far a point's nodes are from each other: the model of each link, and a node's links where it shapes them itself.
 
-use std::time::Duration;
+use std::io;
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::Prng;
-use quorumbench_transports::shape::{Distribution, LinkModel, LinkState};
+use quorumbench_transports::shape::{Distribution, Lateness, LinkModel, LinkState, Shape};
+use quorumbench_transports::{Clock, Counters, Transport};
 
+use super::part::Part;
+use super::seat;
+use crate::measure::histogram;
 use crate::spec::{Emulation, JitterDistribution, Point};
+
+/// The links from one node to all, where it holds back itself what it sends.
+#[derive(Clone, Debug)]
+pub(super) struct Shaped {
+    links: Vec<LinkState>,
+    link_bytes: usize,
+    clock: Clock,
+}
+
+impl Shaped {
+    /// Those of `part`; `None` where links are what they are.
+    pub(super) fn of(point: &Point, part: Part, clock: Clock) -> Option<Self> {
+        let link = |to: usize| state(point, part.id().0 as usize, to, part.seed);
+        (point.network.emulation == Emulation::Shape).then(|| Self {
+            links: (0..point.cluster.replicas + point.load.clients).map(link).collect(),
+            link_bytes: seat::options(point).link_bytes,
+            clock,
+        })
+    }
+}
+
+/// What came of shaping links.
+#[derive(Debug)]
+pub(super) struct Shaping {
+    /// How much later than they should have they let go of each frame.
+    pub(super) lateness: Histogram<u64>,
+    /// What they add to the transport's.
+    pub(super) counters: Counters,
+}
+
+impl Default for Shaping {
+    fn default() -> Self {
+        Self { lateness: histogram(), counters: Counters::default() }
+    }
+}
+
+/// What `body` does on this transport, or on these links over it.
+pub(super) fn over<R>(
+    shaped: Option<&Shaped>,
+    transport: &mut dyn Transport,
+    body: impl FnOnce(&mut dyn Transport) -> io::Result<R>,
+) -> io::Result<(R, Shaping)> {
+    let Some(Shaped { links, link_bytes, clock }) = shaped else { return Ok((body(transport)?, Shaping::default())) };
+    let mut shape = Shape::new(transport, *clock, links.iter().cloned(), *link_bytes);
+    let done = body(&mut shape)?;
+    let counters = Counters { dropped_frames: shape.dropped_frames(), ..Counters::default() };
+    Ok((done, Shaping { lateness: counted(shape.lateness()), counters }))
+}
+
+fn counted(lateness: &Lateness) -> Histogram<u64> {
+    let mut times = histogram();
+    lateness.iter().for_each(|(ns, count)| times.saturating_record_n(ns, count));
+    times
+}
 
 /// The link from one node to another, replicas first, in a run of this seed.
 pub(super) fn state(point: &Point, from: usize, to: usize, seed: u64) -> LinkState {
@@ -30,7 +89,7 @@ pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
         loss_burst: network.loss_burst,
         reorder: network.reorder,
         reorder_delay: network.reorder_delay,
-        ..LinkModel::late(delay(point, from, to))
+        ..LinkModel::late(point.one_way(from, to))
     }
 }
 
@@ -42,15 +101,3 @@ fn queue(bandwidth: usize) -> u64 {
 
 /// Room for a burst of ten segments of a connection that begins (RFC 6928), some times over.
 const LEAST_QUEUE: u64 = 64 << 10;
-
-/// One way: half of the round trip between two regions, or what there is within one. Replicas are placed in the regions
-/// in turn, and clients in the first.
-fn delay(point: &Point, from: usize, to: usize) -> Duration {
-    let (network, replicas) = (&point.network, point.cluster.replicas);
-    let within = if from.max(to) >= replicas { network.client_delay } else { network.delay };
-    let across = network.round_trips.as_ref().map(|regions| {
-        let region = |node: usize| if node < replicas { node % regions.count() } else { 0 };
-        regions.round_trip(region(from), region(to)) / 2
-    });
-    across.filter(|across| !across.is_zero()).unwrap_or(within)
-}

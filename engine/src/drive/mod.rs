@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::check::witness::Trace;
-use crate::measure::{Recording, Window, histogram};
+use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::remote;
 use crate::spec::{Durability, Placement, Point, Run};
@@ -47,7 +47,7 @@ pub use control::Phase;
 use control::{Begun, Control};
 use faults::FaultPlan;
 use packets::Network;
-pub use packets::{LinkCounts, LinkReport, mover, probe_packets};
+pub use packets::{LinkCounts, LinkLine, PacketsReport, mover, probe_packets};
 use part::{Cluster, Part};
 use processes::Processes;
 pub use processes::{ChildError, node, set_program};
@@ -134,8 +134,11 @@ pub struct Outcome {
     pub totals: Vec<NodeStats>,
     /// How long the writes of all logs on a disk took in the window; empty without any.
     pub log_writes: Histogram<u64>,
+    /// How much later than they should have emulated links let go of what they held, in nanoseconds: each frame from the
+    /// start to the end of the point, or each packet in the window. Empty without any.
+    pub lateness: Histogram<u64>,
     /// What the links did, where they are emulated packet by packet.
-    pub links: Option<LinkReport>,
+    pub packets: Option<PacketsReport>,
     /// What happened.
     pub events: Vec<Event>,
     /// What came of each fault, in the order in which they were given.
@@ -343,8 +346,9 @@ pub fn measure_and_trace(
         busiest: ended.busiest,
         together: ended.together,
         totals: ended.totals,
-        links: ended.links,
-        log_writes: ended.log_writes.unwrap_or_else(histogram),
+        log_writes: ended.timings.log_writes,
+        lateness: ended.timings.lateness,
+        packets: ended.packets,
         events,
         cores: threads::cores().len(),
         window_ns: window.length_ns(),

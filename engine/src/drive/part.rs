@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::control::Begun;
 use super::faults::Subject;
-use super::packets::LinkReport;
+use super::packets::PacketsReport;
 use super::{DriveError, Keep, Memory, Usage, threads};
 use crate::check::witness::{ClientTrace, ReplicaTrace, Trace};
 use crate::client::{Client, ClientOptions, Pace};
 use crate::load::{Arrivals, CommandStream, Mix, Schedule};
 use crate::measure::{Recording, histogram};
 use crate::node::NodeStats;
+use crate::remote;
 use crate::spec::{Arrival, MachineName, Pin, Point};
 
 /// A running cluster and its clients, whatever they run on. When it is dropped, all of it ends.
@@ -109,6 +110,31 @@ pub(super) struct Account {
     pub(super) total: NodeStats,
 }
 
+/// What a node timed besides commands: nothing, where there was nothing to time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Timings {
+    /// How long the writes of its log took in the window.
+    #[serde(with = "remote::histogram")]
+    pub(super) log_writes: Histogram<u64>,
+    /// How much later than they should have the links that it shapes let go of each frame.
+    #[serde(with = "remote::histogram")]
+    pub(super) lateness: Histogram<u64>,
+}
+
+impl Timings {
+    pub(super) fn add(&mut self, more: &Self) {
+        for (sum, more) in [(&mut self.log_writes, &more.log_writes), (&mut self.lateness, &more.lateness)] {
+            sum.add(more).expect("all have the same bounds");
+        }
+    }
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self { log_writes: histogram(), lateness: histogram() }
+    }
+}
+
 /// What a cluster leaves behind.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
@@ -119,27 +145,20 @@ pub(super) struct Ended {
     pub(super) busiest: NodeStats,
     pub(super) together: NodeStats,
     pub(super) totals: Vec<NodeStats>,
-    /// How long the writes of all logs took in the window.
-    pub(super) log_writes: Option<Histogram<u64>>,
+    /// Of all nodes.
+    pub(super) timings: Timings,
     /// CPU time in the window of the processes that are not this one.
     pub(super) elsewhere_cpu_ns: u64,
     pub(super) memory: Memory,
     /// What the links did, where they are emulated packet by packet.
-    pub(super) links: Option<LinkReport>,
+    pub(super) packets: Option<PacketsReport>,
     /// Empty, unless traces were kept.
     pub(super) trace: Trace,
 }
 
 impl Ended {
-    pub(super) fn add_replica(
-        &mut self,
-        account: &Account,
-        log_writes: Option<&Histogram<u64>>,
-        trace: Option<ReplicaTrace>,
-    ) {
-        if let Some(times) = log_writes {
-            self.log_writes.get_or_insert_with(histogram).add(times).expect("all have the same bounds");
-        }
+    pub(super) fn add_replica(&mut self, account: &Account, timings: &Timings, trace: Option<ReplicaTrace>) {
+        self.timings.add(timings);
         self.replicas = self.replicas.plus(account.usage);
         self.busiest = std::cmp::max_by_key(self.busiest, account.stats, |stats| stats.commands);
         self.together = self.together.plus(account.stats);
@@ -147,7 +166,14 @@ impl Ended {
         self.trace.replicas.extend(trace);
     }
 
-    pub(super) fn add_client(&mut self, account: &Account, recording: Option<Recording>, trace: Option<ClientTrace>) {
+    pub(super) fn add_client(
+        &mut self,
+        account: &Account,
+        timings: &Timings,
+        recording: Option<Recording>,
+        trace: Option<ClientTrace>,
+    ) {
+        self.timings.add(timings);
         self.clients = self.clients.plus(account.usage);
         self.trace.clients.extend(trace);
         match (&mut self.recording, recording) {

@@ -11,16 +11,17 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_t
 
 use super::body::Body;
 use super::control::{Control, LOOK_NS, Meter};
+use super::links::{self, Shaped, Shaping};
 use super::log::Log;
 use super::orders::{Board, Diary, Orders};
-use super::part::Account;
+use super::part::{Account, Timings};
 use super::replica::Replica;
 use super::seat::Seat;
 use super::ward::Ward;
 use super::{DriveError, EventKind};
 use crate::check::witness::ClientTrace;
 use crate::client::{Client, Pace};
-use crate::measure::Recording;
+use crate::measure::{Recording, histogram};
 use crate::node::NodeStats;
 
 /// A replica between two threads: what outlives the one that ran it.
@@ -63,31 +64,42 @@ pub(super) struct Shared {
     pub(super) diary: Option<Arc<Diary>>,
     /// How many nodes there are, clients among them.
     pub(super) nodes: usize,
+    /// Its links to them, where it shapes them.
+    pub(super) shaped: Option<Shaped>,
 }
 
 /// Runs a replica until the point ends or it is told to die.
 pub(super) fn run_replica(
     body: Body,
     mut meter: Meter,
-    mut led: bool,
+    led: bool,
     seat: Seat,
     id: NodeId,
     shared: &Shared,
 ) -> io::Result<ReplicaEnd> {
     let Body { mut replica, mut log } = body;
-    let (seat, counters) = match seat {
+    let clock = shared.control.clock();
+    let mut run = |transport: &mut dyn Transport| {
+        links::over(shared.shaped.as_ref(), transport, |transport| {
+            replica_loop(&mut *replica, log.as_mut(), &mut meter, transport, id, led, shared)
+        })
+    };
+    let (seat, counters, (led, shaping)) = match seat {
         Seat::Mem(mut mem) => {
-            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *mem, id, led, shared)?;
-            log.as_mut().map_or(Ok(()), |log| log.leave(shared.control.clock(), &mut *mem))?;
-            (Some(Seat::Mem(mem)), Counters::default())
+            let ran = run(&mut *mem)?;
+            log.as_mut().map_or(Ok(()), |log| log.leave(clock, &mut *mem))?;
+            (Some(Seat::Mem(mem)), Counters::default(), ran)
         }
         Seat::Socket(..) => {
             let mut transport = seat.join()?;
-            led = replica_loop(&mut *replica, log.as_mut(), &mut meter, &mut *transport, id, led, shared)?;
-            (None, transport.counters())
+            let ran = run(&mut *transport)?;
+            (None, transport.counters(), ran)
         }
     };
-    meter.carry(counters, log.as_ref().map(Log::times));
+    let Shaping { lateness, counters: besides } = shaping;
+    let log_writes = log.as_ref().map_or_else(histogram, |log| log.times().clone());
+    meter.timed(&Timings { log_writes, lateness });
+    meter.carry(counters.plus(besides));
     Ok(ReplicaEnd { replica, meter, seat, led })
 }
 
@@ -133,12 +145,25 @@ fn replica_loop(
 
 /// Runs a client until all it asked for is answered or given up.
 pub(super) fn run_client(
-    mut client: Client,
+    client: Client,
     pace: impl FnOnce(Nanos) -> Pace,
     seat: Seat,
+    shaped: Option<&Shaped>,
     control: &Control,
 ) -> io::Result<ClientEnd> {
     let mut transport = seat.join()?;
+    let (mut end, Shaping { lateness, .. }) =
+        links::over(shaped, &mut *transport, |transport| client_loop(client, pace, transport, control))?;
+    end.meter.timed(&Timings { lateness, ..Timings::default() });
+    Ok(end)
+}
+
+fn client_loop(
+    mut client: Client,
+    pace: impl FnOnce(Nanos) -> Pace,
+    transport: &mut dyn Transport,
+    control: &Control,
+) -> io::Result<ClientEnd> {
     let mut meter = Meter::default();
     let mut ready = false;
     let mut pace = Some(pace);

@@ -356,8 +356,9 @@ impl World {
             busiest,
             together,
             totals,
-            links: None,
+            packets: None,
             log_writes: histogram(),
+            lateness: histogram(),
             events,
             faults: faults.unwrap_or_default(),
             // Each node has a virtual core of its own.

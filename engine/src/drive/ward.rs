@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::Transport;
-use quorumbench_transports::shape::Shape;
+use quorumbench_transports::shape::Faulty;
 
 use super::EventKind;
 use super::control::LOOK_NS;
@@ -20,7 +20,7 @@ pub(super) struct Ward<'a> {
     id: NodeId,
     shared: &'a Shared,
     /// Its way to the others.
-    pub(super) link: Shape<'a, dyn Transport + 'a>,
+    pub(super) link: Faulty<&'a mut (dyn Transport + 'a)>,
     /// It works at one in so many parts of the time.
     factor: u32,
     /// How long it should have rested by now and has not; negative if it has overslept.
@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 impl<'a> Ward<'a> {
     pub(super) fn new(id: NodeId, transport: &'a mut (dyn Transport + 'a), shared: &'a Shared) -> Self {
         let received = transport.counters().received_bytes;
-        let link = Shape::new(transport, shared.control.clock());
+        let link = Faulty::new(transport, shared.control.clock());
         Self { id, shared, link, factor: 1, rest_ns: 0, received, behind: None }
     }
 

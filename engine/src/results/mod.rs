@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::drive::Memory;
+use crate::drive::{LinkCounts, LinkLine, Memory};
 
 mod encode;
 mod store;
@@ -66,8 +66,8 @@ pub struct PointResult {
     /// What its logs cost; null without logs on a disk.
     #[serde(default)]
     pub storage: Option<Storage>,
-    /// What its links did, where they are emulated packet by packet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What its emulated links did; null without emulation.
+    #[serde(default)]
     pub link: Option<Link>,
     /// How much memory its processes had.
     #[serde(default)]
@@ -98,7 +98,7 @@ pub struct Percentiles {
     pub p99_9: u64,
     pub p99_99: u64,
     pub max: u64,
-    /// How many commands.
+    /// How many were counted: commands, where they are what is timed.
     pub count: u64,
 }
 
@@ -173,44 +173,37 @@ pub struct Storage {
     pub alone_histogram: String,
 }
 
-/// What links that were emulated packet by packet did in the window, all of them together unless it says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What emulated links did, beside what they were asked to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
-    /// The share of packets that were to be lost.
-    pub loss_asked: f64,
-    /// The share that was, of those that came so far.
-    pub loss: f64,
-    /// Packets that nodes sent.
-    pub packets: u64,
-    /// Their bytes, IP headers included.
-    pub bytes: u64,
-    /// Packets that were lost by the dice.
-    pub lost: u64,
-    /// Packets that a full queue dropped.
-    pub dropped: u64,
-    /// Packets that were held back past later ones.
-    pub reordered: u64,
-    /// Packets that the kernel dropped because the mover did not take them fast enough, in the whole point.
-    pub overrun: u64,
-    /// How much later than it should have each packet left.
+    /// The shortest way between two nodes that was asked for, and takes time at all; zero if none does.
+    pub shortest_ns: u64,
+    /// How much later than it should have each frame left that was held, from the start to the end of the point, to
+    /// within an eighth; or each packet, in the window.
     pub late_ns: Percentiles,
-    /// The share of the window that the mover worked.
-    pub mover_busy: f64,
-    /// The same counts by link, of those that something passed.
-    pub directed: Vec<Directed>,
+    /// The full histogram, in base64 of its V2-deflate form.
+    pub late_histogram: String,
+    /// What became of packets; null where the links know none.
+    #[serde(default)]
+    pub packets: Option<Packets>,
 }
 
-/// One direction between two nodes: the counts of a [`Link`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Directed {
-    pub from: u32,
-    pub to: u32,
-    pub packets: u64,
-    pub bytes: u64,
-    pub lost: u64,
-    pub dropped: u64,
-    pub reordered: u64,
+/// What became of packets in the window, over all links unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Packets {
+    /// The share that was to be lost.
+    pub loss_asked: f64,
+    /// The share that was.
+    pub loss: f64,
+    /// What became of them.
+    #[serde(flatten)]
+    pub all: LinkCounts,
+    /// How many the kernel dropped because the mover did not take them fast enough, in the whole point.
+    pub overrun: u64,
+    /// The share of the window that the mover worked.
+    pub mover_busy: f64,
+    /// The same by link.
+    pub links: Vec<LinkLine>,
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.

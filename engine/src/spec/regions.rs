@@ -1,10 +1,11 @@
-//! Where the replicas of a virtual cluster are, and how far from each other.
+//! Where the nodes of a virtual or emulated cluster are, and how far from each other.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::point::Point;
 use super::units::{self, DURATIONS, duration_text};
 
 /// Regions and the round-trip times between them, written `virginia-ireland 68ms, virginia-tokyo
@@ -87,6 +88,27 @@ impl fmt::Display for Regions {
             write!(f, "{comma}{}-{} {}", self.names[*a], self.names[*b], duration_text(*time))?;
         }
         Ok(())
+    }
+}
+
+impl Point {
+    /// One way between two nodes, replicas first: half of the round trip between two regions, or what there is within
+    /// one. Replicas are placed in the regions in turn, and clients in the first.
+    pub fn one_way(&self, from: usize, to: usize) -> Duration {
+        let (network, replicas) = (&self.network, self.cluster.replicas);
+        let within = if from.max(to) >= replicas { network.client_delay } else { network.delay };
+        let across = network.round_trips.as_ref().map(|regions| {
+            let region = |node: usize| if node < replicas { node % regions.count() } else { 0 };
+            regions.round_trip(region(from), region(to)) / 2
+        });
+        across.filter(|across| !across.is_zero()).unwrap_or(within)
+    }
+
+    /// The shortest of these ways that takes time at all, between nodes that talk to each other; zero if none does.
+    pub fn shortest_way(&self) -> Duration {
+        let (replicas, nodes) = (self.cluster.replicas, self.cluster.replicas + self.load.clients);
+        let pairs = (0..replicas).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
+        pairs.map(|(a, b)| self.one_way(a, b)).filter(|way| !way.is_zero()).min().unwrap_or_default()
     }
 }
 

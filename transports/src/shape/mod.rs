@@ -1,156 +1,164 @@
-//! A node's link made worse than it is, while it runs: cut off from peers, or late.
+//! Links made worse than they are, inside the process and on top of any [`Transport`].
 //!
-//! [`Shape`] stands between a node and its [`Transport`]. Left alone it costs one branch a call. It takes
-//! effect on one side only, which is enough: what a cut-off node sends and what it is sent pass here.
+//! [`Shape`] makes a node far from the others for as long as it lives: each frame that it sends is held back for as long
+//! as a [`LinkModel`] of that direction says. Both ends shape what they send, so that a frame passes one model. What it
+//! cannot do is to lose, or to reorder, what the transport beneath it sends to carry a frame: segments, packets. To the
+//! transport the link is as fast and as sound as ever. Frames themselves may be lost and overtaken, where whoever
+//! sends them can bear it.
+//!
+//! [`Faulty`] is for faults that come and go. It stands on top.
 
+mod faulty;
 mod jitter;
+mod lateness;
 mod model;
+mod queue;
 
-use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
 
-use quorumbench_protocols::{Frame, Nanos, NodeId, PeerSet, Recipients, Transmit};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Recipients, Transmit};
 
 use crate::storage::{FileWrite, FileWritten};
 use crate::{Clock, Counters, Transport};
 
+pub use faulty::Faulty;
 pub use jitter::Distribution;
+pub use lateness::Lateness;
 pub use model::{Fate, LinkModel, LinkState};
+use queue::Queue;
 
-/// A transport, and what is done to what passes through it.
+/// A node whose peers are further away than they are.
 ///
 /// ```
 /// use std::time::Duration;
 /// use quorumbench_protocols::{Head, NodeId, Payload, Recipients, Transmit};
-/// use quorumbench_transports::{mem, shape::Shape, Clock, Options, Transport};
+/// use quorumbench_transports::shape::{LinkModel, LinkState, Shape};
+/// use quorumbench_transports::{mem, Clock, Options, Transport};
 ///
-/// let clock = Clock::start();
-/// let mut nodes = mem::mesh(2, clock, &Options::default());
-/// let (mut one, mut zero) = (nodes.remove(1), nodes.remove(0));
-/// let mut link = Shape::new(&mut zero, clock);
+/// let (clock, options) = (Clock::start(), Options::default());
+/// let mut nodes = mem::mesh(2, clock, &options);
+/// let (mut one, zero) = (nodes.remove(1), nodes.remove(0));
+/// let far = LinkModel::late(Duration::from_millis(2));
+/// let links = (0..2).map(|to| LinkState::new(&far, to));
+/// let mut zero = Shape::new(zero, clock, links, options.link_bytes);
 ///
-/// link.delay(Duration::from_millis(2));
 /// let head = Head { kind: 1, from: NodeId(0), ..Head::default() };
 /// let (sent, mut inbox) = (clock.now(), Vec::new());
-/// link.send(&mut vec![Transmit { to: Recipients::One(NodeId(1)), head, body: Payload::EMPTY }])?;
+/// zero.send(&mut vec![Transmit { to: Recipients::One(NodeId(1)), head, body: Payload::EMPTY }])?;
 /// while inbox.is_empty() {
-///     link.recv(clock.now() + 10_000_000, &mut Vec::new())?;
+///     zero.recv(clock.now() + 10_000_000, &mut Vec::new())?;
 ///     one.recv(clock.now(), &mut inbox)?;
 /// }
 /// assert!(clock.now() >= sent + 2_000_000);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Shape<'t, T: Transport + ?Sized> {
-    inner: &'t mut T,
+pub struct Shape<T> {
+    inner: T,
     clock: Clock,
-    /// Whether there is anything to do but to pass on.
-    active: bool,
-    /// Whom it neither reaches nor hears, ascending.
-    cut: Vec<NodeId>,
-    delay_ns: u64,
-    /// What was sent and has not left, in order, and when it leaves.
-    held: VecDeque<(Nanos, Transmit)>,
+    /// By peer.
+    queues: Vec<Queue>,
+    /// When the next of all that is held leaves, or before.
+    next: Nanos,
     /// Scratch: what leaves now.
     leaving: Vec<Transmit>,
-    dropped: u64,
+    lateness: Lateness,
+    lost: u64,
+    full: u64,
 }
 
-impl<'t, T: Transport + ?Sized> Shape<'t, T> {
-    /// The link as it is.
-    pub fn new(inner: &'t mut T, clock: Clock) -> Self {
+impl<T: Transport> Shape<T> {
+    /// A node on `inner`, with a link to each node in the order of their ids; to whom there is none, it is as near as
+    /// ever. So many bytes may be on the way to one peer. Beyond that a frame is dropped and counted, as a transport
+    /// does whose peer does not read.
+    pub fn new(inner: T, clock: Clock, links: impl IntoIterator<Item = LinkState>, link_bytes: usize) -> Self {
         Self {
             inner,
             clock,
-            active: false,
-            cut: Vec::new(),
-            delay_ns: 0,
-            held: VecDeque::new(),
+            queues: links.into_iter().map(|link| Queue::new(link, link_bytes)).collect(),
+            next: Nanos::NEVER,
             leaving: Vec::new(),
-            dropped: 0,
+            lateness: Lateness::default(),
+            lost: 0,
+            full: 0,
         }
     }
 
-    /// From now on, nothing is sent to these peers, and what comes from them is lost; from and to all others
-    /// it is not, or not any more. What is dropped on the way out is counted as dropped.
-    pub fn cut_off(&mut self, peers: impl IntoIterator<Item = NodeId>) {
-        self.cut.clear();
-        self.cut.extend(peers);
-        self.cut.sort_unstable();
-        self.look();
+    /// How much later than it should have each frame left that was held.
+    pub fn lateness(&self) -> &Lateness {
+        &self.lateness
     }
 
-    /// From now on, everything leaves so much later than it is sent, to within what
-    /// [`recv`](Transport::recv) oversleeps; with zero at once. The order stays.
-    pub fn delay(&mut self, extra: Duration) {
-        self.delay_ns = extra.as_nanos() as u64;
-        self.look();
+    /// Frames that were lost on the way, as the models say.
+    pub fn lost_frames(&self) -> u64 {
+        self.lost
     }
 
-    fn look(&mut self) {
-        self.active = !self.cut.is_empty() || self.delay_ns > 0 || !self.held.is_empty();
+    /// Frames that went no further: these, and those for which there was no room.
+    pub fn dropped_frames(&self) -> u64 {
+        self.lost + self.full
     }
 
-    fn is_cut(&self, peer: NodeId) -> bool {
-        self.cut.binary_search(&peer).is_ok()
-    }
-
-    /// Who of the recipients is reached, if anybody is.
-    fn reached(&self, to: Recipients) -> Option<Recipients> {
-        match to {
-            Recipients::One(peer) => (!self.is_cut(peer)).then_some(to),
-            Recipients::Peers(peers) => {
-                let peers: PeerSet = peers.iter().filter(|&peer| !self.is_cut(peer)).collect();
-                (!peers.is_empty()).then_some(Recipients::Peers(peers))
+    fn take(&mut self, now: Nanos, peer: NodeId, transmit: Transmit) {
+        let Some(queue) = self.queues.get_mut(peer.0 as usize) else { return self.leaving.push(transmit) };
+        let bytes = Head::BYTES + transmit.body.len();
+        match queue.pass(now, bytes) {
+            // Most often that is what a link does that does nothing.
+            Fate::Arrives(at) if at <= now && queue.is_empty() => self.leaving.push(transmit),
+            Fate::Arrives(at) => {
+                self.next = self.next.min(at);
+                queue.hold(at, transmit, bytes);
             }
-        }
-    }
-
-    fn hold(&mut self, now: Nanos, transmits: &mut Vec<Transmit>) {
-        for transmit in transmits.drain(..) {
-            let reached = self.reached(transmit.to);
-            self.dropped += (transmit.to.iter().count() - reached.map_or(0, |to| to.iter().count())) as u64;
-            if let Some(to) = reached {
-                // A link keeps its order, also when it gets faster.
-                let leaves = self.held.back().map_or(Nanos::ZERO, |&(last, _)| last).max(now + self.delay_ns);
-                self.held.push_back((leaves, Transmit { to, ..transmit }));
+            Fate::HeldBack(at) => {
+                self.next = self.next.min(at);
+                queue.hold_back(at, transmit, bytes);
             }
+            Fate::Lost => self.lost += 1,
+            Fate::Full => self.full += 1,
         }
     }
 
+    /// Hands on what is due.
     fn release(&mut self, now: Nanos) -> io::Result<()> {
-        let due = |(leaves, _): &(Nanos, Transmit)| self.delay_ns == 0 || *leaves <= now;
-        let count = self.held.iter().take_while(|held| due(held)).count();
-        self.leaving.extend(self.held.drain(..count).map(|(_, transmit)| transmit));
-        self.look();
+        if self.next <= now {
+            let due = self.queues.iter_mut().map(|queue| queue.release(now, &mut self.leaving, &mut self.lateness));
+            self.next = due.min().unwrap_or(Nanos::NEVER);
+        }
         if self.leaving.is_empty() { Ok(()) } else { self.inner.send(&mut self.leaving) }
     }
 }
 
-impl<T: Transport + ?Sized> Transport for Shape<'_, T> {
+impl<T: Transport> Transport for Shape<T> {
     fn send(&mut self, transmits: &mut Vec<Transmit>) -> io::Result<()> {
-        if !self.active {
-            return self.inner.send(transmits);
-        }
         let now = self.clock.now();
-        self.hold(now, transmits);
+        for transmit in transmits.drain(..) {
+            match transmit.to {
+                Recipients::One(peer) => self.take(now, peer, transmit),
+                Recipients::Peers(peers) => peers.iter().for_each(|peer| {
+                    let body = transmit.body.clone();
+                    self.take(now, peer, Transmit { to: Recipients::One(peer), head: transmit.head, body });
+                }),
+            }
+        }
         self.release(now)
     }
 
     fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()> {
-        if !self.active {
-            return self.inner.recv(deadline, inbox);
-        }
         let before = inbox.len();
-        let leaves = self.held.front().map_or(Nanos::NEVER, |&(leaves, _)| leaves);
-        self.inner.recv(deadline.min(leaves), inbox)?;
-        if !self.cut.is_empty() {
-            let mut heard = inbox.split_off(before);
-            heard.retain(|frame| !self.is_cut(frame.head.from));
-            inbox.append(&mut heard);
+        loop {
+            let next = self.next;
+            self.inner.recv(deadline.min(next), inbox)?;
+            if next == Nanos::NEVER {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            self.release(now)?;
+            // It waited for what was held, and now for what it was asked for. If a write was over meanwhile, that wait
+            // ends at once.
+            if now < next || now >= deadline || inbox.len() > before {
+                return Ok(());
+            }
         }
-        self.release(self.clock.now())
     }
 
     fn write_file(&mut self, write: FileWrite) -> io::Result<()> {
@@ -163,75 +171,9 @@ impl<T: Transport + ?Sized> Transport for Shape<'_, T> {
 
     fn counters(&self) -> Counters {
         let inner = self.inner.counters();
-        Counters { dropped_frames: inner.dropped_frames + self.dropped, ..inner }
+        Counters { dropped_frames: inner.dropped_frames + self.dropped_frames(), ..inner }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Options, mem};
-    use quorumbench_protocols::{Head, Payload};
-
-    fn transmit(to: Recipients, number: u64) -> Transmit {
-        let head = Head { kind: 1, from: NodeId(0), words: [number; 6], ..Head::default() };
-        Transmit { to, head, body: Payload::EMPTY }
-    }
-
-    /// The numbers of what has arrived.
-    fn arrived(node: &mut mem::Mem) -> Vec<u64> {
-        let mut inbox = Vec::new();
-        node.recv(Nanos::ZERO, &mut inbox).expect("rings do not fail");
-        inbox.iter().map(|frame| frame.head.words[0]).collect()
-    }
-
-    #[test]
-    fn whoever_is_cut_off_neither_hears_nor_is_heard() {
-        let clock = Clock::start();
-        let mut nodes = mem::mesh(3, clock, &Options::default());
-        let (mut two, mut one, mut zero) = (nodes.remove(2), nodes.remove(1), nodes.remove(0));
-        let all = Recipients::Peers(PeerSet::first(3).without(NodeId(0)));
-        let mut link = Shape::new(&mut zero, clock);
-        link.cut_off([NodeId(2)]);
-        link.send(&mut vec![transmit(all, 1), transmit(Recipients::One(NodeId(2)), 2)]).expect("sent");
-        assert_eq!((arrived(&mut one), arrived(&mut two)), (vec![1], vec![]));
-        assert_eq!(link.counters().dropped_frames, 2);
-        let hello = |from| {
-            let mut transmit = transmit(Recipients::One(NodeId(0)), 9);
-            transmit.head.from = NodeId(from);
-            vec![transmit]
-        };
-        two.send(&mut hello(2)).expect("sent");
-        one.send(&mut hello(1)).expect("sent");
-        let mut inbox = Vec::new();
-        link.recv(Nanos::ZERO, &mut inbox).expect("received");
-        assert_eq!(inbox.iter().map(|frame| frame.head.from.0).collect::<Vec<_>>(), [1]);
-
-        link.cut_off([]);
-        link.send(&mut vec![transmit(all, 3)]).expect("sent");
-        assert_eq!((arrived(&mut one), arrived(&mut two)), (vec![3], vec![3]));
-        assert!(!link.active, "left alone it is out of the way");
-    }
-
-    #[test]
-    fn what_is_late_keeps_its_order_and_all_of_it_comes() {
-        let clock = Clock::start();
-        let mut nodes = mem::mesh(2, clock, &Options::default());
-        let (mut one, mut zero) = (nodes.remove(1), nodes.remove(0));
-        let mut link = Shape::new(&mut zero, clock);
-        let to = Recipients::One(NodeId(1));
-        link.delay(Duration::from_secs(1000));
-        link.send(&mut vec![transmit(to, 1), transmit(to, 2)]).expect("sent");
-        let early = clock.now() + 1_000_000;
-        link.recv(early, &mut Vec::new()).expect("received");
-        assert!(clock.now() >= early && arrived(&mut one).is_empty());
-        link.delay(Duration::from_millis(1));
-        link.send(&mut vec![transmit(to, 3)]).expect("sent");
-        link.recv(clock.now() + 5_000_000, &mut Vec::new()).expect("received");
-        assert!(arrived(&mut one).is_empty(), "not before what was sent earlier");
-        link.delay(Duration::ZERO);
-        link.send(&mut vec![transmit(to, 4)]).expect("sent");
-        assert_eq!(arrived(&mut one), [1, 2, 3, 4]);
-        assert!(!link.active);
-    }
-}
+mod tests;

@@ -61,7 +61,7 @@ impl LinkModel {
 pub enum Fate {
     /// It arrives then: after all that did before it, unless that was held back.
     Arrives(Nanos),
-    /// It arrives then, and what is sent later may arrive earlier.
+    /// It arrives then: after all that was held back before it, and what is sent later may arrive earlier.
     HeldBack(Nanos),
     /// It is lost on its way.
     Lost,
@@ -83,6 +83,8 @@ pub struct LinkState {
     reorder_ns: u64,
     /// When the latest that keeps its order arrives.
     last: Nanos,
+    /// When the latest that is held back does.
+    last_held_back: Nanos,
     /// One each, so that what is lost does not depend on how jittery the link is.
     loss_dice: Prng,
     jitter_dice: Prng,
@@ -109,6 +111,7 @@ impl LinkState {
             reorder: chance(reorder),
             reorder_ns: nanos(model.reorder_delay),
             last: Nanos::ZERO,
+            last_held_back: Nanos::ZERO,
             loss_dice: dice.fork(0),
             jitter_dice: dice.fork(1),
             reorder_dice: dice.fork(2),
@@ -133,7 +136,8 @@ impl LinkState {
         };
         let at = self.last.max(left.later(self.delay_ns).later(jitter_ns));
         if self.reorder > 0 && self.reorder_dice.next_u64() < self.reorder {
-            return Fate::HeldBack(at.later(self.reorder_ns));
+            self.last_held_back = self.last_held_back.max(at.later(self.reorder_ns));
+            return Fate::HeldBack(self.last_held_back);
         }
         self.last = at;
         Fate::Arrives(at)
@@ -213,9 +217,9 @@ mod tests {
     }
 
     /// How long each was under way that was not lost.
-    fn ways(fates: &[Fate]) -> Vec<f64> {
+    fn ways(fates: &[Fate]) -> Vec<u64> {
         let way = |(number, fate): (usize, &Fate)| match *fate {
-            Fate::Arrives(at) | Fate::HeldBack(at) => Some((at.0 - sent(number).0) as f64),
+            Fate::Arrives(at) | Fate::HeldBack(at) => Some(at.0 - sent(number).0),
             Fate::Lost | Fate::Full => None,
         };
         fates.iter().enumerate().filter_map(way).collect()
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_delay_is_exact_and_a_seed_is_a_fate() {
-        assert!(ways(&fates(&late())).iter().all(|&way| way == 1e6));
+        assert!(ways(&fates(&late())).iter().all(|&way| way == 1_000_000));
         assert!(LinkModel::late(Duration::ZERO).is_idle() && !late().is_idle());
         let model = LinkModel { jitter: MS, loss: 0.1, reorder: 0.1, reorder_delay: MS, ..late() };
         assert_eq!(fates(&model), fates(&model));
@@ -299,7 +303,7 @@ mod tests {
         assert_eq!(last.0, 100_000 * 4_000 / 3 + 1_000_000);
         // Over a link that is fast enough each takes its own time, and none waits.
         let ways = ways(&self::fates(&LinkModel { rate: Some(2_000_000_000), ..late() }));
-        assert!(ways.iter().all(|&way| way == 1e6 + 500.0));
+        assert!(ways.iter().all(|&way| way == 1_000_500));
     }
 
     #[test]
@@ -308,8 +312,8 @@ mod tests {
         let fates = fates(&LinkModel { rate: Some(rate), queue: Some(queue), ..late() });
         let dropped = fates.iter().filter(|&&fate| fate == Fate::Full).count() as f64;
         is_about(dropped / 1e5, 0.5, 0.01);
-        let longest = ways(&fates).into_iter().fold(0.0, f64::max);
+        let longest = ways(&fates).into_iter().max().expect("some arrive");
         // All that may wait, itself, and the delay.
-        is_about(longest, (queue + 1000) as f64 * 2.0 + 1e6, 0.001);
+        is_about(longest as f64, (queue + 1000) as f64 * 2.0 + 1e6, 0.001);
     }
 }

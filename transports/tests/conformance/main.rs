@@ -23,7 +23,7 @@ mod stream;
 mod uring_6_1;
 mod waiting;
 
-use harness::{InMemory, OverSockets, bounded};
+use harness::{InMemory, OverSockets, Shaped, bounded};
 use uring_6_1::Uring61;
 
 /// Runs each test in a thread of its own, on which its nodes are made, and fails it if it hangs. Where
@@ -44,15 +44,11 @@ macro_rules! every_transport {
             delivery::payloads_of_any_length_arrive,
             delivery::frames_may_straddle_chunks,
             delivery::a_broadcast_shares_one_payload,
-            pressure::a_receiver_that_does_not_read_holds_up_nobody,
-            pressure::a_peer_that_never_stops_does_not_drown_the_others,
             waiting::without_frames_it_waits_for_the_deadline,
-            waiting::a_deadline_in_the_past_only_looks,
             waiting::a_frame_ends_the_wait,
             waiting::short_deadlines_are_kept,
             waiting::a_ping_pong_under_short_deadlines_does_not_wait_for_them,
             accounting::what_is_sent_is_received,
-            accounting::frames_to_nobody_are_dropped_and_counted,
             files::what_is_written_is_in_the_file,
             files::an_aligned_block_is_written_directly,
             files::thousands_of_writes_are_each_over_once,
@@ -61,6 +57,18 @@ macro_rules! every_transport {
             files::frames_go_on_while_a_slow_write_is_under_way,
             files::an_error_is_told_of_its_write_and_no_other,
             files::a_node_may_leave_with_writes_under_way,
+        }
+    };
+}
+
+/// What holds where all that is sent has left with the next wait: over all but emulated links.
+macro_rules! at_once {
+    ($subject:ty) => {
+        tests! { $subject:
+            pressure::a_receiver_that_does_not_read_holds_up_nobody,
+            pressure::a_peer_that_never_stops_does_not_drown_the_others,
+            waiting::a_deadline_in_the_past_only_looks,
+            accounting::frames_to_nobody_are_dropped_and_counted,
         }
     };
 }
@@ -98,6 +106,7 @@ macro_rules! over_sockets {
                 }
             }
             every_transport! { Subject }
+            at_once! { Subject }
             $($group! { Subject, $transport })*
             tests! { $transport:
                 stream::it_arrives_intact_and_in_order,
@@ -174,6 +183,7 @@ mod mem {
     }
     type Subject = crate::InMemory;
     every_transport! { Subject }
+    at_once! { Subject }
     in_place! { Subject }
 }
 
@@ -184,3 +194,20 @@ over_sockets! {
 }
 over_sockets! { uring, crate::Uring, missing: crate::uring_6_1::no_ring(), in_place }
 over_sockets! { uring_as_on_linux_6_1, crate::Uring61, missing: crate::uring_6_1::no_ring() }
+
+/// Emulated links stand on any transport, and are one themselves, of which each node must be waited on.
+macro_rules! shaped {
+    ($name:ident, $subject:ty, missing: $missing:expr) => {
+        mod $name {
+            fn missing() -> Option<String> {
+                $missing
+            }
+            type Subject = crate::Shaped<$subject>;
+            every_transport! { Subject }
+        }
+    };
+}
+
+shaped! { shaped_mem, crate::InMemory, missing: None }
+shaped! { shaped_quic, crate::OverSockets<crate::Quic>, missing: None }
+shaped! { shaped_uring, crate::OverSockets<crate::Uring>, missing: crate::uring_6_1::no_ring() }

@@ -17,46 +17,47 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Child;
 use std::thread::{self, JoinHandle};
 
-use hdrhistogram::Histogram;
 use quorumbench_protocols::NodeId;
 use quorumbench_transports::tun::{Namespace, Tun};
 use serde::{Deserialize, Serialize};
 
 use super::DriveError;
 use super::control::{Begun, Control};
+use super::part::Ended;
 use super::processes::{Inlet, Outlet, child};
-use crate::remote;
 use crate::spec::{Emulation, Point};
 
 mod descriptors;
 mod mover;
 mod process;
 
-use process::ToMover;
 pub use process::mover;
+use process::{MoverReport, ToMover};
 
 /// What links did with packets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LinkReport {
-    /// Each link that something passed in the window: from whom, to whom, and what became of it.
-    pub links: Vec<(u32, u32, LinkCounts)>,
-    /// How much later than it should have each packet left in the window.
-    #[serde(with = "remote::histogram")]
-    pub late: Histogram<u64>,
+pub struct PacketsReport {
+    /// Each link that something passed in the window.
+    pub links: Vec<LinkLine>,
     /// What the mover used of its core in the window.
     pub cpu_ns: u64,
     /// Packets that were gone before the mover could take them, because too many waited; in the whole point.
     pub overrun: u64,
 }
 
-impl LinkReport {
-    /// What became of the packets of all links.
-    pub fn together(&self) -> LinkCounts {
-        self.links.iter().fold(LinkCounts::default(), |sum, &(.., counts)| sum.plus(counts))
-    }
+/// What became of the packets from one node to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkLine {
+    /// From whom.
+    pub from: u32,
+    /// To whom.
+    pub to: u32,
+    /// What became of them.
+    #[serde(flatten)]
+    pub counts: LinkCounts,
 }
 
-/// What became of the packets of one link.
+/// What became of some packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkCounts {
     /// How many there were.
@@ -69,6 +70,13 @@ pub struct LinkCounts {
     pub dropped: u64,
     /// How many were held back past later ones.
     pub reordered: u64,
+}
+
+impl PacketsReport {
+    /// What became of the packets of all links.
+    pub fn together(&self) -> LinkCounts {
+        self.links.iter().fold(LinkCounts::default(), |sum, line| sum.plus(line.counts))
+    }
 }
 
 impl LinkCounts {
@@ -96,7 +104,7 @@ struct Links {
     process: Child,
     outlet: Outlet,
     /// Waits for what the mover has to say; `None` once it was heard.
-    ear: Option<JoinHandle<io::Result<Option<LinkReport>>>>,
+    ear: Option<JoinHandle<io::Result<Option<MoverReport>>>>,
 }
 
 /// Packets that may wait for the mover at each device. It takes them as fast as it can, so that they wait elsewhere.
@@ -169,12 +177,18 @@ impl Network {
         }
     }
 
-    /// Ends it, and says what it did. To be called when nobody uses it any more.
-    pub(super) fn end(&mut self) -> Result<Option<LinkReport>, DriveError> {
-        let Some(mut links) = self.0.take() else { return Ok(None) };
+    /// Ends it, and adds what it did. To be called when nobody uses it any more.
+    pub(super) fn end(&mut self, ended: &mut Ended) -> Result<(), DriveError> {
+        let Some(mut links) = self.0.take() else { return Ok(()) };
         let overrun = links.overrun().map_err(|source| DriveError::Links { source })?;
         let _ = links.outlet.send(&ToMover::Stop);
-        links.wait().map(|report| Some(LinkReport { overrun, ..report }))
+        let MoverReport { cpu_ns, late, counts } = links.wait()?;
+        let nodes = links.namespaces.len() as u32;
+        let line = |(index, counts)| LinkLine { from: index / nodes, to: index % nodes, counts };
+        let passed = (0..).zip(counts).filter(|(_, counts): &(u32, LinkCounts)| counts.packets > 0);
+        ended.packets = Some(PacketsReport { links: passed.map(line).collect(), cpu_ns, overrun });
+        ended.timings.lateness.add(&late).expect("all have the same bounds");
+        Ok(())
     }
 }
 
@@ -197,7 +211,7 @@ impl Links {
     }
 
     /// Waits until the mover has ended, and says what it said.
-    fn wait(&mut self) -> Result<LinkReport, DriveError> {
+    fn wait(&mut self) -> Result<MoverReport, DriveError> {
         let heard = self.ear.take().map(|ear| ear.join().unwrap_or(Ok(None)));
         self.outlet.close();
         let status = self.process.wait().map_err(|source| DriveError::Links { source })?;

@@ -221,7 +221,7 @@ mod tests {
     fn devices(count: usize) -> (Vec<UnixDatagram>, Vec<Tun>) {
         let device = |_| {
             let (one, other) = UnixDatagram::pair().expect("sockets");
-            [&one, &other].map(|end| end.set_nonblocking(true).expect("it does not block"));
+            [&one, &other].into_iter().for_each(|end| end.set_nonblocking(true).expect("it does not block"));
             (one, Tun::from(std::os::fd::OwnedFd::from(other)))
         };
         (0..count).map(device).unzip()
@@ -267,7 +267,8 @@ mod tests {
         while first.len() + second.len() < 4 {
             mover.turn(clock.now() + 1_000_000).expect("moved");
             let early = clock.now() < sent + 20_000_000;
-            [(&mut first, 1), (&mut second, 2)].map(|(all, end)| all.extend(arrived(&ends[end])));
+            first.extend(arrived(&ends[1]));
+            second.extend(arrived(&ends[2]));
             assert!(!early || first.is_empty() && second.is_empty());
         }
         assert!(first.iter().filter(|&&number| number != 2).eq(&[0, 3]), "in order: {first:?}");

@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use std::process;
 use std::thread;
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::Nanos;
 use quorumbench_transports::shape::LinkState;
 use quorumbench_transports::{Clock, Counters};
@@ -18,9 +19,10 @@ use super::super::links;
 use super::super::processes::child::{self, ChildError};
 use super::super::processes::{Inlet, Outlet};
 use super::mover::Mover;
-use super::{LinkReport, descriptors};
+use super::{LinkCounts, descriptors};
 use crate::cli::exit;
 use crate::node::NodeStats;
+use crate::remote;
 use crate::spec::{Emulation, Point, Wait};
 
 /// To the mover, after its devices, in this order.
@@ -32,6 +34,18 @@ pub(super) enum ToMover<'a> {
     Begin(Begun),
     /// It is over.
     Stop,
+}
+
+/// What the mover did in the window: its only message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MoverReport {
+    /// From each node to each.
+    pub(super) counts: Vec<LinkCounts>,
+    /// How much later than it should have each packet left.
+    #[serde(with = "remote::histogram")]
+    pub(super) late: Histogram<u64>,
+    /// What it used of its core.
+    pub(super) cpu_ns: u64,
 }
 
 /// What the mover's process is started with.
@@ -59,7 +73,7 @@ pub fn mover() -> Result<(), ChildError> {
     let control = Control::new(Clock::since(epoch_ns));
     obey(inlet, control.clone())?;
     let mover = Mover::new(&devices, from_each_to_each(&point, seed), point.network.mtu, control.clock());
-    let report = serve(mover, &point, devices.len(), &control);
+    let report = serve(mover, &point, &control);
     report.and_then(|report| outlet.send(&report)).map_err(|error| {
         // Nobody else can say it.
         eprintln!("the mover of packets: {error}");
@@ -74,7 +88,7 @@ fn from_each_to_each(point: &Point, seed: u64) -> Vec<LinkState> {
 }
 
 /// Until it is over.
-fn serve(mut mover: Mover<'_>, point: &Point, nodes: usize, control: &Control) -> io::Result<LinkReport> {
+fn serve(mut mover: Mover<'_>, point: &Point, control: &Control) -> io::Result<MoverReport> {
     let mut meter = Meter::default();
     let spins = point.cluster.wait == Wait::Spin;
     while !control.stopped() {
@@ -85,11 +99,7 @@ fn serve(mut mover: Mover<'_>, point: &Point, nodes: usize, control: &Control) -
         mover.turn(deadline)?;
     }
     let (counts, late) = mover.counted();
-    let links = (0..).zip(counts).filter(|(_, counts)| counts.packets > 0);
-    let nodes = nodes as u32;
-    let links = links.map(|(index, counts)| (index / nodes, index % nodes, counts)).collect();
-    let cpu_ns = meter.account(NodeStats::default()).usage.cpu_ns;
-    Ok(LinkReport { links, late, cpu_ns, overrun: 0 })
+    Ok(MoverReport { counts, late, cpu_ns: meter.account(NodeStats::default()).usage.cpu_ns })
 }
 
 /// Does as the run says, on a thread of its own, for as long as there is a run.

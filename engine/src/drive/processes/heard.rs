@@ -1,13 +1,14 @@
 //! What a node's process says, put together.
 
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::control::Control;
 use super::super::orders::Board;
-use super::super::part::{Account, Ended, Part};
+use super::super::part::{Account, Ended, Part, Timings};
 use super::Inlet;
-use super::message::{Failure, LogWrites, Recorded, ToConductor};
+use super::message::{Failure, Recorded, ToConductor};
 use crate::check::witness::{Applied, Asked, ClientTrace, ReplicaTrace, Served, Skipped};
 use crate::measure::Interval;
 use crate::spec::Point;
@@ -27,7 +28,7 @@ pub(super) struct Heard {
     pub(super) failure: Option<Failure>,
     /// There once it has ended in good order, with the most memory that it had.
     pub(super) account: Option<(Account, u64)>,
-    log_writes: Option<LogWrites>,
+    timings: Timings,
     recorded: Option<Box<Recorded>>,
     intervals: Vec<Interval>,
     /// As its bytes.
@@ -62,7 +63,7 @@ impl Heard {
             ToConductor::Standing(standing) => shown.board.write(standing),
             ToConductor::Notice(notice) => control.hear(notice),
             ToConductor::Failed(failure) => self.failure = Some(failure),
-            ToConductor::LogWrites(times) => self.log_writes = Some(times),
+            ToConductor::Timings(timings) => self.timings = timings.into_owned(),
             ToConductor::Recorded(recorded) => self.recorded = Some(recorded),
             ToConductor::Timeline(piece) => self.timeline.extend_from_slice(&piece),
             ToConductor::Interval(interval) => self.intervals.push(interval),
@@ -86,16 +87,15 @@ impl Heard {
         ended.elsewhere_cpu_ns += account.process_cpu_ns;
         if part.is_replica(point) {
             ended.memory.replica_rss_bytes = ended.memory.replica_rss_bytes.max(rss);
-            let log_writes = self.log_writes.take();
-            let log_writes = log_writes.as_ref().map(|LogWrites(times)| times);
-            ended.add_replica(&account, log_writes, part.keep.trace.then(|| self.into_trace()));
+            let timings = mem::take(&mut self.timings);
+            ended.add_replica(&account, &timings, part.keep.trace.then(|| self.into_trace()));
         } else {
             ended.memory.client_rss_bytes = ended.memory.client_rss_bytes.max(rss);
             let recording = self.recorded.map(|recorded| recorded.whole(self.intervals, &self.timeline));
             // What it asked is drawn again from its seed, so only what came of it was sent.
             let begun = part.client(point).take_trace();
             let trace = begun.map(|trace| ClientTrace { asked: self.asked, served: self.served, ..trace });
-            ended.add_client(&account, recording, trace);
+            ended.add_client(&account, &self.timings, recording, trace);
         }
     }
 }

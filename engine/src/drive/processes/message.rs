@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::DriveError;
 use super::super::control::{Begun, Notice};
 use super::super::orders::{Order, Standing};
-use super::super::part::{Account, Part};
+use super::super::part::{Account, Part, Timings};
 use super::Outlet;
 use crate::check::witness::{Applied, Asked, Served, Skipped};
 use crate::measure::{Interval, Recording, Tally, Timeline};
@@ -71,8 +71,8 @@ pub(super) enum ToConductor<'a> {
     Skipped(Cow<'a, [Skipped]>),
     Asked(Cow<'a, [Asked]>),
     Served(Cow<'a, [Served]>),
-    /// How long the writes of its log took in the window.
-    LogWrites(LogWrites),
+    /// What it timed besides commands.
+    Timings(Cow<'a, Timings>),
     /// The last message of a node that did not fail.
     Account {
         account: Box<Account>,
@@ -86,10 +86,6 @@ pub(super) enum Failure {
     Transport { text: String, os_error: Option<i32> },
     Panicked,
 }
-
-/// Times of a log's writes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct LogWrites(#[serde(with = "remote::histogram")] pub(super) Histogram<u64>);
 
 /// A [`Recording`] without its intervals.
 #[derive(Debug, Serialize, Deserialize)]

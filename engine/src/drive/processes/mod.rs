@@ -183,7 +183,7 @@ impl Cluster for Processes {
         }
         ended.trace.replicas.append(&mut self.past);
         outcome?;
-        ended.links = self.network.end()?;
+        self.network.end(&mut ended)?;
         Ok(ended)
     }
 }

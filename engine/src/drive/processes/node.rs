@@ -1,5 +1,6 @@
 //! A node's own process: it is told what to be, joins the others, and says what came of it.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::io;
 use std::process;
@@ -11,11 +12,12 @@ use quorumbench_transports::Clock;
 
 use super::super::body::Body;
 use super::super::control::{Control, Meter};
+use super::super::links::Shaped;
 use super::super::orders::{Board, Diary, Standing};
 use super::super::seat::{self, Place};
 use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::child::{self, ChildError};
-use super::message::{Assignment, Failure, LogWrites, ToConductor, ToNode, send_pieces, send_recording};
+use super::message::{Assignment, Failure, ToConductor, ToNode, send_pieces, send_recording};
 use super::{Inlet, Outlet};
 use crate::check::witness::ReplicaTrace;
 use crate::cli::exit;
@@ -64,6 +66,7 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         board: part.keep.timeline.then(Arc::default),
         diary: (part.keep.timeline && part.keep.trace).then(Arc::default),
         nodes: point.cluster.replicas + point.load.clients,
+        shaped: Shaped::of(point, part, clock),
     };
     let (name, core) = (part.name(point), part.core);
     obey(inlet, shared.clone())?;
@@ -80,7 +83,7 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?, &diary)?;
     } else {
         let (client, pace) = (part.client(point), part.pace(point));
-        let body = move || threads::run_client(client, pace, seat, &shared.control);
+        let body = move || threads::run_client(client, pace, seat, shared.shaped.as_ref(), &shared.control);
         tell_of_client(outlet, threads::join(threads::spawn(name, core, body))?)?;
     }
     Ok(())
@@ -138,7 +141,7 @@ fn tell_of_replica(outlet: &Outlet, mut end: ReplicaEnd, diary: &Diary) -> io::R
     let (account, peak_rss_bytes) = (Box::new(end.account()), host::peak_rss_bytes());
     diary.write(end.replica.take_trace().unwrap_or_default());
     diary.hand_on(|rest| tell_what_was_applied(outlet, &rest))?;
-    end.meter.log_writes().map(|times| outlet.send(&ToConductor::LogWrites(LogWrites(times.clone())))).transpose()?;
+    outlet.send(&ToConductor::Timings(Cow::Borrowed(end.meter.timings())))?;
     outlet.send(&ToConductor::Account { account, peak_rss_bytes })
 }
 
@@ -148,6 +151,7 @@ fn tell_of_client(outlet: &Outlet, end: ClientEnd) -> io::Result<()> {
         send_pieces(outlet, &trace.asked, ToConductor::Asked)?;
         send_pieces(outlet, &trace.served, ToConductor::Served)?;
     }
+    outlet.send(&ToConductor::Timings(Cow::Borrowed(end.meter.timings())))?;
     end.recording.map(|recording| send_recording(outlet, recording)).transpose()?;
     outlet.send(&ToConductor::Account { account, peak_rss_bytes })
 }
