@@ -32,7 +32,7 @@ mod mover;
 mod process;
 
 pub use process::mover;
-use process::{MoverReport, ToMover};
+use process::{Assignment, MoverReport, ToMover};
 
 /// What links did with packets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ pub(super) fn explain(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Re
             let program = env::current_exe().unwrap_or_else(|_| env!("CARGO_PKG_NAME").into());
             write!(
                 f,
-                "it takes CAP_SYS_ADMIN and CAP_NET_ADMIN: use sudo, or type once `sudo setcap \
+                "it takes CAP_SYS_ADMIN, CAP_NET_ADMIN and /dev/net/tun: use sudo, or type once `sudo setcap \
                  cap_sys_admin,cap_net_admin=ep {}`; ",
                 program.display()
             )?;
@@ -204,7 +204,8 @@ impl Links {
         let mut links = Self { namespaces, process, outlet, ear: None };
         descriptors::send(&stream, &devices)?;
         let epoch_ns = control.clock().epoch_ns();
-        links.outlet.send(&ToMover::Assignment { point: Cow::Borrowed(point), seed, epoch_ns })?;
+        let assignment = Assignment { point: Cow::Borrowed(point), seed, epoch_ns };
+        links.outlet.send(&ToMover::Assignment(Box::new(assignment)))?;
         let mut inlet = Inlet::new(stream);
         links.ear = Some(thread::Builder::new().name("ear for the mover".into()).spawn(move || inlet.receive())?);
         Ok(links)

@@ -29,11 +29,20 @@ use crate::spec::{Emulation, Point, Wait};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToMover<'a> {
     /// What lies between them.
-    Assignment { point: Cow<'a, Point>, seed: u64, epoch_ns: u64 },
+    Assignment(Box<Assignment<'a>>),
     /// When it is measured.
     Begin(Begun),
     /// It is over.
     Stop,
+}
+
+/// What the mover is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Assignment<'a> {
+    pub(super) point: Cow<'a, Point>,
+    /// All dice follow from it.
+    pub(super) seed: u64,
+    pub(super) epoch_ns: u64,
 }
 
 /// What the mover did in the window: its only message.
@@ -62,9 +71,8 @@ pub fn mover() -> Result<(), ChildError> {
     let devices = descriptors::receive(&stream)?;
     let outlet = Outlet::new(stream.try_clone()?);
     let mut inlet = Inlet::new(stream);
-    let Ok(Some(ToMover::Assignment { point, seed, epoch_ns })) = inlet.receive() else {
-        return Err(by_hand());
-    };
+    let Ok(Some(ToMover::Assignment(assignment))) = inlet.receive() else { return Err(by_hand()) };
+    let Assignment { point, seed, epoch_ns } = *assignment;
     inlet.wait_for_ever();
     // Shown by `top` and `ps`.
     let _ = rustix::thread::set_name(&CString::new(SUBCOMMAND).unwrap_or_default());
