@@ -18,15 +18,14 @@ const ONE_AT_A_TIME: &str = "[batch]\ncommands = 1\n[load]\narrival = 'closed'\n
 fn shaped(cluster: &str, network: &str, more: &str) -> String {
     format!(
         "[cluster]\nelection_timeout = '1s'\nheartbeat = '100ms'\n{cluster}\n[network]\nemulation = 'shape'\n{network}\n\
-         {more}\n[run]\nwarmup = '50ms'\nduration = '400ms'"
+         {more}\n[run]\nwarmup = '300ms'\nduration = '800ms'"
     )
 }
 
 /// The quickest answer, in milliseconds; recorded to three digits.
 fn quickest_ms(outcome: &Outcome) -> f64 {
     let tally = outcome.recording.tally;
-    assert!(tally.completed > 0 && tally.unanswered == 0, "{tally:?}");
-    assert_eq!(outcome.replicas.counters.dropped_frames + outcome.clients.counters.dropped_frames, 0);
+    assert!(tally.completed > 0 && tally.unanswered == 0, "{tally:?} {:?}", outcome.events);
     outcome.recording.response.min() as f64 / 1e6 * 1.001
 }
 
@@ -77,7 +76,7 @@ fn a_narrow_link_is_the_limit() {
     let outcome = measure(&shaped("transport = 'mem'\nprotocol = 'echo'", network, load), &[]);
     // From the client to the server: 200 kB in a second, and what was sent before the window and came in it.
     let bytes = 64 + 24 + 4 + 936;
-    let most = (200_000 * 4 / 10) / bytes + 1;
+    let most = (200_000 * 8 / 10) / bytes + 1;
     assert!((1..=most).contains(&outcome.recording.tally.completed), "{} of {most}", outcome.recording.tally.completed);
     assert_eq!(outcome.clients.counters.dropped_frames, 0, "within what a link holds");
 }
@@ -90,6 +89,9 @@ fn far_links_hold_all_that_may_be_in_flight() {
         let outcome = measure(&shaped(&format!("transport = '{transport}'"), network, load), &[]);
         assert!(quickest_ms(&outcome) >= 42.0, "{transport}: {}", quickest_ms(&outcome));
         assert_eq!(outcome.replicas.counters.lost_connections, 0, "{transport}");
+        // Over sockets, whoever is late to join is not sent what came before.
+        let dropped = [outcome.replicas, outcome.clients].map(|usage| usage.counters.dropped_frames);
+        assert!(transport != "mem" || dropped == [0, 0], "{dropped:?}");
     }
 }
 
@@ -104,7 +106,7 @@ fn faults_stand_on_top() {
         "[load]\narrival = 'closed'\noutstanding = 8\nresend = '100ms'",
     );
     let config =
-        config.replace("'1s'", "'60ms'").replace("'100ms'\ntransport", "'10ms'\ntransport").replace("400ms", "900ms");
+        config.replace("'1s'", "'60ms'").replace("'100ms'\ntransport", "'10ms'\ntransport").replace("800ms", "1200ms");
     let outcome = measure(&config, &[slow, kill]);
     let seen = |kind| outcome.events.iter().any(|event| event.kind == kind);
     assert!([EventKind::Slowed, EventKind::Recovered, EventKind::Killed, EventKind::Restarted].into_iter().all(seen));

@@ -261,12 +261,14 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("placement", 6, 63_000),
         ("quickstart", 9, 31_500),
         ("reads", 8, 28_000),
+        ("shaped-links", 32, 41_600),
         ("slow-follower", 3, 31_500),
         ("smoke", 24, 9_600),
         ("transports", 36, 126_000),
         ("virtual-disk", 12, 30_000),
         ("wan-five-regions", 6, 42_000),
         ("wan-three-regions", 9, 63_000),
+        ("wan", 12, 84_000),
         ("window-sweep", 21, 73_500),
     ];
     assert_eq!(counts, expected.map(|(name, points, ms)| (name.to_owned(), points, ms)));

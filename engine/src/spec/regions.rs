@@ -140,6 +140,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Spec;
 
     #[test]
     fn reads_and_writes() {
@@ -148,6 +149,19 @@ mod tests {
         assert_eq!((regions.count(), regions.to_string().as_str()), (3, text));
         assert_eq!(regions.round_trip(2, 1), Duration::from_millis(205));
         assert_eq!(regions.round_trip(1, 1), Duration::ZERO);
+    }
+
+    #[test]
+    fn replicas_are_placed_in_turn_and_clients_in_the_first() {
+        let set = ["transport=sim", "replicas=3", "clients=2", "network.delay=2ms", "client_delay=1ms"];
+        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+        let one = Spec::parse("name = 'x'", "x", &set).expect("a config").points().remove(0);
+        let ms = Duration::from_millis;
+        assert_eq!([one.one_way(0, 2), one.one_way(3, 0), one.one_way(1, 4), one.shortest_way()], [2, 1, 1, 1].map(ms));
+        let far = [&set[..], &["round_trips=a-b 20ms".into()]].concat();
+        let far = Spec::parse("name = 'x'", "x", &far).expect("a config").points().remove(0);
+        assert_eq!([far.one_way(0, 1), far.one_way(2, 1), far.one_way(0, 2)], [10, 10, 2].map(ms));
+        assert_eq!([far.one_way(4, 1), far.one_way(4, 2), far.shortest_way()], [10, 1, 1].map(ms));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl<T: Transport> Shape<T> {
         Self {
             inner,
             clock,
-            queues: links.into_iter().map(|link| Queue::new(link, link_bytes)).collect(),
+            queues: (0..).zip(links).map(|(id, link)| Queue::new(NodeId(id), link, link_bytes)).collect(),
             next: Nanos::NEVER,
             leaving: Vec::new(),
             lateness: Lateness::default(),
@@ -107,11 +107,11 @@ impl<T: Transport> Shape<T> {
             Fate::Arrives(at) if at <= now && queue.is_empty() => self.leaving.push(transmit),
             Fate::Arrives(at) => {
                 self.next = self.next.min(at);
-                queue.hold(at, transmit, bytes);
+                queue.hold(at, transmit.head, transmit.body);
             }
             Fate::HeldBack(at) => {
                 self.next = self.next.min(at);
-                queue.hold_back(at, transmit, bytes);
+                queue.hold_back(at, transmit.head, transmit.body);
             }
             Fate::Lost => self.lost += 1,
             Fate::Full => self.full += 1,
