@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use crate::bundled;
-use crate::drive::{self, NodeError};
+use crate::drive::{self, ChildError};
 use crate::progress::{self, Progress};
 use crate::results::{PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
@@ -45,6 +45,9 @@ enum Command {
     /// One node of a run whose replicas and clients are processes. The run starts it
     #[command(hide = true)]
     Node,
+    /// What moves the packets of a run whose links are emulated packet by packet. The run starts it
+    #[command(hide = true)]
+    Mover,
 }
 
 /// Runs experiments: progress while they run, a table at the end, results on disk.
@@ -101,11 +104,8 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(),
             Command::Sim(arguments) => arguments.execute(),
             Command::List => print(&(bundled::list() + "\n")).into(),
-            Command::Node => match drive::node() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(NodeError::Failed) => exit::FAILED.into(),
-                Err(error @ NodeError::ByHand) => fail(exit::USAGE, &error),
-            },
+            Command::Node => child(drive::node()),
+            Command::Mover => child(drive::mover()),
         }
     }
 }
@@ -251,6 +251,15 @@ pub(crate) fn fail(code: u8, message: &dyn std::fmt::Display) -> ExitCode {
 
 fn say(message: &dyn std::fmt::Display) {
     progress::note(&format!("error: {message}"));
+}
+
+/// How a process that a run has started, or should have, ended.
+fn child(ended: Result<(), ChildError>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ChildError::Failed) => exit::FAILED.into(),
+        Err(error) => fail(exit::USAGE, &error),
+    }
 }
 
 /// Writes `text` to standard output. The exit code: a reader that has had enough is no failure.

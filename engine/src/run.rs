@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use hdrhistogram::Histogram;
 use quorumbench_protocols::Prng;
 use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
 use crate::disk::Disk;
-use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
+use crate::drive::{self, Aftermath, DriveError, Outcome, PacketsReport, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, FaultLine, Floor, Histograms, Leaders, Link, POINT_SCHEMA, Percentiles, PointResult,
-    RunDir, Storage, StoreError, encode_histogram,
+    Cost, Ending, EventLine, FaultLine, Floor, Histograms, Leaders, Link, POINT_SCHEMA, Packets, Percentiles,
+    PointResult, RunDir, Storage, StoreError, encode_histogram,
 };
 use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};
@@ -131,16 +130,21 @@ struct Shot {
 /// Runs every point. `interrupted` ends the run after cleaning up; what was finished is on disk.
 ///
 /// # Errors
-/// [`StoreError`] if the run's folder cannot be made. Later failures come with what was finished.
+/// [`RunError`] if it cannot begin: the run's folder cannot be made, or links that a point asks for. Later failures come
+/// with what was finished.
 pub fn run(
     experiment: &Experiment<'_>,
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
-) -> Result<Finished, StoreError> {
+) -> Result<Finished, RunError> {
     let spec = experiment.spec;
     let mut points = spec.points();
+    if points.iter().any(|point| point.network.emulation == Emulation::Packets) {
+        drive::probe_packets().map_err(|source| RunError::Drive { label: String::new(), source })?;
+    }
     let plan = plan(&points, spec);
-    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))?;
+    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))
+        .map_err(RunError::Store)?;
     let mut finished = Finished { dir: dir.path().to_owned(), points: Vec::new(), planned: plan.len(), failure: None };
     let logs = dir.path().join("logs");
     points.iter_mut().for_each(|point| _ = point.storage.path.get_or_insert(logs.clone()));
@@ -310,7 +314,7 @@ fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[
         send_lag_ns: Percentiles::from(&recording.send_lag),
         cost: cost(outcome),
         storage: None,
-        link: (point.network.emulation == Emulation::Shape).then(|| link(point, &outcome.lateness)),
+        link: (point.network.emulation != Emulation::None).then(|| link(point, outcome)),
         memory: outcome.memory,
         floor: None,
         leaders: Some(leaders(outcome)),
@@ -372,11 +376,23 @@ fn cost(outcome: &Outcome) -> Cost {
     }
 }
 
-fn link(point: &Point, lateness: &Histogram<u64>) -> Link {
+fn link(point: &Point, outcome: &Outcome) -> Link {
+    let packets = |report: &PacketsReport| {
+        let all = report.together();
+        Packets {
+            loss_asked: point.network.loss,
+            loss: all.lost as f64 / all.packets.max(1) as f64,
+            all,
+            overrun: report.overrun,
+            mover_busy: report.cpu_ns as f64 / outcome.window_ns as f64,
+            links: report.links.clone(),
+        }
+    };
     Link {
         shortest_ns: point.shortest_way().as_nanos() as u64,
-        late_ns: Percentiles::from(lateness),
-        late_histogram: encode_histogram(lateness),
+        late_ns: Percentiles::from(&outcome.lateness),
+        late_histogram: encode_histogram(&outcome.lateness),
+        packets: outcome.packets.as_ref().map(packets),
     }
 }
 

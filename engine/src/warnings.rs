@@ -50,6 +50,13 @@ pub enum Warning {
         /// How many.
         frames: u64,
     },
+    /// What moves packets had no time left, or lost some that nobody asked it to.
+    LinkLimited {
+        /// The share of the window that it worked.
+        busy: f64,
+        /// Packets that it did not take fast enough.
+        overrun: u64,
+    },
     /// Connections were lost, turned away, or dropped for what came over them.
     Disturbed {
         /// Established connections that were lost.
@@ -132,6 +139,11 @@ impl std::fmt::Display for Warning {
             Self::DroppedFrames { frames } => {
                 write!(f, "dropped_frames: a full or absent link dropped {frames} frames")
             }
+            Self::LinkLimited { busy, overrun } => write!(
+                f,
+                "link_limited: the mover of packets was {:.0} % busy, and the kernel dropped {overrun} that it did not take",
+                busy * 100.0
+            ),
             Self::Disturbed { lost, strangers, malformed } => write!(
                 f,
                 "disturbed: {lost} connections lost, {strangers} strangers turned away, {malformed} malformed frames"
@@ -171,7 +183,7 @@ impl std::fmt::Display for Warning {
 /// All that is to be said of a point.
 pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_round_trip_ns: [f64; 2]) -> Vec<Warning> {
     let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
-    let threads = point.cluster.replicas + point.load.clients;
+    let threads = point.cluster.replicas + point.load.clients + usize::from(outcome.packets.is_some());
     let cores = outcome.cores;
     let moved = outcome.events.iter().any(|event| event.at_ns >= 0 && event.kind == crate::drive::EventKind::Leader)
         || outcome.groups_led.iter().any(|[start, end]| start != end);
@@ -186,6 +198,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
         some(tally.unanswered > 0, Warning::Unanswered { commands: tally.unanswered }),
         some(tally.late > 0, Warning::Late { commands: tally.late }),
         some(dropped > 0, Warning::DroppedFrames { frames: dropped }),
+        link_limited(point, outcome),
         disturbed(outcome),
         disk.filter(|disk| disk.is_memory()).map(|disk| Warning::MemoryDisk { file_system: disk.file_system.clone() }),
         disk.filter(|disk| !disk.is_memory() && disk.is_too_fast())
@@ -246,6 +259,14 @@ fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
         (lag > limit).then(|| format!("p99 send lag of {} us, above {} us", lag / 1000, limit / 1000))
     });
     Some(Warning::GeneratorLimited { reason: lagging.flatten().or(starved)? })
+}
+
+/// A mover that has no time left is what was measured.
+fn link_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
+    let report = outcome.packets.as_ref()?;
+    let (busy, overrun) = (report.cpu_ns as f64 / outcome.window_ns as f64, report.overrun);
+    let spins = point.cluster.wait == crate::spec::Wait::Spin;
+    (busy > 0.9 && !spins || overrun > 0).then_some(Warning::LinkLimited { busy, overrun })
 }
 
 /// What came over the network that should not have, or stopped coming.

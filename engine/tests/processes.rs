@@ -4,7 +4,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 use quorumbench::drive::{self, DriveError, EventKind, Fault, FaultKind, Outcome};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value as Json;
+use support::alive::{children, is_alive, wait_until};
 use support::checked::checked;
 use support::desk::{Desk, PATIENCE, PROGRAM, Said, end, fails, signal, whole};
 use support::{manifest, points_on_disk, uring_works};
@@ -159,40 +159,6 @@ fn faults_are_done_to_processes_as_to_threads() {
         assert!(kind == "slow-link" || number("lag_slots") > 20, "{kind}: {aftermath}");
         // Of four thousand commands of some twenty bytes at most, and not what it had received before.
         assert!(number("catch_up_bytes") < 400_000, "{kind}: {aftermath}");
-    }
-}
-
-/// The living children of a process, by their names.
-fn children(parent: Pid) -> Vec<(String, Pid)> {
-    let mut children = Vec::new();
-    for entry in fs::read_dir("/proc").expect("Linux has one").flatten() {
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.unwrap_or_default().trim().to_owned()
-        };
-        if field("PPid") == parent.as_raw_nonzero().to_string() {
-            assert!(!field("State").starts_with('Z'), "nobody waited for {status}");
-            children.push((field("Name"), pid(&field("Pid"))));
-        }
-    }
-    children
-}
-
-fn pid(text: &str) -> Pid {
-    Pid::from_raw(text.parse().expect("a number")).expect("no process is 0")
-}
-
-fn is_alive(process: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains(['Z', 'X']))
-}
-
-fn wait_until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < patience, "{what}: not within {patience:?}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use quorumbench::drive::{Event, EventKind, Memory, Outcome, Usage};
+use quorumbench::drive::{Event, EventKind, Memory, Outcome, PacketsReport, Usage};
 use quorumbench::measure::{INTERVAL_NS, Interval, Recording, Tally, histogram};
 use quorumbench::node::NodeStats;
 use quorumbench::spec::Point;
@@ -58,6 +58,7 @@ fn healthy() -> Outcome {
         groups_led: vec![[1, 1]],
         log_writes: histogram(),
         lateness: histogram(),
+        packets: None,
         events: vec![Event { at_ns: -5, kind: EventKind::Leader, node: NodeId(0) }],
         faults: Vec::new(),
         cores: 64,
@@ -124,6 +125,20 @@ fn a_generator_that_sends_late_is_the_limit() {
         outcome.recording.response.record_n(1_000_000, COMMANDS).expect("in range");
     };
     assert_eq!(said(&open(), slow_system), [""; 0], "under a tenth of the median it does not matter");
+}
+
+#[test]
+fn a_mover_without_cpu_time_left_or_room_is_the_limit() {
+    let moved = |share: f64, overrun: u64| {
+        let cpu_ns = (share * (SECONDS * INTERVAL_NS) as f64) as u64;
+        move |outcome: &mut Outcome| {
+            outcome.packets = Some(PacketsReport { links: Vec::new(), cpu_ns, overrun });
+        }
+    };
+    assert_eq!(said(&open(), moved(0.85, 0)), [""; 0]);
+    assert_eq!(said(&open(), moved(0.95, 0)), ["link_limited"]);
+    assert_eq!(said(&open(), moved(0.1, 1)), ["link_limited"]);
+    assert_eq!(said(&closed("spin"), moved(1.0, 0)), [""; 0], "it was told to");
 }
 
 #[test]

@@ -11,7 +11,8 @@
 //!
 //! Payloads travel by handle. [`pool`] holds the chunks that are received into, [`framing`] slices
 //! frames out of them, [`gather`] and [`link`] line up what goes out; [`hello`], [`peers`], [`dial`] and
-//! [`socket`] say who talks to whom; [`shape`] makes links worse than they are. On these stand [`mem`] (rings between
+//! [`socket`] say who talks to whom; [`shape`] makes links worse than they are, and [`tun`] has packets taken off the
+//! kernel's hands, so that others may. On these stand [`mem`] (rings between
 //! threads: the ceiling) and the transports over sockets: [`uring`] and [`tokio_tcp`] over TCP, and [`quic`], which
 //! encrypts all, asks every peer for its certificate, and copies each payload once more on its way out for that.
 //!
@@ -57,6 +58,7 @@ pub mod shape;
 pub mod socket;
 pub mod storage;
 pub mod tokio_tcp;
+pub mod tun;
 pub mod uring;
 
 /// One node's way to the others.

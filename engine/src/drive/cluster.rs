@@ -12,6 +12,7 @@ use super::faults::Subject;
 use super::links::Shaped;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
+use super::packets::Network;
 use super::part::{Cluster, Ended, Part};
 use super::seat::{self, Held, Place, Seat};
 use super::threads::{self, ClientEnd, ReplicaEnd, Shared};
@@ -24,6 +25,8 @@ pub(super) struct Threads {
     control: Control,
     replicas: Vec<ReplicaThread>,
     clients: Vec<Option<JoinHandle<io::Result<ClientEnd>>>>,
+    /// Where they are.
+    network: Network,
     /// Free for replicas that come back; none on `mem`.
     _ports: Vec<Held>,
     /// Goes last, when no thread writes to it any more.
@@ -53,16 +56,22 @@ enum State {
 
 impl Threads {
     /// Starts every thread of `point`.
-    pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
+    pub(super) fn start(
+        point: &Point,
+        parts: &[Part],
+        control: &Control,
+        network: Network,
+    ) -> Result<Self, DriveError> {
         let run = seat::fresh_run();
         let (control, shared_point) = (control.clone(), Arc::new(point.clone()));
         let logs = LogFolder::of(point, run);
         let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
-        let held = if point.cluster.transport == TransportName::Mem { Ok(Vec::new()) } else { seat::hold(point) };
+        let held =
+            if point.cluster.transport == TransportName::Mem { Ok(Vec::new()) } else { seat::hold(point, &network) };
         let held = held.map_err(failed)?;
-        let seats = seats(point, run, &held, &control).map_err(failed)?;
+        let seats = seats(point, run, &held, &control, &network).map_err(failed)?;
         let (replicas, clients) = (Vec::new(), Vec::new());
-        let mut cluster = Self { control: control.clone(), replicas, clients, _ports: held, logs };
+        let mut cluster = Self { control: control.clone(), replicas, clients, network, _ports: held, logs };
         for (&part, (seat, place)) in parts.iter().zip(seats) {
             let shaped = Shaped::of(point, part, control.clock());
             if part.is_replica(point) {
@@ -77,12 +86,13 @@ impl Threads {
                 let point = shared_point.clone();
                 let mut thread =
                     ReplicaThread { part, point, run, life: 0, place, shared, state: State::Failed, past: Vec::new() };
-                thread.run(thread.body(), Meter::default(), false, seat);
+                thread.run(thread.body(), Meter::default(), false, seat, &cluster.network)?;
                 cluster.replicas.push(thread);
             } else {
                 let (client, pace, control) = (part.client(point), part.pace(point), control.clone());
                 let body = move || threads::run_client(client, pace, seat, shaped.as_ref(), &control);
-                cluster.clients.push(Some(threads::spawn(part.name(point), part.core, body)));
+                let thread = spawn(part, part.name(point), body, &cluster.network)?;
+                cluster.clients.push(Some(thread));
             }
         }
         Ok(cluster)
@@ -96,6 +106,7 @@ impl Cluster for Threads {
 
     fn begin(&mut self, begun: Begun) {
         self.control.begin(begun);
+        self.network.begin(begun);
     }
 
     fn check(&mut self) -> Result<(), DriveError> {
@@ -112,7 +123,7 @@ impl Cluster for Threads {
                 }
             }
         }
-        Ok(())
+        self.network.check()
     }
 
     fn end(mut self: Box<Self>) -> Result<Ended, DriveError> {
@@ -131,7 +142,9 @@ impl Cluster for Threads {
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        outcome.map(|()| ended)
+        outcome?;
+        self.network.end(&mut ended)?;
+        Ok(ended)
     }
 }
 
@@ -171,23 +184,21 @@ impl Subject for Threads {
         let seat = match (seat, &thread.place) {
             (Some(seat), _) => seat,
             (None, Some(place)) => {
-                let listener = place.rebind();
-                place.seat(Some(
-                    listener.map_err(|source| DriveError::Transport { node: name(thread.part.id()), source })?,
-                ))
+                let id = thread.part.id();
+                let listener = self.network.at(id, || place.rebind()).flatten();
+                place.seat(Some(listener.map_err(|source| DriveError::Transport { node: name(id), source })?))
             }
             (None, None) => unreachable!("a replica sits among rings or sockets"),
         };
         self.control.note(EventKind::Restarted, thread.part.id());
         thread.life += 1;
         if thread.point.storage.durability == Durability::None {
-            thread.run(move || Ok(Body { replica, log: None }), meter, led, seat);
+            thread.run(move || Ok(Body { replica, log: None }), meter, led, seat, &self.network)
         } else {
             meter.carry_stats(replica.stats());
             thread.past.extend(replica.take_traces());
-            thread.run(thread.body(), meter, false, seat);
+            thread.run(thread.body(), meter, false, seat, &self.network)
         }
-        Ok(())
     }
 
     fn order(&mut self, index: usize, order: Order) {
@@ -203,10 +214,18 @@ impl ReplicaThread {
         move || Body::make(part, &point, run, life)
     }
 
-    fn run(&mut self, body: impl FnOnce() -> io::Result<Body> + Send + 'static, meter: Meter, led: bool, seat: Seat) {
+    fn run(
+        &mut self,
+        body: impl FnOnce() -> io::Result<Body> + Send + 'static,
+        meter: Meter,
+        led: bool,
+        seat: Seat,
+        network: &Network,
+    ) -> Result<(), DriveError> {
         let (id, shared) = (self.part.id(), self.shared.clone());
         let body = move || threads::run_replica(body()?, meter, led, seat, id, &shared);
-        self.state = State::Running(threads::spawn(name(id), self.part.core, body));
+        self.state = State::Running(spawn(self.part, name(id), body, network)?);
+        Ok(())
     }
 
     /// Waits until the thread has ended.
@@ -219,20 +238,37 @@ impl ReplicaThread {
     }
 }
 
+/// Starts a node's thread where the node is.
+fn spawn<T: Send + 'static>(
+    part: Part,
+    name: String,
+    body: impl FnOnce() -> io::Result<T> + Send + 'static,
+    network: &Network,
+) -> Result<JoinHandle<io::Result<T>>, DriveError> {
+    let spawned = network.at(part.id(), || threads::spawn(name.clone(), part.core, body));
+    spawned.map_err(|source| DriveError::Transport { node: name, source })
+}
+
 fn name(id: NodeId) -> String {
     format!("replica {}", id.0)
 }
 
 /// Everyone's seat, replicas first; every port is bound before anyone dials.
-fn seats(point: &Point, run: u64, held: &[Held], control: &Control) -> io::Result<Vec<(Seat, Option<Place>)>> {
+fn seats(
+    point: &Point,
+    run: u64,
+    held: &[Held],
+    control: &Control,
+    network: &Network,
+) -> io::Result<Vec<(Seat, Option<Place>)>> {
     let options = seat::options(point);
     let nodes = point.cluster.replicas + point.load.clients;
     if point.cluster.transport == TransportName::Mem {
         return Ok(seat::mem_seats(nodes, control.clock(), &options).into_iter().map(|seat| (seat, None)).collect());
     }
     let addresses: Vec<_> = held.iter().map(|held| held.address).collect();
-    let mut listeners =
-        addresses.iter().map(|&address| seat::bind(address)).collect::<io::Result<Vec<_>>>()?.into_iter();
+    let bind = |(id, &address)| network.at(NodeId(id), || seat::bind(address))?;
+    let mut listeners = (0..).zip(&addresses).map(bind).collect::<io::Result<Vec<_>>>()?.into_iter();
     let seat = |(id, credentials): (usize, _)| {
         let place = Place {
             transport: point.cluster.transport,

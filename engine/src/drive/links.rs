@@ -84,6 +84,7 @@ pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
             JitterDistribution::Pareto => Distribution::Pareto,
         },
         rate: network.bandwidth.map(|bytes| bytes as u64),
+        queue: network.bandwidth.filter(|_| network.emulation == Emulation::Packets).map(queue),
         loss: network.loss,
         loss_burst: network.loss_burst,
         reorder: network.reorder,
@@ -91,3 +92,12 @@ pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
         ..LinkModel::late(point.one_way(from, to))
     }
 }
+
+/// Bytes that wait at the beginning of a link with so many bytes a second, before more are dropped: as many as it takes in
+/// a tenth of a second, as routers have it, and some packets at least.
+fn queue(bandwidth: usize) -> u64 {
+    (bandwidth as u64 / 10).max(LEAST_QUEUE)
+}
+
+/// Room for a burst of ten segments of a connection that begins (RFC 6928), some times over.
+const LEAST_QUEUE: u64 = 64 << 10;

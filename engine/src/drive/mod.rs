@@ -20,7 +20,7 @@ use crate::check::witness::Trace;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::remote;
-use crate::spec::{Durability, Emulation, Placement, Point, Run};
+use crate::spec::{Durability, Placement, Point, Run};
 pub use crate::spec::{Fault, FaultKind, Target};
 
 mod aftermath;
@@ -33,6 +33,7 @@ mod groups;
 mod links;
 mod log;
 mod orders;
+mod packets;
 mod part;
 mod processes;
 mod replica;
@@ -46,9 +47,11 @@ use cluster::Threads;
 pub use control::Phase;
 use control::{Begun, Control};
 use faults::FaultPlan;
+use packets::Network;
+pub use packets::{LinkCounts, LinkLine, PacketsReport, mover, probe_packets};
 use part::{Cluster, Part};
 use processes::Processes;
-pub use processes::{NodeError, node, set_program};
+pub use processes::{ChildError, node, set_program};
 
 /// Something that happened while a point was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,9 +137,11 @@ pub struct Outcome {
     pub groups_led: Vec<[u32; 2]>,
     /// How long the writes of all logs on a disk took in the window; empty without any.
     pub log_writes: Histogram<u64>,
-    /// How much later than they should have shaped links let go of each frame that they held, in nanoseconds, from the
-    /// start to the end of the point; empty without any.
+    /// How much later than they should have emulated links let go of what they held, in nanoseconds: each frame from the
+    /// start to the end of the point, or each packet in the window. Empty without any.
     pub lateness: Histogram<u64>,
+    /// What the links did, where they are emulated packet by packet.
+    pub packets: Option<PacketsReport>,
     /// What happened.
     pub events: Vec<Event>,
     /// What came of each fault, in the order in which they were given.
@@ -205,6 +210,11 @@ pub enum DriveError {
         /// For how long it was waited for.
         waited: Duration,
     },
+    /// There are no links to be had that lose packets.
+    Links {
+        /// Why.
+        source: io::Error,
+    },
     /// A replica was to come back with nothing of what it had promised.
     Blank,
     /// The user wants to stop.
@@ -238,6 +248,7 @@ impl std::fmt::Display for DriveError {
                 "a client has not ended {} s after it should have; perhaps its process is stopped, or the machine too busy",
                 waited.as_secs()
             ),
+            Self::Links { source } => packets::explain(source, f),
             Self::Blank => write!(
                 f,
                 "a replica's process that is killed comes back blank, and would break what it promised; it needs a log: \
@@ -252,7 +263,7 @@ impl std::fmt::Display for DriveError {
 impl std::error::Error for DriveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Transport { source, .. } => Some(source),
+            Self::Transport { source, .. } | Self::Links { source } => Some(source),
             _ => None,
         }
     }
@@ -311,18 +322,15 @@ pub fn measure_and_trace(
     if point.is_virtual() {
         return virtual_time::measure(point, run, seed, faults, keep, interrupted, progress);
     }
-    if point.network.emulation == Emulation::Packets {
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this program has no links of packets");
-        return Err(DriveError::Transport { node: "the network".into(), source });
-    }
     let control = Control::new(Clock::start());
     if !point.remembers() && faults.iter().any(Fault::returns) {
         return Err(DriveError::Blank);
     }
     let parts = Part::all(point, seed, keep);
+    let network = Network::of(point, seed, &control)?;
     let mut cluster: Box<dyn Cluster> = match point.cluster.placement {
-        Placement::Threads => Box::new(Threads::start(point, &parts, &control)?),
-        Placement::Processes => Box::new(Processes::start(point, &parts, &control)?),
+        Placement::Threads => Box::new(Threads::start(point, &parts, &control, network)?),
+        Placement::Processes => Box::new(Processes::start(point, &parts, &control, network)?),
     };
     let conducted = conduct(&mut *cluster, point, run, seed, faults, &control, interrupted, progress)?;
     let Conducted { own_cpu_ns, window_closed, plan } = conducted;
@@ -344,6 +352,7 @@ pub fn measure_and_trace(
         groups_led: ended.groups_led,
         log_writes: ended.timings.log_writes,
         lateness: ended.timings.lateness,
+        packets: ended.packets,
         events,
         cores: threads::cores().len(),
         window_ns: window.length_ns(),

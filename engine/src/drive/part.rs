@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::control::Begun;
 use super::faults::Subject;
+use super::packets::PacketsReport;
 use super::{DriveError, Keep, Memory, Usage, threads};
 use crate::check::witness::{ClientTrace, ReplicaTrace, Trace};
 use crate::client::{Client, ClientOptions, Pace};
@@ -153,6 +154,8 @@ pub(super) struct Ended {
     /// CPU time in the window of the processes that are not this one.
     pub(super) elsewhere_cpu_ns: u64,
     pub(super) memory: Memory,
+    /// What the links did, where they are emulated packet by packet.
+    pub(super) packets: Option<PacketsReport>,
     /// Empty, unless traces were kept.
     pub(super) trace: Trace,
 }

@@ -16,6 +16,7 @@ use quorumbench_transports::uring::Uring;
 use quorumbench_transports::{Clock, Mesh, Options, Role, Transport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt};
 
+use super::packets::Network;
 use crate::load::CommandStream;
 use crate::machine::Kv;
 use crate::spec::{Arrival, Batch, Cipher, MachineName, Point, QuicCongestion, TransportName, Wait};
@@ -84,12 +85,6 @@ pub(super) fn mem_seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Se
     mem::mesh(nodes, clock, options).into_iter().map(|mem| Seat::Mem(Box::new(mem))).collect()
 }
 
-/// Where a replica listens, unless the port is 0: then the system chooses.
-fn address(point: &Point, id: NodeId) -> SocketAddr {
-    let base = point.cluster.base_port;
-    SocketAddr::new(point.cluster.bind, if base == 0 { 0 } else { base + id.0 as u16 })
-}
-
 /// A replica's port, which nobody else is given for as long as this is there: neither while the replica is gone, nor for
 /// the near end of a connection, for which the kernel takes any port that is not spoken for.
 #[derive(Debug)]
@@ -99,9 +94,8 @@ pub(super) struct Held {
 }
 
 /// Holds the ports of all replicas.
-pub(super) fn hold(point: &Point) -> io::Result<Vec<Held>> {
-    let hold = |id: usize| {
-        let wanted = address(point, NodeId(id as u32));
+pub(super) fn hold(point: &Point, network: &Network) -> io::Result<Vec<Held>> {
+    let hold = |wanted: SocketAddr| {
         let family = if wanted.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
         // It is bound and never listened on: so another socket may do both, if it also says that it shares.
@@ -110,7 +104,8 @@ pub(super) fn hold(point: &Point) -> io::Result<Vec<Held>> {
         let address = getsockname(&socket)?.try_into()?;
         Ok(Held { address, _socket: socket })
     };
-    (0..point.cluster.replicas).map(hold).collect()
+    let ids = (0..point.cluster.replicas).map(|id| NodeId(id as u32));
+    ids.map(|id| network.at(id, || hold(network.address(point, id)))?).collect()
 }
 
 /// Not from the seed: two runs of one config must not take each other's nodes for their own.

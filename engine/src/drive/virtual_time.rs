@@ -362,6 +362,7 @@ impl World {
             together,
             totals,
             groups_led,
+            packets: None,
             log_writes: histogram(),
             lateness: histogram(),
             events,

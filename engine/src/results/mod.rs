@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::drive::Memory;
+use crate::drive::{LinkCounts, LinkLine, Memory};
 
 mod encode;
 mod store;
@@ -66,7 +66,7 @@ pub struct PointResult {
     /// What its logs cost; null without logs on a disk.
     #[serde(default)]
     pub storage: Option<Storage>,
-    /// How precise its shaped links were; null where links are not shaped.
+    /// What its emulated links did; null without emulation.
     #[serde(default)]
     pub link: Option<Link>,
     /// How much memory its processes had.
@@ -179,16 +179,37 @@ pub struct Storage {
     pub alone_histogram: String,
 }
 
-/// What links that hold back what is sent over them did, beside what they were asked to.
+/// What emulated links did, beside what they were asked to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// The shortest way between two nodes that was asked for, and takes time at all; zero if none does.
     pub shortest_ns: u64,
-    /// How much later than it should have each frame left that was held, from the start to the end of the point. To
-    /// within an eighth.
+    /// How much later than it should have each frame left that was held, from the start to the end of the point, to
+    /// within an eighth; or each packet, in the window.
     pub late_ns: Percentiles,
     /// The full histogram, in base64 of its V2-deflate form.
     pub late_histogram: String,
+    /// What became of packets; null where the links know none.
+    #[serde(default)]
+    pub packets: Option<Packets>,
+}
+
+/// What became of packets in the window, over all links unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Packets {
+    /// The share that was to be lost.
+    pub loss_asked: f64,
+    /// The share that was.
+    pub loss: f64,
+    /// What became of them.
+    #[serde(flatten)]
+    pub all: LinkCounts,
+    /// How many the kernel dropped because the mover did not take them fast enough, in the whole point.
+    pub overrun: u64,
+    /// The share of the window that the mover worked.
+    pub mover_busy: f64,
+    /// The same by link.
+    pub links: Vec<LinkLine>,
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.

@@ -1,5 +1,7 @@
 //! The cross product of all lists, and what no combination may be.
 
+use std::net::Ipv4Addr;
+
 use quorumbench_protocols::Head;
 
 use super::keys::{self, Draft, Key, Rule, TABLE, listed};
@@ -77,6 +79,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| disks_are_real(point))
         .or_else(|| shape_keeps_streams(point))
         .or_else(|| packets_have_sockets(point))
+        .or_else(|| packets_have_addresses(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {
@@ -269,6 +272,20 @@ fn shape_keeps_streams(point: &Point) -> Option<Conflict> {
             Emulation::Shape,
         ),
         help: format!("use {} = \"{}\"", keys::EMULATION, Emulation::Packets),
+    })
+}
+
+/// Its own, which nobody has chosen.
+fn packets_have_addresses(point: &Point) -> Option<Conflict> {
+    let (emulation, bind) = (point.network.emulation, point.cluster.bind);
+    (emulation == Emulation::Packets && bind != Ipv4Addr::LOCALHOST).then(|| Conflict {
+        keys: [&keys::BIND, &keys::EMULATION],
+        message: format!(
+            "{} \"{bind}\" with {} \"{emulation}\", where each node has a network and an address of its own",
+            keys::BIND,
+            keys::EMULATION
+        ),
+        help: "leave it out".into(),
     })
 }
 

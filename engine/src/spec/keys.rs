@@ -103,6 +103,8 @@ pub enum Applies {
     Emulated,
     /// The same, or in virtual time, where all links are what they are made.
     Links,
+    /// With links that carry packets.
+    Packets,
     /// With links that have jitter.
     Jitter,
     /// With links that lose.
@@ -148,6 +150,7 @@ impl Applies {
             Self::Threads => (&TRANSPORT, |name| name != TransportName::Sim.name()),
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
             Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
+            Self::Packets => (&EMULATION, |name| name == Emulation::Packets.name()),
             Self::Links => return [Self::Sim.rules(), Self::Emulated.rules()].concat(),
             Self::Jitter => return vec![Rule::more_than_nothing(&JITTER)],
             Self::Loss => return vec![Rule::more_than_nothing(&LOSS)],
@@ -471,6 +474,9 @@ table! {
         EMULATION = key("emulation", Kind::Choice(Emulation::CHOICES), "none",
             "what makes the links of a real transport worse than they are",
             |to, value| to.point.network.emulation = value.choice(Emulation::named)).axis().when(Applies::Threads);
+        NETWORK_MTU = key("mtu", size(1280, 65_535), "1500B",
+            "the longest packet, IP header included",
+            |to, value| to.point.network.mtu = value.size()).known_as("network_mtu").axis().when(Applies::Packets);
         DELAY = key("delay", duration(Duration::ZERO, MINUTE), "50us",
             "one way between two replicas, within a region",
             |to, value| to.point.network.delay = value.duration()).axis().when(Applies::Links);

@@ -131,6 +131,7 @@ impl Point {
             },
             network: Network {
                 emulation: Emulation::ALL[0],
+                mtu: 0,
                 delay: Duration::ZERO,
                 client_delay: Duration::ZERO,
                 jitter: Duration::ZERO,
@@ -388,6 +389,8 @@ pub struct TransportOptions {
 pub struct Network {
     /// What makes the links of a real transport worse than they are.
     pub emulation: Emulation,
+    /// The longest packet over an emulated link, IP header included.
+    pub mtu: usize,
     /// One way between two replicas of one region.
     pub delay: Duration,
     /// One way between a client and a replica of its region.

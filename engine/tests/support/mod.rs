@@ -11,6 +11,7 @@ use quorumbench::run::{self, Experiment, Finished, Observer};
 use quorumbench::spec::Spec;
 use tempfile::TempDir;
 
+pub mod alive;
 pub mod checked;
 pub mod desk;
 pub mod network;
@@ -23,6 +24,17 @@ pub fn spec(text: &str) -> Spec {
 /// Whether this machine gives out rings; says why not. Tests on them then have nothing to test.
 pub fn uring_works() -> bool {
     let probed = quorumbench_transports::uring::probe();
+    if let Err(error) = &probed {
+        println!("skipped: {error}");
+    }
+    probed.is_ok()
+}
+
+/// Whether this machine lets nodes be in networks of their own; says why not. Tests of links that carry packets then have
+/// nothing to test.
+pub fn packets_work() -> bool {
+    drive::set_program(desk::PROGRAM);
+    let probed = drive::probe_packets();
     if let Err(error) = &probed {
         println!("skipped: {error}");
     }

@@ -7,7 +7,7 @@
 //! for one completion more than there are writes. Writes to files take longer, and are what such a wait
 //! is for: their completions, too, end it.
 //!
-//! `ring` is the boundary to the kernel and the only file with `unsafe`; `connection` is one socket's
+//! `ring` is the boundary to the kernel and the only file of this module with `unsafe`; `connection` is one socket's
 //! life; `peers` is who is there; `files` is what is written to files.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The boundary to the kernel: the ring, and the memory that is lent to it.
 //!
-//! This is the only file with `unsafe` in it. It knows no peer and no protocol. What makes the rest
+//! This is the only file of the transports with `unsafe` in it. It knows no peer and no protocol. What makes the rest
 //! of the transport safe:
 //!
 //! - Memory that the kernel may use is owned by a [`Lent`], which leaks it rather than free it while

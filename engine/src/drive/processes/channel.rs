@@ -24,11 +24,11 @@ pub(in super::super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(in super::super) fn new(stream: UnixStream) -> Self {
         Self { stream: Arc::new(Mutex::new(stream)) }
     }
 
-    pub(super) fn send(&self, message: &impl Serialize) -> io::Result<()> {
+    pub(in super::super) fn send(&self, message: &impl Serialize) -> io::Result<()> {
         let mut bytes = postcard::to_extend(message, vec![0; PREFIX]).map_err(io::Error::other)?;
         let length = bytes.len() - PREFIX;
         assert!(length <= MOST_BYTES, "what is long goes in pieces");
@@ -37,7 +37,7 @@ impl Outlet {
     }
 
     /// Neither end has anything to say from now on.
-    pub(super) fn close(&self) {
+    pub(in super::super) fn close(&self) {
         let _ = self.stream.lock().unwrap_or_else(PoisonError::into_inner).shutdown(Shutdown::Both);
     }
 
@@ -48,23 +48,23 @@ impl Outlet {
 
 /// Where messages come out.
 #[derive(Debug)]
-pub(super) struct Inlet {
+pub(in super::super) struct Inlet {
     stream: UnixStream,
     buffer: Vec<u8>,
 }
 
 impl Inlet {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(in super::super) fn new(stream: UnixStream) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
     /// Whatever the time limit was.
-    pub(super) fn wait_for_ever(&self) {
+    pub(in super::super) fn wait_for_ever(&self) {
         let _ = self.stream.set_read_timeout(None);
     }
 
     /// Waits for the next message. `None` once the other end is closed, and all has been received.
-    pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+    pub(in super::super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let mut prefix = [0; PREFIX];
         if self.stream.read(&mut prefix[..1])? == 0 {
             return Ok(None);

@@ -10,13 +10,9 @@
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::NodeId;
@@ -27,6 +23,7 @@ use super::control::{Begun, Control};
 use super::faults::Subject;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
+use super::packets::Network;
 use super::part::{Cluster, Ended, Part};
 use super::seat::{self, Held};
 use super::{DriveError, EventKind};
@@ -34,15 +31,16 @@ use crate::check::witness::ReplicaTrace;
 use crate::spec::Point;
 
 mod channel;
+pub(super) mod child;
 mod heard;
 mod message;
 mod node;
 
-use channel::Inlet;
-pub(super) use channel::Outlet;
+pub(super) use channel::{Inlet, Outlet};
+pub use child::{ChildError, set_program};
 use heard::{Heard, Shown};
 use message::{Assignment, ToNode};
-pub use node::{NodeError, node};
+pub use node::node;
 
 /// A cluster and its clients, a process each.
 #[derive(Debug)]
@@ -58,6 +56,8 @@ pub(super) struct Processes {
     credentials: Vec<Option<Credentials>>,
     /// Replicas first.
     nodes: Vec<Node>,
+    /// Where they are.
+    network: Network,
     /// What replicas applied before they were killed, if that was kept.
     past: Vec<ReplicaTrace>,
     /// Goes last, when no process writes to it any more.
@@ -78,24 +78,19 @@ struct Node {
     ear: Option<JoinHandle<Heard>>,
 }
 
-/// The program to start nodes with.
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// Says where the `quorumbench` program is: nodes that are processes are started with it. Whatever else
-/// links this library could not serve, so nothing is assumed; the program itself says so of itself. Only
-/// the first call counts.
-pub fn set_program(path: impl Into<PathBuf>) {
-    let _ = PROGRAM.set(path.into());
-}
-
 impl Processes {
     /// Starts a process for each part. This thread must outlive them: with it they are killed.
-    pub(super) fn start(point: &Point, parts: &[Part], control: &Control) -> Result<Self, DriveError> {
+    pub(super) fn start(
+        point: &Point,
+        parts: &[Part],
+        control: &Control,
+        network: Network,
+    ) -> Result<Self, DriveError> {
         let (control, point) = (control.clone(), point.clone());
         let run = seat::fresh_run();
         let logs = LogFolder::of(&point, run);
         let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
-        let ports = seat::hold(&point).map_err(failed)?;
+        let ports = seat::hold(&point, &network).map_err(failed)?;
         let credentials = seat::credentials(&point, run, parts.len()).map_err(failed)?;
         let mut cluster = Self {
             control,
@@ -105,6 +100,7 @@ impl Processes {
             introduced: false,
             credentials,
             nodes: Vec::new(),
+            network,
             past: Vec::new(),
             logs,
         };
@@ -126,7 +122,8 @@ impl Processes {
             credentials: self.credentials[part.id().0 as usize].clone(),
             address: self.ports.get(part.id().0 as usize).map(|held| held.address),
         };
-        Node::spawn(part, name.clone(), assignment, &self.control).map_err(|error| {
+        let spawned = self.network.at(part.id(), || Node::spawn(part, name.clone(), assignment, &self.control));
+        spawned.flatten().map_err(|error| {
             let what = format!("cannot start a process: {error}");
             DriveError::Transport { node: name, source: io::Error::new(error.kind(), what) }
         })
@@ -157,6 +154,7 @@ impl Cluster for Processes {
 
     fn begin(&mut self, begun: Begun) {
         self.control.begin(begun);
+        self.network.begin(begun);
         self.tell_all(&ToNode::Begin(begun));
     }
 
@@ -167,7 +165,7 @@ impl Cluster for Processes {
             }
         }
         self.introduce();
-        Ok(())
+        self.network.check()
     }
 
     fn end(mut self: Box<Self>) -> Result<Ended, DriveError> {
@@ -184,7 +182,9 @@ impl Cluster for Processes {
             }
         }
         ended.trace.replicas.append(&mut self.past);
-        outcome.map(|()| ended)
+        outcome?;
+        self.network.end(&mut ended)?;
+        Ok(ended)
     }
 }
 
@@ -257,16 +257,8 @@ impl Drop for Processes {
 
 impl Node {
     fn spawn(part: Part, name: String, assignment: Assignment<'_>, control: &Control) -> io::Result<Self> {
-        let program = PROGRAM.get().ok_or_else(|| io::Error::other("nobody said where the program is"))?;
-        let (ours, theirs) = UnixStream::pair()?;
-        let (outlet, inlet) = (Outlet::new(ours.try_clone()?), Inlet::new(ours));
-        let process = Command::new(program)
-            .arg0(env!("CARGO_PKG_NAME"))
-            .arg("node")
-            .stdin(OwnedFd::from(theirs))
-            // That is for the run's own document.
-            .stdout(Stdio::null())
-            .spawn()?;
+        let (process, stream) = child::start(node::SUBCOMMAND)?;
+        let (outlet, inlet) = (Outlet::new(stream.try_clone()?), Inlet::new(stream));
         let shown = Arc::default();
         let ear = {
             let (control, shown) = (control.clone(), Arc::clone(&shown));

@@ -3,17 +3,12 @@
 use std::borrow::Cow;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use quorumbench_transports::Clock;
-use rustix::net::{AddressFamily, SocketType, sockopt};
-use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::super::body::Body;
 use super::super::control::{Control, Meter};
@@ -21,6 +16,7 @@ use super::super::links::Shaped;
 use super::super::orders::{Board, Diary, Standing};
 use super::super::seat::{self, Place};
 use super::super::threads::{self, ClientEnd, ReplicaEnd, Shared};
+use super::child::{self, ChildError};
 use super::message::{Assignment, Failure, ToConductor, ToNode, send_pieces, send_recording};
 use super::{Inlet, Outlet};
 use crate::check::witness::{ClientTrace, ReplicaTrace};
@@ -28,74 +24,28 @@ use crate::cli::exit;
 use crate::host;
 use crate::spec::{Placement, Point};
 
-/// Why a node's process ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeError {
-    /// There is no run that it could belong to.
-    ByHand,
-    /// Its conductor knows why, or is gone.
-    Failed,
-}
-
-impl std::fmt::Display for NodeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::ByHand => write!(
-                f,
-                "`node` is not for the command line: a run with `cluster.placement` \"{}\" starts its replicas and \
-                 clients with it",
-                Placement::Processes
-            ),
-            Self::Failed => write!(f, "the node failed"),
-        }
-    }
-}
-
-impl std::error::Error for NodeError {}
-
-/// How long a run may take to tell a child what it is to be. It does so as it starts it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What a node's process is started with.
+pub(super) const SUBCOMMAND: &str = "node";
 
 /// Runs one node, as the run at the other end of standard input says.
 ///
 /// # Errors
-/// [`NodeError`].
-pub fn node() -> Result<(), NodeError> {
-    let stream = standard_input().ok_or(NodeError::ByHand)?;
-    stay_with_parent().map_err(|_| NodeError::Failed)?;
-    let outlet = Outlet::new(stream.try_clone().map_err(|_| NodeError::Failed)?);
-    let _ = stream.set_read_timeout(Some(PATIENCE));
+/// [`ChildError`].
+pub fn node() -> Result<(), ChildError> {
+    let setting = ["cluster.placement", Placement::Processes.name()];
+    let by_hand = || ChildError::ByHand { subcommand: SUBCOMMAND, setting };
+    let stream = child::parent()?.ok_or_else(by_hand)?;
+    let outlet = Outlet::new(stream.try_clone()?);
     let mut inlet = Inlet::new(stream);
-    let Ok(Some(ToNode::Assignment(assignment))) = inlet.receive() else { return Err(NodeError::ByHand) };
+    let Ok(Some(ToNode::Assignment(assignment))) = inlet.receive() else { return Err(by_hand()) };
     inlet.wait_for_ever();
     // Shown by `top` and `ps`.
     let _ = rustix::thread::set_name(&CString::new(assignment.part.name(&assignment.point)).unwrap_or_default());
     serve(&assignment, &outlet, inlet).map_err(|failure| {
         // If the run cannot be told, it is gone.
         let _ = outlet.send(&ToConductor::Failed(failure));
-        NodeError::Failed
+        ChildError::Failed
     })
-}
-
-/// The socket that a run gives its children. Whoever types the command has none.
-fn standard_input() -> Option<UnixStream> {
-    let input = io::stdin().as_fd().try_clone_to_owned().ok()?;
-    let is_ours = sockopt::socket_domain(&input) == Ok(AddressFamily::UNIX)
-        && sockopt::socket_type(&input) == Ok(SocketType::STREAM);
-    is_ours.then(|| input.into())
-}
-
-/// Its parent decides when it ends, however the parent itself does.
-///
-/// The kernel kills this process with its parent, even if it is stopped. A parent that was gone before
-/// this call is found by the end of standard input. Ctrl-C goes to all processes of a terminal's group,
-/// and the parent has then to keep what was finished.
-fn stay_with_parent() -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
-    }
-    Ok(())
 }
 
 /// From its listening to its end.
