@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::distribution::Keys;
 use super::keys::Key;
 use super::names::{
-    ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, ReadsMode,
+    ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode,
     SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
@@ -126,6 +126,7 @@ impl Point {
                 window: 0,
                 quic_congestion: QuicCongestion::ALL[0],
                 ack_every: 0,
+                streams: QuicStreams::ALL[0],
                 idle_timeout: Duration::ZERO,
             },
             network: Network {
@@ -370,6 +371,8 @@ pub struct TransportOptions {
     pub quic_congestion: QuicCongestion,
     /// Packets of QUIC after which they are acknowledged at once.
     pub ack_every: usize,
+    /// Which frames to a peer share a stream of QUIC.
+    pub streams: QuicStreams,
     /// The silence after which a connection of QUIC is lost.
     pub idle_timeout: Duration,
 }

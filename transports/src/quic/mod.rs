@@ -47,10 +47,11 @@ mod line;
 mod options;
 mod outgoing;
 mod port;
+mod streams;
 mod tls;
 
 pub use credentials::{Authority, Credentials, name};
-pub use options::{Cipher, Congestion, QuicOptions};
+pub use options::{Cipher, Congestion, QuicOptions, Streams};
 
 use bell::Bell;
 use line::{Line, Progress};
@@ -274,11 +275,13 @@ impl Quic {
         self.counters.dropped_frames += lost as u64;
     }
 
-    /// Sends what there is to send.
-    fn flush(&mut self) {
+    /// Sends what there is to send; of a node that is `busy` and only looks, what cannot wait for company.
+    fn flush(&mut self, busy: bool) {
         let now = Instant::now();
         for line in self.lines.iter_mut().flatten() {
-            line.flush(now, &mut self.port, &mut self.scratch.packets, &mut self.counters);
+            if !(busy && line.waits()) {
+                line.flush(now, &mut self.port, &mut self.scratch.packets, &mut self.counters);
+            }
         }
     }
 
@@ -317,23 +320,22 @@ impl Transport for Quic {
                 }
             }
         }
-        self.flush();
         Ok(())
     }
 
     fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()> {
         let before = inbox.len();
-        // What acknowledges the last frames, if no answer to them has gone out since.
-        self.flush();
+        // With it goes what acknowledges the last frames, if no answer to them has gone out since.
+        self.flush(self.clock.now() >= deadline);
         loop {
             self.look(inbox)?;
             if inbox.len() > before || self.writer.any_over() {
                 return Ok(());
             }
-            self.flush();
             if self.clock.now() >= deadline {
                 return Ok(());
             }
+            self.flush(false);
             self.wait(deadline)?;
         }
     }
@@ -352,8 +354,9 @@ impl Transport for Quic {
 }
 
 impl Drop for Quic {
-    /// Tells the peers, once.
+    /// Sends what it may, and tells the peers, once.
     fn drop(&mut self) {
+        self.flush(false);
         for line in self.lines.drain(..).flatten() {
             line.close(&mut self.endpoint, &mut self.port, &mut self.scratch, &mut self.counters);
         }
