@@ -82,10 +82,12 @@ fn check(mut bytes: &[u8], frames: &[Flat], fate: Result<(), TooLong>) {
         assert_eq!(bytes[Head::BYTES..Head::BYTES + body.len()], body[..], "its payload");
         bytes = &bytes[Head::BYTES + body.len()..];
     }
-    let claimed = (bytes.len() >= Head::BYTES)
-        .then(|| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize);
+    let claimed =
+        (bytes.len() >= Head::BYTES).then(|| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize);
     match fate {
         Err(TooLong { body_len, .. }) => assert_eq!(claimed, Some(body_len)),
-        Ok(()) => assert!(claimed.is_none_or(|len| len <= MOST_BODY && bytes.len() < Head::BYTES + len), "all is taken"),
+        Ok(()) => {
+            assert!(claimed.is_none_or(|len| len <= MOST_BODY && bytes.len() < Head::BYTES + len), "all is taken")
+        }
     }
 }

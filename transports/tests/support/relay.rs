@@ -1,6 +1,8 @@
 //! A UDP path between one node that dials and one that listens: it loses, holds back and alters what it
 //! is told to, and nothing else, and moves only when it is pumped.
 
+#![allow(dead_code, reason = "nobody has a use for all of it")]
+
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
