@@ -30,7 +30,7 @@ impl<T: Socketed> Apart<T> {
     }
 
     /// Sends from node `from`, and has the relay do as `fate` says with it.
-    fn send(&mut self, from: usize, transmits: Vec<Transmit>, fate: Fate) {
+    fn send(&mut self, from: usize, transmits: Vec<Transmit>, fate: &Fate) {
         self.cluster.send(from, transmits);
         self.relay.pump(|_, _| fate.clone());
     }
@@ -146,7 +146,7 @@ fn with_one_lost<T: Socketed>(quic: QuicOptions) -> [Vec<u64>; 2] {
     let mut apart = Apart::<T>::new(&Options { quic, ..Options::default() });
     // Every stream is there.
     for group in [1, 2] {
-        apart.send(0, vec![of_group(group, 0)], Fate::Pass);
+        apart.send(0, vec![of_group(group, 0)], &Fate::Pass);
         until("it comes", || {
             apart.pump(|_, _| Fate::Pass);
             apart.cluster.inboxes[1].drain(..).count() == 1
@@ -155,7 +155,7 @@ fn with_one_lost<T: Socketed>(quic: QuicOptions) -> [Vec<u64>; 2] {
     // Nothing else is under way.
     (0..100).for_each(|_| apart.pump(|_, _| Fate::Pass));
     for (group, number, fate) in [(1, 1, Fate::Drop), (2, 2, Fate::Pass), (1, 3, Fate::Pass)] {
-        apart.send(0, vec![of_group(group, number)], fate);
+        apart.send(0, vec![of_group(group, number)], &fate);
     }
     (0..100).for_each(|_| apart.cluster.look(1));
     let early = apart.numbers(1);

@@ -77,7 +77,7 @@ impl Relay {
     /// Moves all that has come, as `fate` has it, and whatever was held back until now.
     pub(crate) fn pump(&mut self, mut fate: impl FnMut(Way, &[u8]) -> Fate) {
         self.pumps += 1;
-        let mut room = [0; MOST_BYTES];
+        let mut room = vec![0; MOST_BYTES];
         while let Some((len, from)) = self.near.receive(&mut room) {
             self.from = Some(from);
             let fate = fate(Way::There, &room[..len]);
