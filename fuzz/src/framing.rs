@@ -87,7 +87,7 @@ fn check(mut bytes: &[u8], frames: &[Flat], fate: Result<(), TooLong>) {
     match fate {
         Err(TooLong { body_len, .. }) => assert_eq!(claimed, Some(body_len)),
         Ok(()) => {
-            assert!(claimed.is_none_or(|len| len <= MOST_BODY && bytes.len() < Head::BYTES + len), "all is taken")
+            assert!(claimed.is_none_or(|len| len <= MOST_BODY && bytes.len() < Head::BYTES + len), "all is taken");
         }
     }
 }
