@@ -35,12 +35,12 @@ const TRANSPORTS: [(&str, Run); 5] = [
 ];
 const PAYLOADS: [usize; 6] = [0, 16, 64, 1 << 10, 16 << 10, 64 << 10];
 const BATCHES: [usize; 5] = [1, 8, 32, 128, 512];
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// What a measurement of a cell sends: it is over in some tenths of a second.
-const FRAMES: u64 = 400_000;
-const BYTES: u64 = 256 << 20;
-const BATCHES_SENT: u64 = 20_000;
+const FRAMES: u64 = 300_000;
+const BYTES: u64 = 128 << 20;
+const BATCHES_SENT: u64 = 10_000;
 
 /// QUIC as it is over an Ethernet.
 fn ethernet() -> Options {

@@ -41,6 +41,7 @@ fn cpu() -> Duration {
 const WINDOW_BYTES: usize = 4 << 20;
 /// What goes ahead of a measurement, so that windows and buffers have grown.
 pub(crate) const WARM_UP_FRAMES: u64 = 50_000;
+const WARM_UP_BYTES: u64 = 64 << 20;
 pub(crate) const LEAST_BATCHES: u64 = 4000;
 const STOP: u64 = u64::MAX;
 const PATIENCE_NS: u64 = 5_000_000_000;
@@ -65,7 +66,7 @@ pub(crate) fn one_way<T: Transport + 'static>(ends: Ends<T>, frames: u64, batch:
     let window = (WINDOW_BYTES / (Head::BYTES + payload)).min(ends.most_frames).max(2 * batch) as u64;
     let receiver = thread::spawn(move || receive_all((ends.receiver)(), window / 4));
     let mut sender = Sender::connect((ends.sender)(), window, payload);
-    sender.send(WARM_UP_FRAMES, batch);
+    sender.send(WARM_UP_FRAMES.min(WARM_UP_BYTES / (Head::BYTES + payload) as u64), batch);
     let (before, meter) = (sender.transport.counters(), Meter::start());
     sender.send(frames, batch);
     let cost = meter.stop(frames, sender.transport.counters().since(before));

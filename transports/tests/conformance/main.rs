@@ -176,6 +176,7 @@ macro_rules! over_quic {
             quic_paths::each_group_keeps_its_order,
             quic_paths::a_frame_too_long_for_a_datagram_arrives,
             quic_paths::what_a_busy_node_sends_goes_together,
+            quic_paths::datagrams_beyond_what_a_link_holds_are_dropped_and_counted,
         }
     };
 }

@@ -241,3 +241,17 @@ pub(crate) fn what_a_busy_node_sends_goes_together<T: Socketed>() {
         apart.cluster.inboxes[0].len() as u64 == TURNS + 1
     });
 }
+
+/// There is no queue without an end for them either.
+pub(crate) fn datagrams_beyond_what_a_link_holds_are_dropped_and_counted<T: Socketed>() {
+    const COUNT: u64 = 5000;
+    let quic = QuicOptions { datagrams: true, ..QuicOptions::default() };
+    let options = Options { quic, link_bytes: 1 << 20, ..Options::default() };
+    let mut cluster = Cluster::new::<crate::OverSockets<T>>(2, &options);
+    cluster.send(0, (0..COUNT).map(|number| transmit(0, 1, number, payload(number, 1000))));
+    let counters = cluster.counters(0);
+    assert_eq!(counters.sent_frames + counters.dropped_frames, COUNT);
+    assert!(counters.sent_frames > 500 && counters.sent_bytes <= 1 << 20, "{counters:?}");
+    cluster.pump_until(1, counters.sent_frames as usize);
+    assert!(cluster.inboxes[1].iter().all(|frame| is_payload(&frame.body, frame.head.words[0], 1000)));
+}
