@@ -265,7 +265,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("shaped-links", 32, 41_600),
         ("slow-follower", 3, 31_500),
         ("smoke", 24, 9_600),
-        ("transports", 36, 126_000),
+        ("transports", 80, 104_000),
         ("virtual-disk", 12, 30_000),
         ("wan-five-regions", 6, 42_000),
         ("wan-three-regions", 9, 63_000),

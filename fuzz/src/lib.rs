@@ -1,3 +1,7 @@
-//! What is fuzzed, one module a subject. The engine's tests run the same code, without a fuzzer.
+//! What is fuzzed, one module a subject. The crates' tests run the same code, without a fuzzer.
 
+pub mod framing;
+pub mod quic;
+#[path = "../../transports/tests/support/relay.rs"]
+mod relay;
 pub mod wal;

@@ -65,7 +65,8 @@ pub mod uring;
 pub trait Transport {
     /// Takes every transmit, in order. Never blocks: what a peer has no room for is dropped and
     /// counted, as is what goes to a node that is not connected. What is taken leaves at once or with
-    /// the next [`recv`](Self::recv), so that one system call can do both.
+    /// the next [`recv`](Self::recv), so that one system call can do both. Only over `quic` it may stay
+    /// for some that only look ([`MOST_LOOKS`]): what comes meanwhile goes in the same datagram.
     ///
     /// # Errors
     /// The machine's: the run ends with what is saved.
@@ -98,6 +99,9 @@ pub trait Transport {
     /// What it has cost so far.
     fn counters(&self) -> Counters;
 }
+
+/// How often a node may have looked, without waiting, until all that it sent has left.
+pub const MOST_LOOKS: u32 = 4;
 
 /// For what stands on a transport and does not own it.
 impl<T: Transport + ?Sized> Transport for &mut T {

@@ -19,7 +19,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, ipproto, 
 use super::packets::Network;
 use crate::load::CommandStream;
 use crate::machine::Kv;
-use crate::spec::{Arrival, Batch, Cipher, MachineName, Point, QuicCongestion, TransportName, Wait};
+use crate::spec::{Arrival, Batch, Cipher, MachineName, Point, QuicCongestion, QuicStreams, TransportName, Wait};
 
 /// What a node needs to join, made before its thread is: so that every address is known and every
 /// port is bound before the first node dials.
@@ -148,6 +148,11 @@ pub(super) fn options(point: &Point) -> Options {
                 QuicCongestion::Bbr => quic::Congestion::Bbr,
             },
             ack_every: tuned.ack_every as u32,
+            streams: match tuned.streams {
+                QuicStreams::Peer => quic::Streams::Peer,
+                QuicStreams::Group => quic::Streams::Group,
+            },
+            datagrams: false,
             idle_timeout: tuned.idle_timeout,
         },
         max_body: point.batch.bytes.max(longest_answer(point)).max(defaults.max_body),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::names::{
     ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Pin, Placement, ProtocolName,
-    QuicCongestion, ReadsMode, SnapshotBasis, TransportName, Wait,
+    QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::parse;
 use super::point::{Arrival, Point, Run};
@@ -452,7 +452,7 @@ table! {
         CIPHER = key("cipher", Kind::Choice(Cipher::CHOICES), "aes-128-gcm",
             "how packets are encrypted",
             |to, value| to.point.transport_options.cipher = value.choice(Cipher::named)).axis().when(Applies::Quic);
-        MTU = key("mtu", size(1200, 65_507), "16KiB",
+        MTU = key("mtu", size(1200, 65_507), "32700B",
             "the largest datagram that is tried; 1452 B is what an Ethernet carries",
             |to, value| to.point.transport_options.mtu = value.size()).axis().when(Applies::Quic);
         QUIC_WINDOW = key("window", size(64 << 10, 1 << 30), "4MiB",
@@ -466,6 +466,10 @@ table! {
         ACK_EVERY = key("ack_every", count(1, 1000), "10",
             "packets after which they are acknowledged at once",
             |to, value| to.point.transport_options.ack_every = value.count()).axis().when(Applies::Quic);
+        STREAMS = key("streams", Kind::Choice(QuicStreams::CHOICES), "peer",
+            "which frames to a peer share a stream of QUIC, so that one that is lost holds up the others",
+            |to, value| to.point.transport_options.streams = value.choice(QuicStreams::named))
+            .axis().when(Applies::Quic);
         IDLE_TIMEOUT = key("idle_timeout", duration(Duration::from_millis(10), HOUR), "10s",
             "the silence after which a connection is lost; a quarter of it is never silent",
             |to, value| to.point.transport_options.idle_timeout = value.duration()).axis().when(Applies::Quic);

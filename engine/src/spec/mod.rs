@@ -67,7 +67,7 @@ pub use fault::{Fault, FaultKind, Target};
 pub use keys::{Applies, Key};
 pub use names::{
     ArrivalName, Choice, Cipher, Durability, Emulation, FaultName, JitterDistribution, MachineName, Pin, Placement,
-    ProtocolName, QuicCongestion, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ProtocolName, QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;

@@ -160,6 +160,14 @@ names! {
 }
 
 names! {
+    /// Which frames to a peer share a stream of QUIC, and with it their order.
+    QuicStreams {
+        Peer = "peer": "all of them",
+        Group = "group": "those of a consensus group: what one has lost holds up no other",
+    }
+}
+
+names! {
     /// What delivered commands are applied to.
     MachineName {
         Null = "null": "drops every command: ordering alone is measured",

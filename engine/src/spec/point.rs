@@ -12,7 +12,7 @@ use super::distribution::Keys;
 use super::keys::Key;
 use super::names::{
     ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Pin, Placement, ProtocolName,
-    QuicCongestion, ReadsMode, SnapshotBasis, TransportName, Wait,
+    QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
 use super::value::Value;
@@ -127,6 +127,7 @@ impl Point {
                 window: 0,
                 quic_congestion: QuicCongestion::ALL[0],
                 ack_every: 0,
+                streams: QuicStreams::ALL[0],
                 idle_timeout: Duration::ZERO,
             },
             network: Network {
@@ -379,6 +380,8 @@ pub struct TransportOptions {
     pub quic_congestion: QuicCongestion,
     /// Packets of QUIC after which they are acknowledged at once.
     pub ack_every: usize,
+    /// Which frames to a peer share a stream of QUIC.
+    pub streams: QuicStreams,
     /// The silence after which a connection of QUIC is lost.
     pub idle_timeout: Duration,
 }

@@ -1,20 +1,21 @@
-//! A connection, and the stream that each end has opened on it.
+//! A connection, and what goes over it.
 
 use std::time::Instant;
 
 use quinn_proto::{
-    Connection, ConnectionError, ConnectionHandle, Dir, Endpoint, Event, ReadError, StreamEvent, StreamId, VarInt,
+    Connection, ConnectionError, ConnectionHandle, Endpoint, Event, ReadError, SendDatagramError, StreamEvent, VarInt,
 };
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload};
 
-use super::outgoing::Outgoing;
+use super::outgoing::Stage;
 use super::port::Port;
+use super::streams::Lanes;
 use super::{Scratch, tls};
 use crate::framing::Framer;
 use crate::hello::{Greeting, Hello};
 use crate::peers::{self, End, HELLO_PATIENCE_NS, Origin, Peers};
 use crate::pool::Pool;
-use crate::{Counters, Options};
+use crate::{Counters, MOST_LOOKS, Options};
 
 /// Frames in both directions, once both ends have said hello.
 pub(super) struct Line {
@@ -25,11 +26,14 @@ pub(super) struct Line {
     peer: Option<NodeId>,
     /// Until when that must be.
     until: Nanos,
-    to: Option<StreamId>,
-    from: Option<StreamId>,
     greeting: Greeting,
-    framer: Framer,
-    outgoing: Outgoing,
+    lanes: Lanes,
+    /// What a datagram's frame is put together in.
+    stage: Stage,
+    max_body: usize,
+    /// Bytes that were pushed since something was sent, and how often the node has looked since.
+    fresh_bytes: usize,
+    looks: u32,
     /// Something has happened that quinn may have a packet for.
     stirred: bool,
     /// There may be something to read.
@@ -39,6 +43,10 @@ pub(super) struct Line {
     /// The endpoint has forgotten it.
     forgotten: bool,
 }
+
+/// What a node sends that only looks waits for company until it fills what the kernel takes at once: a
+/// system call and a datagram cost as much as a hundred frames.
+const FULL_BYTES: usize = 60_000;
 
 /// How far a line has got.
 #[derive(Debug)]
@@ -67,11 +75,12 @@ impl Line {
             origin,
             peer: None,
             until: now + HELLO_PATIENCE_NS,
-            to: None,
-            from: None,
             greeting: Greeting::default(),
-            framer: Framer::new(max_body),
-            outgoing: Outgoing::default(),
+            lanes: Lanes::new(max_body),
+            stage: Stage::default(),
+            max_body,
+            fresh_bytes: 0,
+            looks: 0,
             stirred: true,
             readable: false,
             due: None,
@@ -92,6 +101,7 @@ impl Line {
             self.open(hello);
         }
         // Frames may have come right behind its hello.
+        self.lanes.read_again();
         self.readable = true;
     }
 
@@ -104,8 +114,37 @@ impl Line {
         rooms: &mut Pool,
         counters: &mut Counters,
     ) {
-        self.outgoing.push(head, body, options, rooms, counters);
-        self.stirred = true;
+        let queued = if options.quic.datagrams && self.fits_a_datagram(body) {
+            self.push_datagram(head, body, rooms, counters)
+        } else {
+            self.lanes.push(head, body, options, rooms, counters)
+        };
+        if queued {
+            self.fresh_bytes += Head::BYTES + body.len();
+            self.stirred = true;
+        }
+    }
+
+    /// Whether a frame can go by itself, as far as is known of the path now.
+    fn fits_a_datagram(&mut self, body: &Payload) -> bool {
+        self.quinn.datagrams().max_size().is_some_and(|most| Head::BYTES + body.len() <= most)
+    }
+
+    /// Queues a frame to go by itself (RFC 9221), or drops and counts it if too much waits.
+    fn push_datagram(&mut self, head: &Head, body: &Payload, rooms: &mut Pool, counters: &mut Counters) -> bool {
+        let frame = self.stage.frame(head, body, rooms);
+        let bytes = frame.len() as u64;
+        let sent = self.quinn.datagrams().send(frame, false);
+        debug_assert!(matches!(sent, Ok(()) | Err(SendDatagramError::Blocked(_))), "it fits: {sent:?}");
+        counters.copied_bytes += body.len() as u64;
+        if sent.is_err() {
+            counters.dropped_frames += 1;
+            return false;
+        }
+        counters.copied_bytes += body.len() as u64;
+        counters.sent_frames += 1;
+        counters.sent_bytes += bytes;
+        true
     }
 
     /// Goes on as far as what has come allows. Streams are only read if the node can keep what is `read`:
@@ -134,12 +173,20 @@ impl Line {
         }
     }
 
+    /// Whether what was pushed waits for more: the node looks once more, and will soon look again.
+    pub(super) fn waits(&mut self) -> bool {
+        let waits = self.fresh_bytes > 0 && self.fresh_bytes < FULL_BYTES && self.looks + 1 < MOST_LOOKS;
+        self.looks += u32::from(waits);
+        waits
+    }
+
     /// Sends what there is to send, as far as the kernel takes it.
     pub(super) fn flush(&mut self, now: Instant, port: &mut Port, packets: &mut Vec<u8>, counters: &mut Counters) {
         if !self.stirred {
             return;
         }
-        self.write();
+        (self.fresh_bytes, self.looks) = (0, 0);
+        self.lanes.write(&mut self.quinn);
         let most = port.most_datagrams(self.quinn.current_mtu());
         while port.flush(counters) {
             packets.clear();
@@ -173,8 +220,9 @@ impl Line {
         if !self.quinn.is_closed() {
             self.quinn.close(now, VarInt::from_u32(0), bytes::Bytes::new());
         }
-        let lost = self.outgoing.frames();
-        self.outgoing.close(&mut scratch.rooms);
+        let lost = self.lanes.frames();
+        self.lanes.close(&mut scratch.rooms);
+        self.stage.close(&mut scratch.rooms);
         self.stirred = true;
         self.flush(now, port, &mut scratch.packets, counters);
         if !self.forgotten {
@@ -219,7 +267,15 @@ impl Line {
         while let Some(event) = self.quinn.poll() {
             match event {
                 Event::Connected if self.origin != Origin::Accepted => self.open(peers.hello()),
-                Event::Stream(StreamEvent::Opened { .. } | StreamEvent::Readable { .. }) => self.readable = true,
+                Event::Stream(StreamEvent::Opened { .. }) => {
+                    self.lanes.stirred(&mut self.quinn, None);
+                    self.readable = true;
+                }
+                Event::Stream(StreamEvent::Readable { id }) => {
+                    self.lanes.stirred(&mut self.quinn, Some(id));
+                    self.readable = true;
+                }
+                Event::DatagramReceived => self.readable = true,
                 Event::ConnectionLost { reason } => lost = Some(reason),
                 _ => {}
             }
@@ -227,33 +283,17 @@ impl Line {
         lost
     }
 
-    /// Opens this end's stream with its hello.
     fn open(&mut self, hello: &Head) {
-        self.to = self.quinn.streams().open(Dir::Uni);
-        self.outgoing.open(hello);
+        self.lanes.open(&mut self.quinn, hello);
         self.stirred = true;
-    }
-
-    /// Gives the stream what it takes.
-    fn write(&mut self) {
-        let Some(to) = self.to else { return };
-        let mut stream = self.quinn.send_stream(to);
-        while let Some(block) = self.outgoing.next() {
-            match stream.write_chunks(std::slice::from_mut(block)) {
-                Ok(written) => self.outgoing.took(written.bytes),
-                // Until something is acknowledged; or the end of the stream, which comes as an event.
-                Err(_) => break,
-            }
-        }
     }
 
     /// Reads the other end's hello.
     fn greet(&mut self, peers: &Peers) -> Progress {
-        let Some(from) = self.from.or_else(|| self.quinn.streams().accept(Dir::Uni)) else {
+        let Some(from) = self.lanes.first() else {
             self.readable = false;
             return Progress::Going;
         };
-        self.from = Some(from);
         let mut stream = self.quinn.recv_stream(from);
         let Ok(mut chunks) = stream.read(true) else { return Progress::Over(End::Lost) };
         let ended = loop {
@@ -284,26 +324,26 @@ impl Line {
     /// Reads all that has come.
     fn read(&mut self, inbox: &mut Vec<Frame>, counters: &mut Counters) -> Progress {
         self.readable = false;
-        let Some((from, peer)) = self.from.zip(self.peer) else { return Progress::Going };
-        let mut stream = self.quinn.recv_stream(from);
-        let Ok(mut chunks) = stream.read(true) else { return Progress::Over(End::Lost) };
+        let Some(peer) = self.peer else { return Progress::Going };
         let first = inbox.len();
-        let end = loop {
-            match chunks.next(usize::MAX) {
-                Ok(Some(chunk)) => {
-                    let mut bytes = chunk.bytes;
-                    counters.received_bytes += bytes.len() as u64;
-                    let framed = self.framer.frames(&mut bytes, inbox).and_then(|()| self.framer.turn_over(bytes));
-                    if framed.is_err() {
-                        break Some(End::Malformed);
-                    }
-                }
-                Err(ReadError::Blocked) => break None,
-                Ok(None) | Err(ReadError::Reset(_)) => break Some(End::Lost),
-            }
-        };
-        self.stirred |= chunks.finalize().should_transmit();
+        let outcome = self.lanes.read(&mut self.quinn, inbox, counters);
+        let outcome =
+            outcome.map(|stirred| self.stirred |= stirred).and_then(|()| self.read_datagrams(inbox, counters));
         let admitted = peers::admit(peer, inbox, first, counters);
-        admitted.err().or(end).map_or(Progress::Going, Progress::Over)
+        admitted.and(outcome).map_or_else(Progress::Over, |()| Progress::Going)
+    }
+
+    /// Takes the datagrams, each of which is a frame.
+    fn read_datagrams(&mut self, inbox: &mut Vec<Frame>, counters: &mut Counters) -> Result<(), End> {
+        while let Some(mut bytes) = self.quinn.datagrams().recv() {
+            counters.received_bytes += bytes.len() as u64;
+            let before = inbox.len();
+            Framer::new(self.max_body).frames(&mut bytes, inbox)?;
+            if !bytes.is_empty() || inbox.len() != before + 1 {
+                inbox.truncate(before);
+                return Err(End::Malformed);
+            }
+        }
+        Ok(())
     }
 }

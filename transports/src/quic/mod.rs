@@ -1,9 +1,11 @@
 //! QUIC (RFC 9000) on the node's own thread: quinn's state machine, without its runtime.
 //!
 //! One UDP socket, one loop: what has come goes into the state machines, frames come out of their
-//! streams, and what they have to say goes out in batches, at the latest before the node waits. An
-//! acknowledgement leaves with the next frames if there are some. Each end of a connection opens one
-//! stream, and its first bytes are its hello, as over TCP.
+//! streams, and what they have to say goes out in batches, at the latest before the node waits. What a
+//! node sends that only looks waits for company ([`MOST_LOOKS`](crate::MOST_LOOKS)): datagrams and system
+//! calls are what costs most. An acknowledgement leaves with the next frames if there are some. Each end of
+//! a connection opens one stream, or one for each group ([`Streams`]), and the first bytes of the first are
+//! its hello, as over TCP. Frames may also go as datagrams ([`QuicOptions::datagrams`]).
 //!
 //! What it costs beside TCP:
 //!
@@ -12,8 +14,7 @@
 //!   What comes in is decrypted where the kernel put it, and frames are slices of that.
 //! - Each byte is encrypted and decrypted, with [`Cipher`].
 //! - A frame that does not end with its datagram is received in pieces; a datagram has some 40 bytes of
-//!   its own. Both matter at the 1452 bytes of an Ethernet, and hardly at the 16 KiB that a loopback or a
-//!   data centre's network may carry ([`QuicOptions::mtu`]).
+//!   its own. Both matter at the 1452 bytes of an Ethernet, and hardly at what a loopback carries ([`QuicOptions::mtu`]).
 //!
 //! TLS 1.3 is always on. Both ends prove with a certificate of the run's [`Authority`] that they are the
 //! node that their hello says, and ALPN names the wire's version. Who cannot is turned away and
@@ -47,10 +48,11 @@ mod line;
 mod options;
 mod outgoing;
 mod port;
+mod streams;
 mod tls;
 
 pub use credentials::{Authority, Credentials, name};
-pub use options::{Cipher, Congestion, QuicOptions};
+pub use options::{Cipher, Congestion, QuicOptions, Streams};
 
 use bell::Bell;
 use line::{Line, Progress};
@@ -274,11 +276,13 @@ impl Quic {
         self.counters.dropped_frames += lost as u64;
     }
 
-    /// Sends what there is to send.
-    fn flush(&mut self) {
+    /// Sends what there is to send; of a node that is `busy` and only looks, what cannot wait for company.
+    fn flush(&mut self, busy: bool) {
         let now = Instant::now();
         for line in self.lines.iter_mut().flatten() {
-            line.flush(now, &mut self.port, &mut self.scratch.packets, &mut self.counters);
+            if !(busy && line.waits()) {
+                line.flush(now, &mut self.port, &mut self.scratch.packets, &mut self.counters);
+            }
         }
     }
 
@@ -317,23 +321,22 @@ impl Transport for Quic {
                 }
             }
         }
-        self.flush();
         Ok(())
     }
 
     fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()> {
         let before = inbox.len();
-        // What acknowledges the last frames, if no answer to them has gone out since.
-        self.flush();
+        // With it goes what acknowledges the last frames, if no answer to them has gone out since.
+        self.flush(self.clock.now() >= deadline);
         loop {
             self.look(inbox)?;
             if inbox.len() > before || self.writer.any_over() {
                 return Ok(());
             }
-            self.flush();
             if self.clock.now() >= deadline {
                 return Ok(());
             }
+            self.flush(false);
             self.wait(deadline)?;
         }
     }
@@ -352,8 +355,9 @@ impl Transport for Quic {
 }
 
 impl Drop for Quic {
-    /// Tells the peers, once.
+    /// Sends what it may, and tells the peers, once.
     fn drop(&mut self) {
+        self.flush(false);
         for line in self.lines.drain(..).flatten() {
             line.close(&mut self.endpoint, &mut self.port, &mut self.scratch, &mut self.counters);
         }

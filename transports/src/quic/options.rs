@@ -10,28 +10,34 @@ use crate::Options;
 
 /// The knobs of `quic`.
 ///
-/// The defaults are from the `quic` group of the `transfer` bench: CPU of both ends for a frame of 64 B and
-/// one of 1 KiB, in batches of 128 over loopback, on two cores of an AMD EPYC that others used too, so that
-/// only large differences mean something. The defaults: 186 and 918 ns.
+/// Figures are CPU of both ends for a frame of 64 B and one of 1 KiB more, in batches of 128 over loopback, on two
+/// cores of an AMD EPYC that others used too, the least of several rounds in turn: only large differences mean
+/// something. The defaults: 132 and 939 ns, where `uring` took 127 and 420.
 #[derive(Clone, Debug)]
 pub struct QuicOptions {
     /// How packets are encrypted.
     pub cipher: Cipher,
     /// The largest datagram that is tried, in bytes, 1200 to 65,507. What the path carries is found out
-    /// (RFC 8899), from 1200 upwards. 1452 (an Ethernet): 225 and 2246 ns; 8 KiB: 161 and 1206; 32 KiB: 216
-    /// and 1115; 65,507: 241 and 873.
+    /// (RFC 8899), from 1200 upwards. The kernel takes 65,507 bytes at once, so that two of the default fill
+    /// that. 1452 (an Ethernet): 200 and 2100 ns; 6500: 151 and 1451; 16,300: 142 and 1077; 65,000: 129 and 936.
     pub mtu: u16,
     /// How many bytes may be under way to one peer, unacknowledged, and how many of a peer's may wait
     /// here to be read; at most a quarter of what all chunks hold. A link carries no more than this in
-    /// a round trip: 4 MiB are 10 Gb/s over 3 ms. A smaller one stays in a core's cache: 1 MiB 131 and 975 ns,
-    /// 16 MiB 156 and 1112.
+    /// a round trip: 4 MiB are 10 Gb/s over 3 ms. A smaller one stays in a core's cache, which saves little: of
+    /// datagrams of 16,300 B with 1 MiB, 127 and 1073 ns.
     pub window: usize,
     /// How the rate is found that the path carries. Over loopback, where nothing is lost, CUBIC and `NewReno`
-    /// (173 and 1082 ns) do the same, and BBR costs a little (206 and 1185).
+    /// do the same, and BBR costs a little.
     pub congestion: Congestion,
     /// After how many packets a peer is to acknowledge at once, 1 or more; it does so after 25 ms in
-    /// any case, and with whatever it sends. 2: 206 and 1081 ns; 100: 216 and 1232.
+    /// any case, and with whatever it sends. 30, of datagrams of 16,300 B: 141 and 1228 ns.
     pub ack_every: u32,
+    /// Which frames share a stream.
+    pub streams: Streams,
+    /// Whether frames go as datagrams (RFC 9221), as gossip may: one that is lost is lost, and none
+    /// waits for another. A frame that does not fit the path's largest datagram goes by its stream, as
+    /// all do to a peer that takes no datagrams.
+    pub datagrams: bool,
     /// After which silence a connection is lost, at least 10 ms. A quarter of it is never silent.
     pub idle_timeout: Duration,
 }
@@ -59,14 +65,38 @@ pub enum Congestion {
     Bbr,
 }
 
+/// Which frames to a peer share a stream, and with it their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Streams {
+    /// All of them.
+    #[default]
+    Peer,
+    /// Those of a group ([`Head::group`](quorumbench_protocols::Head::group)): what one has lost holds up no
+    /// other. (Of more than 1024 groups some share a stream.)
+    Group,
+}
+
+impl Congestion {
+    /// As quinn has it, with so many bytes at first.
+    fn controller(self, initial_window: u64) -> Arc<dyn ControllerFactory + Send + Sync> {
+        match self {
+            Self::Cubic => Arc::new(CubicConfig::default().initial_window(initial_window).clone()),
+            Self::NewReno => Arc::new(NewRenoConfig::default().initial_window(initial_window).clone()),
+            Self::Bbr => Arc::new(BbrConfig::default().initial_window(initial_window).clone()),
+        }
+    }
+}
+
 impl Default for QuicOptions {
     fn default() -> Self {
         Self {
             cipher: Cipher::default(),
-            mtu: 16_384,
+            mtu: 32_700,
             window: 4 << 20,
             congestion: Congestion::default(),
             ack_every: 10,
+            streams: Streams::default(),
+            datagrams: false,
             idle_timeout: Duration::from_secs(10),
         }
     }
@@ -77,29 +107,31 @@ pub(super) const LEAST_MTU: u16 = 1200;
 /// The most bytes that fit a UDP datagram over IPv4.
 pub(super) const MOST_MTU: u16 = 65_507;
 
+/// What may be under way before anything is acknowledged, if two of the largest datagrams are not more (RFC
+/// 9002, section 7.2): else a datagram that finds out what the path carries would hold up the first frames.
+const LEAST_INITIAL_WINDOW: u64 = 14_720;
+
 /// How long what is smaller than a window waits to be acknowledged.
 const MOST_ACK_DELAY: Duration = Duration::from_millis(25);
 
 /// How `options` have quinn move bytes.
 pub(super) fn transport(options: &Options) -> TransportConfig {
-    let QuicOptions { mtu, window, congestion, ack_every, idle_timeout, .. } = options.quic;
+    let QuicOptions { mtu, window, congestion, ack_every, datagrams, idle_timeout, .. } = options.quic;
     let window = window.min(super::port::chunk_bytes(options).saturating_mul(options.chunks) / 4).max(1 << 16);
     let window = VarInt::try_from(window as u64).unwrap_or(VarInt::MAX);
-    let congestion: Arc<dyn ControllerFactory + Send + Sync> = match congestion {
-        Congestion::Cubic => Arc::new(CubicConfig::default()),
-        Congestion::NewReno => Arc::new(NewRenoConfig::default()),
-        Congestion::Bbr => Arc::new(BbrConfig::default()),
-    };
+    let mtu = mtu.clamp(LEAST_MTU, MOST_MTU);
+    let congestion = congestion.controller(LEAST_INITIAL_WINDOW.max(2 * u64::from(mtu)));
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ack_every.saturating_sub(1).into()).max_ack_delay(Some(MOST_ACK_DELAY));
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(mtu.clamp(LEAST_MTU, MOST_MTU));
+    discovery.upper_bound(mtu);
     let mut transport = TransportConfig::default();
     transport
-        // One stream for each direction, and each end opens its own.
-        .max_concurrent_uni_streams(1u8.into())
+        // Each end opens its own, and the other need not know how many they will be.
+        .max_concurrent_uni_streams(super::streams::MOST_STREAMS.into())
         .max_concurrent_bidi_streams(0u8.into())
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(datagrams.then(|| window.into_inner() as usize))
+        .datagram_send_buffer_size(options.link_bytes)
         .stream_receive_window(window)
         .receive_window(window)
         .send_window(window.into_inner())

@@ -1,4 +1,4 @@
-//! What waits for a stream to take it.
+//! What waits for a stream to take it, or for a datagram.
 
 use std::collections::VecDeque;
 
@@ -6,20 +6,24 @@ use bytes::{Bytes, BytesMut};
 use quorumbench_protocols::{Head, Payload};
 use zerocopy::IntoBytes;
 
+use crate::Counters;
 use crate::pool::Pool;
-use crate::{Counters, Options};
 
 /// Frames for one peer, in few long blocks: quinn walks through all that are not acknowledged for each
 /// packet that it builds.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// Heads and small payloads, side by side, with nothing behind them yet.
-    staged: BytesMut,
+    /// Heads and small payloads, with nothing behind them yet.
+    stage: Stage,
     staged_frames: usize,
     blocks: VecDeque<Block>,
     /// Of the blocks.
     bytes: usize,
 }
+
+/// What heads and small payloads are put into, side by side.
+#[derive(Debug, Default)]
+pub(super) struct Stage(BytesMut);
 
 #[derive(Debug)]
 struct Block {
@@ -46,26 +50,21 @@ impl Outgoing {
         self.block(Bytes::copy_from_slice(hello.as_bytes()), 0);
     }
 
-    /// Queues a frame, or drops and counts it if too much waits. Each byte of a payload is copied once
-    /// by quinn, into its packet, and once more if the payload is small.
+    /// Queues a frame. Each byte of a payload is copied once by quinn, into its packet, and once more if
+    /// the payload is small.
     pub(super) fn push(
         &mut self,
         head: &Head,
         body: &Payload,
-        options: &Options,
+        gather_threshold: usize,
         rooms: &mut Pool,
         counters: &mut Counters,
     ) {
-        let bytes = Head::BYTES + body.len();
-        if !self.is_empty() && self.queued_bytes() + bytes > options.link_bytes {
-            counters.dropped_frames += 1;
-            return;
-        }
         self.append(head.as_bytes(), rooms);
         if !body.is_empty() {
             counters.copied_bytes += body.len() as u64;
             for piece in body.pieces() {
-                if piece.len() < options.gather_threshold.clamp(LEAST_BLOCK, ROOM_BYTES) {
+                if piece.len() < gather_threshold.clamp(LEAST_BLOCK, ROOM_BYTES) {
                     counters.copied_bytes += piece.len() as u64;
                     self.append(piece, rooms);
                 } else {
@@ -74,12 +73,12 @@ impl Outgoing {
                 }
             }
         }
-        match self.blocks.back_mut().filter(|_| self.staged.is_empty()) {
+        match self.blocks.back_mut().filter(|_| self.stage.is_empty()) {
             Some(last) => last.frames += 1,
             None => self.staged_frames += 1,
         }
         counters.sent_frames += 1;
-        counters.sent_bytes += bytes as u64;
+        counters.sent_bytes += (Head::BYTES + body.len()) as u64;
     }
 
     /// What is to go out next, if anything waits.
@@ -104,29 +103,22 @@ impl Outgoing {
     }
 
     fn append(&mut self, bytes: &[u8], rooms: &mut Pool) {
-        if self.staged.capacity() - self.staged.len() < bytes.len() {
+        if !self.stage.fits(bytes.len()) {
             self.seal();
-            let full = std::mem::take(&mut self.staged);
-            if full.capacity() > 0 {
-                rooms.give(full);
-            }
-            self.staged = rooms.take().expect("a pool without a limit");
         }
-        self.staged.extend_from_slice(bytes);
+        self.stage.append(bytes, rooms);
     }
 
     /// Gives back what is staged into, which may be a room of the pool.
     pub(super) fn close(&mut self, rooms: &mut Pool) {
-        if self.staged.capacity() > 0 {
-            rooms.give(std::mem::take(&mut self.staged));
-        }
+        self.stage.close(rooms);
         *self = Self::default();
     }
 
     /// Makes a block of what is staged.
     fn seal(&mut self) {
-        if !self.staged.is_empty() {
-            let bytes = self.staged.split().freeze();
+        if !self.stage.is_empty() {
+            let bytes = self.stage.take();
             let frames = std::mem::take(&mut self.staged_frames);
             self.block(bytes, frames);
         }
@@ -139,12 +131,59 @@ impl Outgoing {
         }
     }
 
-    fn queued_bytes(&self) -> usize {
-        self.bytes + self.staged.len()
+    /// Bytes that the stream has not taken.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.bytes + self.stage.0.len()
+    }
+
+    /// Whether it has taken all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued_bytes() == 0
+    }
+}
+
+impl Stage {
+    /// Whether `len` bytes more fit where the others are.
+    fn fits(&self, len: usize) -> bool {
+        self.0.capacity() - self.0.len() >= len
+    }
+
+    /// Adds `bytes`, of which a room holds as many; what is staged must have been taken if they do not fit.
+    pub(super) fn append(&mut self, bytes: &[u8], rooms: &mut Pool) {
+        if !self.fits(bytes.len()) {
+            debug_assert!(self.is_empty(), "it would be lost");
+            self.close(rooms);
+            self.0 = rooms.take().expect("a pool without a limit");
+        }
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// A frame by itself, for a datagram.
+    pub(super) fn frame(&mut self, head: &Head, body: &Payload, rooms: &mut Pool) -> Bytes {
+        if !self.fits(Head::BYTES + body.len()) {
+            self.close(rooms);
+        }
+        self.append(head.as_bytes(), rooms);
+        if !body.is_empty() {
+            body.pieces().iter().for_each(|piece| self.append(piece, rooms));
+        }
+        self.take()
+    }
+
+    /// What is staged; more may come behind it.
+    fn take(&mut self) -> Bytes {
+        self.0.split().freeze()
+    }
+
+    /// Gives its room back.
+    pub(super) fn close(&mut self, rooms: &mut Pool) {
+        if self.0.capacity() > 0 {
+            rooms.give(std::mem::take(&mut self.0));
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.queued_bytes() == 0
+        self.0.is_empty()
     }
 }
 
@@ -154,9 +193,8 @@ mod tests {
 
     /// Pushes a frame with `len` bytes of payload.
     fn push(outgoing: &mut Outgoing, len: usize, rooms: &mut Pool, counters: &mut Counters) {
-        let options = Options { link_bytes: 200_000, ..Options::default() };
         let body = Bytes::from(vec![len as u8; len]).into();
-        outgoing.push(&Head::default(), &body, &options, rooms, counters);
+        outgoing.push(&Head::default(), &body, 1024, rooms, counters);
     }
 
     #[test]
@@ -183,13 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_dropped_and_what_was_not_taken_is_lost() {
+    fn what_was_not_taken_is_lost() {
         let (mut outgoing, mut rooms, mut counters) = (Outgoing::default(), rooms(), Counters::default());
-        for len in [90_000, 90_000, 90_000, 1000] {
+        for len in [90_000, 90_000, 90_000] {
             push(&mut outgoing, len, &mut rooms, &mut counters);
         }
-        assert_eq!((counters.sent_frames, counters.dropped_frames), (3, 1));
-        assert_eq!(outgoing.frames(), 3);
+        assert_eq!((counters.sent_frames, outgoing.frames()), (3, 3));
         let head = outgoing.next().expect("three frames wait");
         let len = head.split_to(Head::BYTES).len();
         outgoing.took(len);

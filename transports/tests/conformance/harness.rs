@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, PeerSet, Recipients, Transmit};
 use quorumbench_transports::quic::Authority;
-use quorumbench_transports::{Clock, Counters, Mesh, Options, Role, Transport, hello, mem};
+use quorumbench_transports::{Clock, Counters, MOST_LOOKS, Mesh, Options, Role, Transport, hello, mem};
 
 use crate::raw::Raw;
 
@@ -194,14 +194,24 @@ impl<N: Transport> Cluster<N> {
 
     /// These nodes, as soon as they are connected.
     pub(crate) fn of(nodes: Vec<N>, clock: Clock) -> Self {
+        Self::of_with(nodes, clock, || {})
+    }
+
+    /// The same, where something must `go_on` between them.
+    pub(crate) fn of_with(nodes: Vec<N>, clock: Clock, go_on: impl FnMut()) -> Self {
         let inboxes = nodes.iter().map(|_| Vec::new()).collect();
         let mut cluster = Self { nodes, inboxes, clock, base: Vec::new() };
-        cluster.meet();
+        cluster.meet_with(go_on);
         cluster
     }
 
     /// Waits until each node hears each other one, and forgets what that took.
     pub(crate) fn meet(&mut self) {
+        self.meet_with(|| {});
+    }
+
+    /// The same, where something must `go_on` between them.
+    pub(crate) fn meet_with(&mut self, mut go_on: impl FnMut()) {
         let all = PeerSet::first(self.nodes.len());
         let mut heard = vec![PeerSet::EMPTY; self.nodes.len()];
         until("the nodes find each other", || {
@@ -211,6 +221,7 @@ impl<N: Transport> Cluster<N> {
                 node.send(&mut vec![Transmit { to, head: probe, body: Payload::EMPTY }]).expect("takes all");
             }
             self.pump();
+            go_on();
             for (id, (inbox, heard)) in self.inboxes.iter_mut().zip(&mut heard).enumerate() {
                 *heard =
                     inbox.drain(..).map(|frame| frame.head.from).fold(heard.with(NodeId(id as u32)), PeerSet::with);
@@ -218,23 +229,25 @@ impl<N: Transport> Cluster<N> {
             heard.iter().all(|heard| *heard == all)
         });
         // What is still under way is a probe or was lost with an earlier connection.
-        let mut quiet = Instant::now();
+        let (mut quiet, mut pumps) = (Instant::now(), 0);
         until("the probes have arrived", || {
             self.pump();
+            go_on();
+            pumps += 1;
             if self.inboxes.iter_mut().any(|inbox| inbox.drain(..).count() > 0) {
-                quiet = Instant::now();
+                (quiet, pumps) = (Instant::now(), 0);
             }
-            quiet.elapsed() > Duration::from_millis(20)
+            quiet.elapsed() > Duration::from_millis(20) && pumps > 2 * MOST_LOOKS
         });
         self.base = self.nodes.iter().map(Transport::counters).collect();
     }
 
-    /// Sends from node `from`, which then looks once: what is sent leaves with that at the latest.
+    /// Sends from node `from`, which then looks as often as it takes for what is sent to leave.
     pub(crate) fn send(&mut self, from: usize, transmits: impl IntoIterator<Item = Transmit>) {
         let mut transmits: Vec<Transmit> = transmits.into_iter().collect();
         self.nodes[from].send(&mut transmits).expect("the machine lets it send");
         assert!(transmits.is_empty(), "a transport takes all");
-        self.look(from);
+        (0..MOST_LOOKS).for_each(|_| self.look(from));
     }
 
     /// Lets node `at` look once.

@@ -16,9 +16,12 @@ mod harness;
 mod hostile;
 mod pressure;
 mod quic_only;
+mod quic_paths;
 mod raw;
 mod raw_quic;
 mod reconnect;
+#[path = "../support/relay.rs"]
+mod relay;
 mod shaped;
 mod stream;
 mod uring_6_1;
@@ -175,6 +178,16 @@ macro_rules! over_quic {
             quic_only::payloads_are_slices_of_what_was_received,
             quic_only::every_cipher_and_congestion_control_carries_frames,
             quic_only::a_node_without_credentials_is_an_error,
+            quic_paths::what_is_lost_or_late_comes_all_the_same,
+            quic_paths::a_peer_whose_address_changes_stays_connected,
+            quic_paths::a_cut_path_is_a_lost_connection,
+            quic_paths::a_peer_that_comes_back_with_foreign_keys_is_refused,
+            quic_paths::what_is_lost_holds_up_its_stream_alone,
+            quic_paths::a_lost_datagram_holds_up_nothing_and_does_not_come,
+            quic_paths::each_group_keeps_its_order,
+            quic_paths::a_frame_too_long_for_a_datagram_arrives,
+            quic_paths::what_a_busy_node_sends_goes_together,
+            quic_paths::datagrams_beyond_what_a_link_holds_are_dropped_and_counted,
         }
     };
 }

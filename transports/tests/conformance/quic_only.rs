@@ -94,7 +94,7 @@ fn pair<T: Socketed>(options: &Options) -> (Cluster<T>, SocketAddr) {
     (Cluster::of(vec![zero, one], clock), at)
 }
 
-fn impatient() -> Options {
+pub(crate) fn impatient() -> Options {
     Options { quic: QuicOptions { idle_timeout: SILENCE, ..QuicOptions::default() }, ..Options::default() }
 }
 
