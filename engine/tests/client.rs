@@ -13,7 +13,7 @@ use quorumbench::request::Request;
 use quorumbench::spec::Keys;
 use quorumbench_protocols::floors::Echo;
 use quorumbench_protocols::raft::Raft;
-use quorumbench_protocols::{Frame, Nanos, NodeId, Payload, Protocol, ReadMode, Recipients, Slot};
+use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, Protocol, ReadMode, Recipients, Slot};
 use support::network::{MS, Network, SECOND, options};
 
 const CLOSED: Pace = Pace::Closed { outstanding: 12 };
@@ -466,4 +466,31 @@ fn the_books_obey_littles_law() {
         let expected = if closed { 12.0 } else { 2.0 };
         assert!((in_flight / expected - 1.0).abs() < 0.02, "{in_flight}");
     }
+}
+
+/// To three groups over three replicas: each is found, asked in turn, and told apart.
+#[test]
+fn groups_are_searched_and_take_turns_each_with_its_own_leader() {
+    let mut alone = Alone::new(ClientOptions { groups: 3, ..options(3) });
+    let hear = |alone: &mut Alone, group, from, request: Request| {
+        let head = Head { group, ..request.head(NodeId(from)) };
+        alone.client.inbox.push(Frame { head, body: Payload::EMPTY });
+    };
+    assert_eq!(alone.turn(1), [(0, 0, 0), (1, 0, 0), (2, 0, 0)], "where they lead first");
+    for group in 0..3 {
+        assert!(!alone.client.ready());
+        hear(&mut alone, group, u32::from(group), applied(0, 1));
+        hear(&mut alone, 3, 0, applied(0, 1));
+        assert_eq!(alone.turn(1), []);
+    }
+    assert!(alone.client.ready());
+    let window = Window { from: alone.now, until: alone.now + SECOND };
+    alone.client.start(Pace::Closed { outstanding: 14 }, window, alone.now + 2 * SECOND);
+    assert_eq!(alone.turn(1), [(0, 1, 4), (1, 1, 4), (2, 1, 4), (0, 2, 2)], "one after the other");
+    hear(&mut alone, 1, 1, Request::Redirect { sequence: 1, leader: Some(NodeId(2)) });
+    assert_eq!(alone.turn(1), [(2, 1, 4)], "group 1 is led elsewhere, and the others where they were");
+    hear(&mut alone, 7, 0, applied(1, 2));
+    assert_eq!(alone.turn(1), [], "there is no group 7");
+    hear(&mut alone, 0, 0, applied(1, 2));
+    assert_eq!(alone.turn(1), [(2, 2, 4), (2, 2, 2)], "six are free: group 1's turn, and then group 2's");
 }
