@@ -256,6 +256,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("durability", 120, 300_000),
         ("failover", 9, 175_500),
         ("groups", 20, 50_000),
+        ("head-of-line", 9, 108_000),
         ("lossy-link", 24, 156_000),
         ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
