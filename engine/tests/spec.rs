@@ -255,6 +255,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("compare-protocols", 90, 315_000),
         ("durability", 120, 300_000),
         ("failover", 9, 175_500),
+        ("lossy-link", 24, 156_000),
         ("paxos-duel", 12, 26_400),
         ("payload-sweep", 18, 63_000),
         ("peak", 10, 105_000),
