@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::spec::{ArrivalName, MachineName, ProtocolName, TransportName, question};
+use crate::spec::{ArrivalName, Emulation, MachineName, ProtocolName, TransportName, question};
 
 /// A config from `bench-configs/`, as it was when this program was built.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,8 @@ pub fn list() -> String {
     );
     let transports: Vec<_> = TransportName::ALL.iter().map(|each| (each.name(), each.purpose())).collect();
     section("Transports (cluster.transport)", &transports);
+    let emulations: Vec<_> = Emulation::ALL.iter().map(|each| (each.name(), each.purpose())).collect();
+    section("What makes links far away (network.emulation)", &emulations);
     let machines: Vec<_> = MachineName::ALL.iter().map(|each| (each.name(), each.purpose())).collect();
     section("State machines (cluster.machine)", &machines);
     let arrivals: Vec<_> = ArrivalName::ALL.iter().map(|each| (each.name(), each.purpose())).collect();

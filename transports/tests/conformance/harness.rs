@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Payload, PeerSet, Recipients, Transmit};
 use quorumbench_transports::quic::Authority;
-use quorumbench_transports::shape::{LinkModel, LinkState, Shape};
 use quorumbench_transports::{Clock, Counters, Mesh, Options, Role, Transport, hello, mem};
 
 use crate::raw::Raw;
@@ -100,30 +99,6 @@ const PROBE: u8 = 2;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A port of this machine that nobody else has.
-/// Any subject, on links that are longer than they are, and not always equally long.
-pub(crate) struct Shaped<S>(PhantomData<S>);
-
-impl<S: Subject> Subject for Shaped<S> {
-    type Node = Shape<S::Node>;
-    type Seat = (u64, S::Seat, Clock, Options);
-    const SOCKETS: bool = S::SOCKETS;
-    const COPIES: u64 = S::COPIES;
-    const LEAST_CHUNK_BYTES: usize = S::LEAST_CHUNK_BYTES;
-
-    fn seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Self::Seat> {
-        let seats = S::seats(nodes, clock, options);
-        (0..).zip(seats).map(|(id, seat)| (id, seat, clock, options.clone())).collect()
-    }
-
-    fn sit((id, seat, clock, options): Self::Seat) -> Self::Node {
-        let jitter = Duration::from_micros(50);
-        let model = LinkModel { jitter, rate: Some(1 << 30), ..LinkModel::late(Duration::from_micros(100)) };
-        // Some peers of these tests are not there, and have a link all the same.
-        let links = (0..16).map(|to| LinkState::new(&model, id << 32 | to));
-        Shape::new(S::sit(seat), clock, links, options.link_bytes)
-    }
-}
-
 pub(crate) fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("a free port")
 }

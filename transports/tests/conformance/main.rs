@@ -19,11 +19,13 @@ mod quic_only;
 mod raw;
 mod raw_quic;
 mod reconnect;
+mod shaped;
 mod stream;
 mod uring_6_1;
 mod waiting;
 
-use harness::{InMemory, OverSockets, Shaped, bounded};
+use harness::{InMemory, OverSockets, bounded};
+use shaped::Shaped;
 use uring_6_1::Uring61;
 
 /// Runs each test in a thread of its own, on which its nodes are made, and fails it if it hangs. Where
@@ -204,6 +206,10 @@ macro_rules! shaped {
             }
             type Subject = crate::Shaped<$subject>;
             every_transport! { Subject }
+            #[test]
+            fn nothing_is_early() {
+                crate::bounded(missing(), crate::shaped::nothing_is_early::<$subject>);
+            }
         }
     };
 }
