@@ -15,11 +15,13 @@ use crate::disk::Disk;
 use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage,
+    Cost, Ending, EpidemicResult, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage,
     StoreError, encode_histogram,
 };
 use crate::spec::{Durability, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};
+
+mod epidemic;
 
 /// What to run, and where to put it.
 #[derive(Debug)]
@@ -42,8 +44,12 @@ pub trait Observer {
     fn begin(&mut self, index: usize, total: usize, label: &str);
     /// It is in this phase now. Called every few milliseconds.
     fn phase(&mut self, phase: Phase);
+    /// Of its trials, so many are finished. Called every few milliseconds where epidemics are run.
+    fn trials(&mut self, finished: usize, of: usize);
     /// It is finished, and stored.
     fn finished(&mut self, result: &PointResult);
+    /// The same of a point that gossips.
+    fn spread(&mut self, result: &EpidemicResult);
 }
 
 /// A run that is on disk, whole or in part.
@@ -53,10 +59,19 @@ pub struct Finished {
     pub dir: PathBuf,
     /// Its points, in the order in which they were run.
     pub points: Vec<PointResult>,
+    /// Those of them that gossip.
+    pub epidemics: Vec<EpidemicResult>,
     /// How many there were to be.
     pub planned: usize,
     /// Why it ended early, if it did.
     pub failure: Option<RunError>,
+}
+
+impl Finished {
+    /// How many points there are.
+    pub fn count(&self) -> usize {
+        self.points.len() + self.epidemics.len()
+    }
 }
 
 /// Why a run ended early.
@@ -140,7 +155,13 @@ pub fn run(
     let mut points = spec.points();
     let plan = plan(&points, spec);
     let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))?;
-    let mut finished = Finished { dir: dir.path().to_owned(), points: Vec::new(), planned: plan.len(), failure: None };
+    let mut finished = Finished {
+        dir: dir.path().to_owned(),
+        points: Vec::new(),
+        epidemics: Vec::new(),
+        planned: plan.len(),
+        failure: None,
+    };
     let logs = dir.path().join("logs");
     points.iter_mut().for_each(|point| _ = point.storage.path.get_or_insert(logs.clone()));
     let mut beside = Beside::default();
@@ -148,15 +169,23 @@ pub fn run(
         let point = &points[shot.point];
         let label = label(point, spec);
         observer.begin(index, plan.len(), &label);
-        match shoot(experiment, point, *shot, &mut beside, interrupted, observer) {
-            Ok((result, outcome)) => {
-                if let Err(error) = dir.append(index, &result, &label, &outcome.recording, outcome.window_closed) {
+        match measure(experiment, point, *shot, &mut beside, interrupted, observer) {
+            Ok(measured) => {
+                if let Err(error) = measured.store(&mut dir, index, &label) {
                     finished.failure = Some(RunError::Store(error));
                     break;
                 }
-                observer.finished(&result);
-                finished.points.push(result);
-                if let Err(error) = dir.progress(finished.points.len()) {
+                match measured {
+                    Measured::Commands(both) => {
+                        observer.finished(&both.0);
+                        finished.points.push(both.0);
+                    }
+                    Measured::Epidemic(result) => {
+                        observer.spread(&result);
+                        finished.epidemics.push(*result);
+                    }
+                }
+                if let Err(error) = dir.progress(finished.count()) {
                     finished.failure = Some(RunError::Store(error));
                 }
             }
@@ -184,7 +213,7 @@ pub fn run(
         Some(_) => Ending::Failed,
     };
     let why = finished.failure.as_ref().map(ToString::to_string);
-    if let Err(error) = dir.finish(ending, why, finished.points.len()) {
+    if let Err(error) = dir.finish(ending, why, finished.count()) {
         finished.failure.get_or_insert(RunError::Store(error));
     }
     Ok(finished)
@@ -249,6 +278,40 @@ enum Missed {
     Disk(PathBuf, io::Error),
     Drive(DriveError),
     Unsafe(Breach),
+}
+
+/// What one run of one point yielded.
+enum Measured {
+    Commands(Box<(PointResult, Outcome)>),
+    Epidemic(Box<EpidemicResult>),
+}
+
+impl Measured {
+    fn store(&self, dir: &mut RunDir, index: usize, label: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Commands(both) => {
+                let (result, outcome) = &**both;
+                dir.append(index, result, label, &outcome.recording, outcome.window_closed)
+            }
+            Self::Epidemic(result) => dir.append_epidemic(result),
+        }
+    }
+}
+
+fn measure(
+    experiment: &Experiment<'_>,
+    point: &Point,
+    shot: Shot,
+    beside: &mut Beside,
+    interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Measured, Missed> {
+    if point.cluster.protocol.is_gossip() {
+        let result = epidemic::shoot(experiment, point, shot, interrupted, observer)?;
+        return Ok(Measured::Epidemic(Box::new(result)));
+    }
+    let both = shoot(experiment, point, shot, beside, interrupted, observer)?;
+    Ok(Measured::Commands(Box::new(both)))
 }
 
 fn shoot(

@@ -2,6 +2,7 @@
 
 use quorumbench_protocols::Head;
 
+use super::gossip;
 use super::keys::{self, Draft, Key, TABLE};
 use super::names::{Durability, MachineName, ProtocolName, ReadsMode};
 use super::parse;
@@ -40,7 +41,7 @@ fn branch<'a>(
     values: &'a [Value],
     default: Option<&'a Value>,
 ) -> impl Iterator<Item = Draft> {
-    let applies = key.applies.to(&draft.point);
+    let applies = key.applies_to(&draft.point);
     let values = if applies { values } else { default.map_or(values, std::slice::from_ref) };
     values.iter().map(move |value| {
         let mut draft = draft.clone();
@@ -63,7 +64,8 @@ pub(super) struct Conflict {
 
 /// What no point may be.
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
-    payload_fits(point)
+    gossip::conflict(point)
+        .or_else(|| payload_fits(point))
         .or_else(|| heartbeat_in_time(point))
         .or_else(|| ports_exist(point))
         .or_else(|| reads_have_a_log(point))
@@ -246,8 +248,8 @@ fn disks_are_real(point: &Point) -> Option<Conflict> {
 /// What no experiment may be, as no single point shows it: a key that is set, and does nothing at any of them. Unless it
 /// is in the file and did something there: an override may well pass it over.
 pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool) -> Option<Conflict> {
-    TABLE.iter().zip(settings).find_map(|(&key, values)| {
-        let rule = key.applies.rule()?;
+    let rules = TABLE.iter().zip(settings).flat_map(|(&key, values)| key.rules().map(move |rule| (key, values, rule)));
+    rules.into_iter().find_map(|(key, values, rule)| {
         let chosen = &settings[keys::position(rule.key)];
         let unset = || parse::default(key).is_some_and(|default| *values == [default]);
         let passed_over = is_overridden(rule.key) && !is_overridden(key);

@@ -7,8 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::names::{
-    ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, ReadsMode,
-    SnapshotBasis, TransportName, Wait,
+    ArrivalName, Cipher, Durability, Exchange, Interest, Judging, MachineName, Pin, Placement, ProtocolName,
+    QuicCongestion, ReadsMode, SnapshotBasis, Stop, Style, TransportName, Wait,
 };
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
@@ -42,6 +42,27 @@ impl Key {
         if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
     }
 
+    /// What decides whether it means something: all of these must allow it.
+    pub(super) fn rules(&self) -> impl Iterator<Item = Rule> {
+        let orders = if self.is_shared() || self.applies.asks_for_gossip() { Applies::Always } else { Applies::Ordered };
+        [orders, self.applies].into_iter().filter_map(Applies::rule)
+    }
+
+    /// True at this point, whose earlier keys are set.
+    pub(super) fn applies_to(&self, point: &Point) -> bool {
+        self.rules().all(|rule| point.coordinate(rule.key).is_some_and(|value| rule.allows(value)))
+    }
+
+    /// Whether every experiment has it, whatever it is about.
+    fn is_shared(&self) -> bool {
+        match self.section {
+            "" => true,
+            "cluster" => ["protocol", "transport"].contains(&self.name),
+            "run" => ["repetitions", "seed"].contains(&self.name),
+            _ => false,
+        }
+    }
+
     pub(super) fn apply(&self, draft: &mut Draft, value: &Value) {
         (self.apply)(draft, value);
     }
@@ -72,8 +93,18 @@ impl fmt::Display for Key {
 /// Where a key means something. Elsewhere its values make no points, and its default holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applies {
-    /// Everywhere.
+    /// Everywhere that its section does.
     Always,
+    /// With a protocol that orders commands.
+    Ordered,
+    /// With gossip.
+    Gossip,
+    /// With gossip of more than one round.
+    Epidemic,
+    /// With rumors.
+    Rumor,
+    /// With rumors that are lost interest in for what contacts knew.
+    Feedback,
     /// With an open loop.
     OpenLoop,
     /// With a closed loop.
@@ -113,15 +144,20 @@ impl Applies {
         self.rule().is_some_and(decides)
     }
 
-    /// True at this point, whose earlier keys are set.
-    pub(super) fn to(self, point: &Point) -> bool {
-        self.rule().is_none_or(|rule| point.coordinate(rule.key).is_some_and(|value| rule.allows(value)))
+    /// True of what only gossip has.
+    fn asks_for_gossip(self) -> bool {
+        matches!(self, Self::Gossip | Self::Epidemic | Self::Rumor | Self::Feedback)
     }
 
     /// What decides; `None` for what means something everywhere.
     pub(super) fn rule(self) -> Option<Rule> {
         let (key, allows): (&'static Key, fn(&str) -> bool) = match self {
             Self::Always => return None,
+            Self::Ordered => (&PROTOCOL, |name| name != ProtocolName::Gossip.name()),
+            Self::Gossip => (&PROTOCOL, |name| name == ProtocolName::Gossip.name()),
+            Self::Epidemic => (&STYLE, |name| name != Style::DirectMail.name()),
+            Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
+            Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),
             Self::OpenLoop => (&ARRIVAL, |name| name != ArrivalName::Closed.name()),
             Self::ClosedLoop => (&ARRIVAL, |name| name == ArrivalName::Closed.name()),
             Self::Leaderless => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::is_leaderless)),
@@ -247,6 +283,9 @@ table! {
         REPLICAS = key("replicas", count(1, 63), "3",
             "replicas of each batch",
             |to, value| to.point.cluster.replicas = value.count()).axis();
+        NODES = key("nodes", count(2, 100_000_000), "1000",
+            "nodes that an update is to reach",
+            |to, value| to.point.cluster.nodes = value.count()).axis().when(Applies::Gossip);
         OBSERVERS = key("observers", count(0, 62), "0",
             "replicas, the last ones, that receive everything and never vote",
             |to, value| to.point.cluster.observers = value.count()).axis().when(Applies::Observers);
@@ -456,6 +495,54 @@ table! {
             "bytes a second that a disk takes: a sync's bytes add to its time",
             |to, value| to.point.cost.disk_bandwidth = value.size_or_off()).axis().when(Applies::Sim);
     }
+    "gossip" {
+        STYLE = key("style", Kind::Choice(Style::CHOICES), "rumor",
+            "how an update spreads",
+            |to, value| to.point.gossip.style = value.choice(Style::named)).axis().when(Applies::Gossip);
+        EXCHANGE = key("exchange", Kind::Choice(Exchange::CHOICES), "push",
+            "which way an update goes in a contact",
+            |to, value| to.point.gossip.exchange = value.choice(Exchange::named)).axis().when(Applies::Epidemic);
+        INTEREST = key("interest", Kind::Choice(Interest::CHOICES), "feedback",
+            "what makes a node lose interest",
+            |to, value| to.point.gossip.interest = value.choice(Interest::named)).axis().when(Applies::Rumor);
+        STOP = key("stop", Kind::Choice(Stop::CHOICES), "counter",
+            "how a node loses interest",
+            |to, value| to.point.gossip.stop = value.choice(Stop::named)).axis().when(Applies::Rumor);
+        K = key("k", count(1, 1000), "2",
+            "useless contacts (blind: cycles) until interest is lost, for certain or on average",
+            |to, value| to.point.gossip.k = value.count()).axis().when(Applies::Rumor);
+        FANOUT = key("fanout", count(1, 1024), "1",
+            "partners that a node chooses in a cycle; fewer than there are others",
+            |to, value| to.point.gossip.fanout = value.count()).axis().when(Applies::Epidemic);
+        CONNECTION_LIMIT = key("connection_limit", Kind::Limit { min: 1, max: 1024 }, "unlimited",
+            "contacts that a node accepts in a cycle",
+            |to, value| to.point.gossip.connection_limit = value.limit()).axis().when(Applies::Epidemic);
+        HUNT_LIMIT = key("hunt_limit", Kind::Limit { min: 0, max: 1024 }, "0",
+            "other partners that a node tries when one does not accept",
+            |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Epidemic);
+        MINIMIZE = key("minimize", Kind::Switch, "false",
+            "whether of two who both know an update only the smaller counter rises",
+            |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Feedback);
+        JUDGING = key("judging", Kind::Choice(Judging::CHOICES), "snapshot",
+            "when it is judged whether a contact knew the update",
+            |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Epidemic);
+        RESET = key("reset", Kind::Switch, "true",
+            "whether a useful contact sets the counter back to zero",
+            |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Feedback);
+        INTERVAL = key("interval", duration(Duration::from_micros(1), HOUR), "1s",
+            "how long a cycle is: what turns rounds into time",
+            |to, value| to.point.gossip.interval = value.duration()).axis().when(Applies::Gossip);
+        TRIALS = key("trials", count(1, 1_000_000), "100",
+            "epidemics of each point, each with randomness of its own",
+            |to, value| to.point.gossip.trials = value.count()).when(Applies::Gossip);
+        GOSSIP_PAYLOAD = key("payload", size(0, BATCH_BYTES), "64B",
+            "bytes of the update",
+            |to, value| to.point.gossip.payload = value.size())
+            .known_as("gossip_payload").axis().when(Applies::Gossip);
+        GOSSIP_LOSS = key("loss", Kind::Number { min: 0.0, max: 0.99 }, "0.0",
+            "share of updates sent that are lost",
+            |to, value| to.point.gossip.loss = value.number()).known_as("gossip_loss").axis().when(Applies::Gossip);
+    }
 }
 
 /// The sections, in the table's order.
@@ -491,7 +578,7 @@ mod tests {
         }
         assert_eq!(
             sections(),
-            ["cluster", "batch", "load", "reads", "quorum", "run", "storage", "transport", "network", "cost"],
+            ["cluster", "batch", "load", "reads", "quorum", "run", "storage", "transport", "network", "cost", "gossip"],
             "each in one piece"
         );
     }

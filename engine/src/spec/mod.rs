@@ -45,6 +45,7 @@ mod distribution;
 mod error;
 mod expand;
 mod fault;
+mod gossip;
 mod keys;
 mod names;
 mod overrides;
@@ -64,10 +65,11 @@ use keys::{Draft, TABLE};
 pub use distribution::Keys;
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind, Target};
+pub use gossip::Gossip;
 pub use keys::{Applies, Key};
 pub use names::{
-    ArrivalName, Choice, Cipher, Durability, FaultName, MachineName, Pin, Placement, ProtocolName, QuicCongestion,
-    ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Choice, Cipher, Durability, Exchange, FaultName, Interest, Judging, MachineName, Pin, Placement,
+    ProtocolName, QuicCongestion, ReadsMode, SnapshotBasis, Stop, Style, TransportName, Wait,
 };
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;

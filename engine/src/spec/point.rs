@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
+use super::gossip::Gossip;
 use super::keys::Key;
 use super::names::{
     ArrivalName, Cipher, Durability, MachineName, Pin, Placement, ProtocolName, QuicCongestion, ReadsMode,
@@ -41,6 +42,8 @@ pub struct Point {
     pub network: Network,
     /// What a virtual node's work costs.
     pub cost: Cost,
+    /// How an update spreads.
+    pub gossip: Gossip,
     /// The value of each axis that applies here, in the table's order.
     #[serde(skip)]
     coordinates: Vec<(&'static str, Value)>,
@@ -88,6 +91,7 @@ impl Point {
             cluster: Cluster {
                 protocol: ProtocolName::ALL[0],
                 replicas: 0,
+                nodes: 0,
                 observers: 0,
                 transport: TransportName::ALL[0],
                 machine: MachineName::ALL[0],
@@ -143,6 +147,7 @@ impl Point {
                 sync: Duration::ZERO,
                 disk_bandwidth: None,
             },
+            gossip: Gossip::blank(),
             coordinates: Vec::new(),
         }
     }
@@ -155,6 +160,8 @@ pub struct Cluster {
     pub protocol: ProtocolName,
     /// How many replicas.
     pub replicas: usize,
+    /// Of gossip, how many nodes.
+    pub nodes: usize,
     /// How many of them, the last ones, receive everything and never vote.
     pub observers: usize,
     /// What moves frames between them.
