@@ -293,7 +293,8 @@ mod tests {
         let failure = RunError::Unsafe { label: "rate=10".into(), breach: Box::new(breach) };
         let said = "invalid: rate=10: at most once is violated: batch 3 of client 4 (64 commands, slot 7) was applied again in slot 9";
         assert_eq!(failure.to_string(), said);
-        let finished = Finished { dir: "x".into(), points: Vec::new(), epidemics: Vec::new(), planned: 1, failure: Some(failure) };
+        let finished =
+            Finished { dir: "x".into(), points: Vec::new(), epidemics: Vec::new(), planned: 1, failure: Some(failure) };
         assert_eq!(conclude(&finished), exit::INVALID);
         assert_eq!(conclude(&Finished { failure: Some(RunError::Interrupted), ..finished }), exit::FAILED);
     }

@@ -15,8 +15,8 @@ use crate::disk::Disk;
 use crate::drive::{self, Aftermath, DriveError, Outcome, Phase, Usage};
 use crate::host;
 use crate::results::{
-    Cost, Ending, EpidemicResult, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult, RunDir, Storage,
-    StoreError, encode_histogram,
+    Cost, Ending, EpidemicResult, EventLine, FaultLine, Floor, Histograms, POINT_SCHEMA, Percentiles, PointResult,
+    RunDir, Storage, StoreError, encode_histogram,
 };
 use crate::spec::{Durability, Point, ProtocolName, Spec};
 use crate::warnings::{Warning, warnings};

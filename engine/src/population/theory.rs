@@ -41,7 +41,9 @@ fn rounds(nodes: usize, exchange: Exchange) -> f64 {
 fn residue(gossip: &Gossip) -> Option<f64> {
     let (k, fanout) = (gossip.k as f64, gossip.fanout as f64);
     let told = match (gossip.exchange, gossip.interest) {
-        (Exchange::Push, Interest::Feedback) if gossip.fanout == 1 && (gossip.stop == Stop::Coin || gossip.reset) => k + 1.0,
+        (Exchange::Push, Interest::Feedback) if gossip.fanout == 1 && (gossip.stop == Stop::Coin || gossip.reset) => {
+            k + 1.0
+        }
         (Exchange::Push, Interest::Blind) => k * fanout,
         _ => return None,
     };
@@ -50,7 +52,7 @@ fn residue(gossip: &Gossip) -> Option<f64> {
 
 /// The least root of s = e^-r(1-s): 1 up to r = 1. From zero the iteration rises to it.
 fn fixed_point(r: f64) -> f64 {
-    (0..1000).fold(0.0, |s: f64, _| (-r * (1.0 - s)).exp())
+    if r > 1.0 { (0..1000).fold(0.0, |s: f64, _| (-r * (1.0 - s)).exp()) } else { 1.0 }
 }
 
 #[cfg(test)]

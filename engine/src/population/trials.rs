@@ -99,7 +99,8 @@ impl<'a> Tally<'a> {
     fn epidemic(&self) -> Epidemic {
         let nodes = self.nodes as f64;
         let over = |of: fn(&Kept) -> f64| self.kept.iter().map(of).collect::<Vec<f64>>();
-        let share = |of: fn(&Kept) -> f64, per: f64| over(of).into_iter().map(|value| value / per).collect::<Vec<f64>>();
+        let share =
+            |of: fn(&Kept) -> f64, per: f64| over(of).into_iter().map(|value| value / per).collect::<Vec<f64>>();
         let spread = |values: Vec<f64>| Spread::of(values).expect("there is a trial");
         let sent = share(|kept| kept.sent as f64, nodes);
         let traffic = spread(sent.clone());

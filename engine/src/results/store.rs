@@ -146,7 +146,8 @@ impl RunDir {
         }
         let (intervals, latency) = (self.intervals.len, self.latency.len);
         let appended = self.intervals.append(csv.as_bytes());
-        let appended = appended.and_then(|()| self.latency.append(&hlog)).and_then(|()| self.points.append(&line(result)));
+        let appended =
+            appended.and_then(|()| self.latency.append(&hlog)).and_then(|()| self.points.append(&line(result)));
         if appended.is_err() {
             self.intervals.cut_back(intervals);
             self.latency.cut_back(latency);

@@ -91,8 +91,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 
 fn protocol_named(name: &str) -> Result<ProtocolName, String> {
-    let checked = |name: &&ProtocolName| !name.is_floor() && !name.is_gossip();
-    let known = || ProtocolName::ALL.iter().filter(checked).map(|name| name.name()).collect::<Vec<_>>();
+    let known = || ProtocolName::ALL.iter().filter(|name| name.has_log()).map(|name| name.name()).collect::<Vec<_>>();
     match ProtocolName::named(name) {
         Some(floor) if floor.is_floor() => {
             Err(format!("{floor} is a floor, which survives no faults: there is nothing to check"))
@@ -177,10 +176,12 @@ impl SimArgs {
         if let Some(protocol) = self.protocol {
             clusters.retain(|(name, _)| *name == protocol);
         }
-        clusters.retain(|(name, _)| !name.is_floor() && !name.is_gossip());
+        clusters.retain(|(name, _)| name.has_log());
         if clusters.is_empty() {
-            let which =
-                self.protocol.map_or_else(|| "but floors, which survive no faults, or gossip, which orders nothing".into(), |name| format!("of {name}"));
+            let which = self.protocol.map_or_else(
+                || "but floors, which survive no faults, or gossip, which orders nothing".into(),
+                |name| format!("of {name}"),
+            );
             return Err(format!("{}: has no cluster {which}: there is nothing to check", path.display()));
         }
         Ok(clusters)

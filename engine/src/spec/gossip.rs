@@ -85,7 +85,7 @@ impl Gossip {
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     let gossips = point.cluster.protocol.is_gossip();
     runs_there(point).or_else(|| {
-        let checks = [partners_exist, hunts_are_needed, counters_are_compared, ends_in_time];
+        let checks = [partners_exist, hunts_are_needed, counters_are_compared, judges_listen, ends_in_time];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
     })
 }
@@ -136,22 +136,29 @@ fn hunts_are_needed(point: &Point) -> Option<Conflict> {
 }
 
 fn counters_are_compared(point: &Point) -> Option<Conflict> {
-    let Gossip { minimize, stop, exchange, .. } = point.gossip;
-    let (key, value) = match (stop, exchange) {
-        (Stop::Coin, _) => (&keys::STOP, stop.name()),
-        (_, Exchange::Push | Exchange::Pull) => (&keys::EXCHANGE, exchange.name()),
-        (Stop::Counter, Exchange::PushPull) => return None,
-    };
-    minimize.then(|| Conflict {
-        keys: [&keys::MINIMIZE, key],
-        message: format!("{} with {key} \"{value}\": there are no two counters to compare", keys::MINIMIZE),
-        help: format!(
-            "it goes with {} \"{}\" and {} \"{}\"",
-            keys::EXCHANGE,
-            Exchange::PushPull,
-            keys::STOP,
-            Stop::Counter
+    let Gossip { minimize, exchange, .. } = point.gossip;
+    (minimize && exchange != Exchange::PushPull).then(|| Conflict {
+        keys: [&keys::MINIMIZE, &keys::EXCHANGE],
+        message: format!(
+            "{} with {} \"{exchange}\": there are no two counters to compare",
+            keys::MINIMIZE,
+            keys::EXCHANGE
         ),
+        help: format!("it goes with {} \"{}\"", keys::EXCHANGE, Exchange::PushPull),
+    })
+}
+
+fn judges_listen(point: &Point) -> Option<Conflict> {
+    let Gossip { style, interest, judging, .. } = point.gossip;
+    let in_vain = style == Style::Rumor && interest == Interest::Blind && judging != Judging::Snapshot;
+    in_vain.then(|| Conflict {
+        keys: [&keys::JUDGING, &keys::INTEREST],
+        message: format!(
+            "{} \"{judging}\" with {} \"{interest}\": nobody hears what contacts knew",
+            keys::JUDGING,
+            keys::INTEREST
+        ),
+        help: format!("leave it out, or set {} to \"{}\"", keys::INTEREST, Interest::Feedback),
     })
 }
 

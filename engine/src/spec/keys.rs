@@ -44,8 +44,9 @@ impl Key {
 
     /// What decides whether it means something: all of these must allow it.
     pub(super) fn rules(&self) -> impl Iterator<Item = Rule> {
-        let orders = if self.is_shared() || self.applies.asks_for_gossip() { Applies::Always } else { Applies::Ordered };
-        [orders, self.applies].into_iter().filter_map(Applies::rule)
+        let orders =
+            if self.is_shared() || self.applies.asks_for_gossip() { Applies::Always } else { Applies::Ordered };
+        [orders, self.applies.also(), self.applies].into_iter().filter_map(Applies::rule)
     }
 
     /// True at this point, whose earlier keys are set.
@@ -105,6 +106,8 @@ pub enum Applies {
     Rumor,
     /// With rumors that are lost interest in for what contacts knew.
     Feedback,
+    /// With such rumors, where contacts are counted.
+    Counted,
     /// With an open loop.
     OpenLoop,
     /// With a closed loop.
@@ -146,7 +149,12 @@ impl Applies {
 
     /// True of what only gossip has.
     fn asks_for_gossip(self) -> bool {
-        matches!(self, Self::Gossip | Self::Epidemic | Self::Rumor | Self::Feedback)
+        matches!(self, Self::Gossip | Self::Epidemic | Self::Rumor | Self::Feedback | Self::Counted)
+    }
+
+    /// What else must hold.
+    const fn also(self) -> Self {
+        if matches!(self, Self::Counted) { Self::Feedback } else { Self::Always }
     }
 
     /// What decides; `None` for what means something everywhere.
@@ -158,6 +166,7 @@ impl Applies {
             Self::Epidemic => (&STYLE, |name| name != Style::DirectMail.name()),
             Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
             Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),
+            Self::Counted => (&STOP, |name| name == Stop::Counter.name()),
             Self::OpenLoop => (&ARRIVAL, |name| name != ArrivalName::Closed.name()),
             Self::ClosedLoop => (&ARRIVAL, |name| name == ArrivalName::Closed.name()),
             Self::Leaderless => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::is_leaderless)),
@@ -168,9 +177,9 @@ impl Applies {
             Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
             Self::Quic => (&TRANSPORT, |name| name == TransportName::Quic.name()),
             Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
-            Self::Threads => (&TRANSPORT, |name| name != TransportName::Sim.name()),
+            Self::Threads => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real)),
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
-            Self::Log => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|protocol| !protocol.is_floor())),
+            Self::Log => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_log)),
             Self::Disk => (&DURABILITY, |name| name != Durability::None.name()),
             Self::Synced => (&DURABILITY, |name| name == Durability::Fsync.name()),
         };
@@ -522,13 +531,13 @@ table! {
             |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Epidemic);
         MINIMIZE = key("minimize", Kind::Switch, "false",
             "whether of two who both know an update only the smaller counter rises",
-            |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Feedback);
+            |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Counted);
         JUDGING = key("judging", Kind::Choice(Judging::CHOICES), "snapshot",
             "when it is judged whether a contact knew the update",
             |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Epidemic);
         RESET = key("reset", Kind::Switch, "true",
             "whether a useful contact sets the counter back to zero",
-            |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Feedback);
+            |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Counted);
         INTERVAL = key("interval", duration(Duration::from_micros(1), HOUR), "1s",
             "how long a cycle is: what turns rounds into time",
             |to, value| to.point.gossip.interval = value.duration()).axis().when(Applies::Gossip);

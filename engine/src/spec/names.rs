@@ -81,6 +81,11 @@ impl ProtocolName {
         matches!(self, Self::Gossip)
     }
 
+    /// True where replicas write a log that must outlive them.
+    pub const fn has_log(self) -> bool {
+        !self.is_floor() && !self.is_gossip()
+    }
+
     /// True where every replica takes commands, for want of a leader.
     pub const fn is_leaderless(self) -> bool {
         matches!(self, Self::Paxos)
@@ -123,6 +128,11 @@ impl TransportName {
     /// True for what goes through the kernel's sockets.
     pub const fn has_sockets(self) -> bool {
         self.is_tcp() || matches!(self, Self::Quic)
+    }
+
+    /// True for what takes real time.
+    pub const fn is_real(self) -> bool {
+        !matches!(self, Self::Sim | Self::Population)
     }
 
     /// True for what goes over TCP.

@@ -12,16 +12,17 @@ pub fn epidemic_table(results: &[EpidemicResult], spec: &Spec) -> Option<String>
     let order: Vec<_> = spec.points().iter().map(crate::spec::Point::axes).collect();
     let mut rows: Vec<&EpidemicResult> = results.iter().collect();
     rows.sort_by_key(|row| (order.iter().position(|axes| *axes == row.axes), row.repetition));
-    let used: Vec<&Column> = COLUMNS.iter().filter(|column| rows.iter().any(|row| (column.of)(row).is_some())).collect();
+    let used: Vec<&Column> =
+        COLUMNS.iter().filter(|column| rows.iter().any(|row| (column.of)(row).is_some())).collect();
     let varied = spec.varied();
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(varied.iter().copied().chain(used.iter().map(|column| column.title)));
     for row in &rows {
         let coordinates = varied.iter().map(|&axis| Cell::new(row.axis(axis)));
-        let figures = used.iter().map(|column| {
-            Cell::new((column.of)(row).unwrap_or_default()).set_alignment(CellAlignment::Right)
-        });
+        let figures = used
+            .iter()
+            .map(|column| Cell::new((column.of)(row).unwrap_or_default()).set_alignment(CellAlignment::Right));
         table.add_row(coordinates.chain(figures).collect::<Vec<_>>());
     }
     (!rows.is_empty()).then(|| table.trim_fmt())
@@ -34,11 +35,11 @@ struct Column {
 
 const COLUMNS: &[Column] = &[
     Column { title: "residue s", of: |row| Some(with_interval(&row.epidemic.residue)) },
-    Column { title: "theory", of: |row| row.epidemic.theory.residue.map(digits) },
+    Column { title: "theory s", of: |row| row.epidemic.theory.residue.map(digits) },
     Column { title: "e^-m", of: |row| row.epidemic.theory.residue_of_traffic.map(digits) },
     Column { title: "traffic m", of: |row| Some(with_interval(&row.epidemic.traffic)) },
     Column { title: "t_last", of: |row| Some(with_interval(&row.epidemic.rounds_last)) },
-    Column { title: "theory", of: |row| row.epidemic.theory.rounds_last.map(digits) },
+    Column { title: "theory t", of: |row| row.epidemic.theory.rounds_last.map(digits) },
     Column { title: "p99", of: |row| Some(digits(row.epidemic.rounds_last.p99)) },
     Column { title: "t_ave", of: |row| row.epidemic.rounds_mean.as_ref().map(with_interval) },
     Column { title: "redundancy", of: |row| Some(digits(row.epidemic.redundancy.mean)) },
