@@ -180,17 +180,16 @@ impl<'a> Spread<'a> {
     /// Sends the rumor. If it arrives, and `counts`, the sender learns from it.
     #[inline]
     fn tell(&mut self, to: u32, counts: bool, learn: impl FnOnce(&mut Interests)) {
-        if self.send(to) && counts && self.gossip.interest == Interest::Feedback {
-            if let Some(interests) = &mut self.interests {
-                learn(interests);
-            }
+        let hears = self.send(to) && counts && self.gossip.interest == Interest::Feedback;
+        if let Some(interests) = self.interests.as_mut().filter(|_| hears) {
+            learn(interests);
         }
     }
 
     /// Whether a node is judged not to know the update.
     #[inline]
     fn is_missing(&self, node: u32) -> bool {
-        !self.known.has(node) & (self.gossip.judging == Judging::Snapshot || !self.fresh.has(node))
+        !self.known.has(node) && (self.gossip.judging == Judging::Snapshot || !self.fresh.has(node))
     }
 
     /// Sends the update to a node. Whether it arrives.
