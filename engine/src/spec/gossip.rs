@@ -69,14 +69,16 @@ impl Gossip {
     /// About how long all trials over so many nodes take on one core: to be read as minutes or days, not more exactly.
     pub fn estimate(&self, nodes: usize) -> Duration {
         let doublings = (nodes as f64).log2();
-        let cycles = match self.style {
+        let turns = match self.style {
             Style::DirectMail => 1.0,
             Style::AntiEntropy => 2.0 * doublings,
+            // By push alone a node has only its own turns, and few of these.
+            Style::Rumor if !self.exchange.pulls() => 2.0 + self.k as f64,
             Style::Rumor => 2.0 * doublings + self.k as f64,
         };
         // A contact among them is a few nanoseconds, or a miss of the cache where nodes have to queue for each other.
         let contact_ns = if self.connection_limit.is_some() { 100.0 } else { 10.0 };
-        let contacts = cycles / (1.0 - self.loss) * self.fanout as f64 * nodes as f64 * self.trials as f64;
+        let contacts = turns / (1.0 - self.loss) * self.fanout as f64 * nodes as f64 * self.trials as f64;
         Duration::from_secs_f64(contacts * contact_ns / 1e9)
     }
 }
