@@ -4,7 +4,11 @@
 //! time, of whole epidemics from the first node to the end, with the arrivals of each round counted. `bare` is the least
 //! that push anti-entropy could be: a multiplication for a partner, and a byte a node for the round of its arrival.
 //!
-//! CEILING
+//! On one core of a shared, loaded two-core machine, the best of many, interleaved: `bare` 228 to 295 million contacts a
+//! second, push anti-entropy 244 to 298 and rumors with counters 83 to 90, at a million nodes. A partner costs three
+//! multiplications and not one, for a generator that is the crate's and 64 bits of which none is wasted on a bias; bits
+//! for bytes win that back, as they stay in the second cache. A rumor's contact has what the node learns on top: four
+//! words to read and write, in the order of the nodes, in its turn and at the cycle's end.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -120,6 +120,6 @@ impl Interests {
     #[inline]
     fn useless_contacts(&mut self, node: u32, was_useful: bool) -> u16 {
         let told = std::mem::take(&mut self.useless[node as usize]);
-        told.saturating_add(u16::from(!was_useful && self.asked_in_vain.has(node)))
+        told.saturating_add(u16::from(self.asked_in_vain.has(node)) * u16::from(!was_useful))
     }
 }

@@ -104,9 +104,23 @@ impl<'a> Spread<'a> {
                 continue;
             }
             self.contacts += u64::from(initiators.count_ones());
+            let knows = |node: u32| known >> (node % 64) & 1 == 1;
+            if RUMOR {
+                for_each_of(index, initiators, |node| {
+                    let partner = other(node, self.nodes as u32, &mut self.prng);
+                    self.meet::<RUMOR, PUSH, PULL>(node, knows(node), partner);
+                });
+                continue;
+            }
+            // Most pairs agree. Without a branch on whether they do, a processor looks at many of them at once.
+            let (mut partners, mut differ) = ([0; 64], 0);
             for_each_of(index, initiators, |node| {
                 let partner = other(node, self.nodes as u32, &mut self.prng);
-                self.meet::<RUMOR, PUSH, PULL>(node, known >> (node % 64) & 1 == 1, partner);
+                partners[node as usize % 64] = partner;
+                differ |= u64::from(self.known.has(partner) != knows(node)) << (node % 64);
+            });
+            for_each_of(index, differ, |node| {
+                self.meet::<RUMOR, PUSH, PULL>(node, knows(node), partners[node as usize % 64]);
             });
         }
     }
@@ -189,7 +203,8 @@ impl<'a> Spread<'a> {
     /// Whether a node is judged not to know the update.
     #[inline]
     fn is_missing(&self, node: u32) -> bool {
-        !self.known.has(node) && (self.gossip.judging == Judging::Snapshot || !self.fresh.has(node))
+        let missing = !self.known.has(node);
+        if self.gossip.judging == Judging::Snapshot { missing } else { missing && !self.fresh.has(node) }
     }
 
     /// Sends the update to a node. Whether it arrives.
