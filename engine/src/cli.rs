@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
@@ -16,7 +17,7 @@ use crate::progress::{self, Progress};
 use crate::results::{PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
 use crate::sim::cli::SimArgs;
-use crate::spec::{Spec, SpecError};
+use crate::spec::{Point, Spec, SpecError};
 use crate::summary;
 
 /// Measures distributed protocols: throughput, tail latency, and what each command cost.
@@ -121,6 +122,9 @@ impl RunArgs {
         if self.dry_run {
             return print(&specs.iter().map(plan_text).collect::<String>()).into();
         }
+        if self.check && specs.iter().any(gossips) {
+            return fail(exit::USAGE, &"--check verifies answers to commands, and gossip has none: leave it out");
+        }
         if self.json && specs.len() > 1 {
             return fail(exit::USAGE, &"--json prints one document: give it one CONFIG");
         }
@@ -182,15 +186,20 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
             }
         }
     }
+    if let Some(table) = summary::epidemic_table(&finished.epidemics, spec) {
+        let _ = writeln!(text, "\nEpidemics, means over the trials and their 95 % intervals:\n{table}\n");
+    }
     let _ = writeln!(text, "Results: {}", finished.dir.display());
     text
 }
 
 fn json_text(finished: &Finished) -> String {
+    let mut lines: Vec<_> = finished.points.iter().map(|point| json!(point)).collect();
+    lines.extend(finished.epidemics.iter().map(|epidemic| json!(epidemic)));
     let document = json!({
         "schema": RUN_SCHEMA,
         "run": finished.dir.display().to_string(),
-        "points": finished.points,
+        "points": lines,
     });
     format!("{document}\n")
 }
@@ -199,7 +208,7 @@ fn json_text(finished: &Finished) -> String {
 fn conclude(finished: &Finished) -> u8 {
     if let Some(failure) = &finished.failure {
         say(failure);
-        let (done, planned) = (finished.points.len(), finished.planned);
+        let (done, planned) = (finished.count(), finished.planned);
         progress::note(&format!("{done} of {planned} points are finished and stored in {}", finished.dir.display()));
         return if matches!(failure, RunError::Unsafe { .. }) { exit::INVALID } else { exit::FAILED };
     }
@@ -211,11 +220,18 @@ fn conclude(finished: &Finished) -> u8 {
     0
 }
 
+fn gossips(spec: &Spec) -> bool {
+    spec.points().iter().any(|point| point.cluster.protocol.is_gossip())
+}
+
 fn plan_text(spec: &Spec) -> String {
     let points = spec.points();
     let run = spec.run();
-    let each = run.warmup + run.duration;
-    let total = each.as_secs_f64() * (points.len() * run.repetitions) as f64;
+    let each = |point: &Point| {
+        let gossips = point.cluster.protocol.is_gossip();
+        if gossips { point.gossip.estimate(point.cluster.nodes) } else { run.warmup + run.duration }
+    };
+    let total = points.iter().map(each).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
     let (name, repetitions) = (spec.name(), run.repetitions);
     let mut text = format!("{name}: {} points x {repetitions} repetitions, about {total:.0} s\n", points.len());
     for point in &points {
@@ -286,7 +302,8 @@ mod tests {
         let failure = RunError::Unsafe { label: "rate=10".into(), breach: Box::new(breach) };
         let said = "invalid: rate=10: at most once is violated: batch 3 of client 4 (64 commands, slot 7) was applied again in slot 9";
         assert_eq!(failure.to_string(), said);
-        let finished = Finished { dir: "x".into(), points: Vec::new(), planned: 1, failure: Some(failure) };
+        let finished =
+            Finished { dir: "x".into(), points: Vec::new(), epidemics: Vec::new(), planned: 1, failure: Some(failure) };
         assert_eq!(conclude(&finished), exit::INVALID);
         assert_eq!(conclude(&Finished { failure: Some(RunError::Interrupted), ..finished }), exit::FAILED);
     }

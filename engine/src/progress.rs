@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::drive::Phase;
-use crate::results::PointResult;
+use crate::results::{EpidemicResult, PointResult};
 use crate::run::Observer;
 use crate::summary::{thousands, time_text};
 
@@ -42,12 +42,24 @@ impl Progress {
         }
     }
 
-    fn line(&self, text: &str) {
+    /// A point's line, once it is finished.
+    fn end(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => {
+                bar.println(text);
+                bar.inc(1);
+            }
             None if self.quiet => {}
             None => note(text),
         }
+    }
+
+    /// What is going on, behind the bar.
+    fn say(&mut self, what: impl FnOnce() -> String) {
+        let Some(bar) = self.bar.as_ref().filter(|_| self.shown.elapsed() >= PAUSE) else { return };
+        self.shown = Instant::now();
+        bar.set_message(format!("{}  {}", self.label, what()));
+        bar.tick();
     }
 }
 
@@ -67,26 +79,33 @@ impl Observer for Progress {
     }
 
     fn phase(&mut self, phase: Phase) {
-        let Some(bar) = self.bar.as_ref().filter(|_| self.shown.elapsed() >= PAUSE) else { return };
-        self.shown = Instant::now();
-        let phase = match phase {
-            Phase::Starting => "starting",
-            Phase::WarmingUp => "warming up",
-            Phase::Measuring => "measuring",
-            Phase::Draining => "waiting for the last answers",
-            Phase::Checking => "checking",
-        };
-        bar.set_message(format!("{}  {phase}", self.label));
-        bar.tick();
+        self.say(|| {
+            let phase = match phase {
+                Phase::Starting => "starting",
+                Phase::WarmingUp => "warming up",
+                Phase::Measuring => "measuring",
+                Phase::Draining => "waiting for the last answers",
+                Phase::Checking => "checking",
+            };
+            phase.to_owned()
+        });
+    }
+
+    fn trials(&mut self, finished: usize, of: usize) {
+        self.say(|| format!("trial {finished} of {of}"));
     }
 
     fn finished(&mut self, result: &PointResult) {
         let label = if self.label.is_empty() { &result.name } else { &self.label };
         let (rate, times) = (thousands(result.completed_per_s), result.response_ns);
         let (p50, p99) = (time_text(times.p50 as f64), time_text(times.p99 as f64));
-        self.line(&format!("  {label}: {rate} commands/s, p50 {p50}, p99 {p99}"));
-        if let Some(bar) = &self.bar {
-            bar.inc(1);
-        }
+        self.end(&format!("  {label}: {rate} commands/s, p50 {p50}, p99 {p99}"));
+    }
+
+    fn spread(&mut self, result: &EpidemicResult) {
+        let label = if self.label.is_empty() { &result.name } else { &self.label };
+        let epidemic = &result.epidemic;
+        let (missed, rounds, traffic) = (epidemic.residue.mean, epidemic.rounds_last.mean, epidemic.traffic.mean);
+        self.end(&format!("  {label}: {rounds:.2} rounds, residue {missed:.3e}, traffic {traffic:.2}"));
     }
 }

@@ -12,14 +12,14 @@ use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
 use crate::disk::Disk;
-use crate::drive::{self, Aftermath, DriveError, Outcome, PacketsReport, Phase, Usage};
+use crate::drive::{self, DriveError, Outcome, Phase};
 use crate::host;
-use crate::results::{
-    Cost, Ending, EventLine, FaultLine, Floor, Histograms, Leaders, Link, POINT_SCHEMA, Packets, Percentiles,
-    PointResult, RunDir, Storage, StoreError, encode_histogram,
-};
+use crate::results::{Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError};
 use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
-use crate::warnings::{Warning, warnings};
+use crate::warnings::warnings;
+
+mod epidemic;
+mod figures;
 
 /// What to run, and where to put it.
 #[derive(Debug)]
@@ -42,8 +42,12 @@ pub trait Observer {
     fn begin(&mut self, index: usize, total: usize, label: &str);
     /// It is in this phase now. Called every few milliseconds.
     fn phase(&mut self, phase: Phase);
+    /// Of its trials, so many are finished. Called every few milliseconds where epidemics are run.
+    fn trials(&mut self, finished: usize, of: usize);
     /// It is finished, and stored.
     fn finished(&mut self, result: &PointResult);
+    /// The same of a point that gossips.
+    fn spread(&mut self, result: &EpidemicResult);
 }
 
 /// A run that is on disk, whole or in part.
@@ -53,10 +57,19 @@ pub struct Finished {
     pub dir: PathBuf,
     /// Its points, in the order in which they were run.
     pub points: Vec<PointResult>,
+    /// Those of them that gossip.
+    pub epidemics: Vec<EpidemicResult>,
     /// How many there were to be.
     pub planned: usize,
     /// Why it ended early, if it did.
     pub failure: Option<RunError>,
+}
+
+impl Finished {
+    /// How many points there are.
+    pub fn count(&self) -> usize {
+        self.points.len() + self.epidemics.len()
+    }
 }
 
 /// Why a run ended early.
@@ -145,7 +158,13 @@ pub fn run(
     let plan = plan(&points, spec);
     let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))
         .map_err(RunError::Store)?;
-    let mut finished = Finished { dir: dir.path().to_owned(), points: Vec::new(), planned: plan.len(), failure: None };
+    let mut finished = Finished {
+        dir: dir.path().to_owned(),
+        points: Vec::new(),
+        epidemics: Vec::new(),
+        planned: plan.len(),
+        failure: None,
+    };
     let logs = dir.path().join("logs");
     points.iter_mut().for_each(|point| _ = point.storage.path.get_or_insert(logs.clone()));
     let mut beside = Beside::default();
@@ -153,15 +172,23 @@ pub fn run(
         let point = &points[shot.point];
         let label = label(point, spec);
         observer.begin(index, plan.len(), &label);
-        match shoot(experiment, point, *shot, &mut beside, interrupted, observer) {
-            Ok((result, outcome)) => {
-                if let Err(error) = dir.append(index, &result, &label, &outcome.recording, outcome.window_closed) {
+        match measure(experiment, point, *shot, &mut beside, interrupted, observer) {
+            Ok(measured) => {
+                if let Err(error) = measured.store(&mut dir, index, &label) {
                     finished.failure = Some(RunError::Store(error));
                     break;
                 }
-                observer.finished(&result);
-                finished.points.push(result);
-                if let Err(error) = dir.progress(finished.points.len()) {
+                match measured {
+                    Measured::Commands(both) => {
+                        observer.finished(&both.0);
+                        finished.points.push(both.0);
+                    }
+                    Measured::Epidemic(result) => {
+                        observer.spread(&result);
+                        finished.epidemics.push(*result);
+                    }
+                }
+                if let Err(error) = dir.progress(finished.count()) {
                     finished.failure = Some(RunError::Store(error));
                 }
             }
@@ -189,7 +216,7 @@ pub fn run(
         Some(_) => Ending::Failed,
     };
     let why = finished.failure.as_ref().map(ToString::to_string);
-    if let Err(error) = dir.finish(ending, why, finished.points.len()) {
+    if let Err(error) = dir.finish(ending, why, finished.count()) {
         finished.failure.get_or_insert(RunError::Store(error));
     }
     Ok(finished)
@@ -256,6 +283,40 @@ enum Missed {
     Unsafe(Breach),
 }
 
+/// What one run of one point yielded.
+enum Measured {
+    Commands(Box<(PointResult, Outcome)>),
+    Epidemic(Box<EpidemicResult>),
+}
+
+impl Measured {
+    fn store(&self, dir: &mut RunDir, index: usize, label: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Commands(both) => {
+                let (result, outcome) = &**both;
+                dir.append(index, result, label, &outcome.recording, outcome.window_closed)
+            }
+            Self::Epidemic(result) => dir.append_epidemic(result),
+        }
+    }
+}
+
+fn measure(
+    experiment: &Experiment<'_>,
+    point: &Point,
+    shot: Shot,
+    beside: &mut Beside,
+    interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Measured, Missed> {
+    if point.cluster.protocol.is_gossip() {
+        let result = epidemic::shoot(experiment, point, shot, interrupted, observer)?;
+        return Ok(Measured::Epidemic(Box::new(result)));
+    }
+    let both = shoot(experiment, point, shot, beside, interrupted, observer)?;
+    Ok(Measured::Commands(Box::new(both)))
+}
+
 fn shoot(
     experiment: &Experiment<'_>,
     point: &Point,
@@ -278,140 +339,14 @@ fn shoot(
         trace.verify(point.cluster.machine).map_err(Missed::Unsafe)?;
     }
     let warnings = warnings(point, &outcome, disk.as_ref(), round_trip);
-    let mut result = result(experiment.spec.name(), point, shot, &outcome, &warnings);
+    let mut result = figures::result(experiment.spec.name(), point, shot, &outcome, &warnings);
     result.checked = check;
     // Nothing acknowledged is lost: that is among what was verified just now.
     result.faults.iter_mut().for_each(|fault| fault.lost = check.then_some(0));
     result.core_round_trip_ns = round_trip;
     result.floor = beside.floors.beside(point, &result);
-    result.storage = disk.map(|disk| storage(&disk, &outcome));
+    result.storage = disk.map(|disk| figures::storage(&disk, &outcome));
     Ok((result, outcome))
-}
-
-fn result(name: &str, point: &Point, shot: Shot, outcome: &Outcome, warnings: &[Warning]) -> PointResult {
-    let recording = &outcome.recording;
-    let tally = recording.tally;
-    let event =
-        |event: &drive::Event| EventLine { at_ns: event.at_ns, kind: event.kind.name().into(), node: event.node.0 };
-    PointResult {
-        schema: POINT_SCHEMA.into(),
-        name: name.into(),
-        repetition: shot.repetition,
-        world: if point.is_virtual() { "virtual" } else { "real" }.into(),
-        seed: shot.seed,
-        axes: point.axes(),
-        offered_per_s: point.load.arrival.rate(),
-        completed_per_s: tally.completed as f64 * 1e9 / outcome.window_ns as f64,
-        commands: tally.intended,
-        errors: tally.unanswered,
-        shed: 0,
-        late: tally.late,
-        resent: tally.resent,
-        checked: false,
-        window_ns: outcome.window_ns,
-        response_ns: Percentiles::from(&recording.response),
-        service_ns: Percentiles::from(&recording.service),
-        send_lag_ns: Percentiles::from(&recording.send_lag),
-        cost: cost(outcome),
-        storage: None,
-        link: (point.network.emulation != Emulation::None).then(|| link(point, outcome)),
-        memory: outcome.memory,
-        floor: None,
-        leaders: Some(leaders(outcome)),
-        warnings: warnings.iter().map(ToString::to_string).collect(),
-        events: outcome.events.iter().map(event).collect(),
-        faults: outcome.faults.iter().map(fault_line).collect(),
-        core_round_trip_ns: [0.0; 2],
-        histograms: Histograms {
-            response: encode_histogram(&recording.response),
-            service: encode_histogram(&recording.service),
-            send_lag: encode_histogram(&recording.send_lag),
-        },
-    }
-}
-
-fn leaders(outcome: &Outcome) -> Leaders {
-    let led = |at: usize| outcome.groups_led.iter().map(|led| led[at]).collect();
-    Leaders { start: led(0), end: led(1) }
-}
-
-fn fault_line(fault: &Aftermath) -> FaultLine {
-    FaultLine {
-        kind: fault.kind.name().to_string(),
-        target: fault.node.map(|node| node.0),
-        at_ns: fault.at_ns,
-        until_ns: fault.until_ns,
-        gap_ns: fault.gap_ns,
-        leader_ns: fault.leader_ns,
-        throughput_back_ns: fault.throughput_back_ns,
-        p99_back_ns: fault.p99_back_ns,
-        catch_up_ns: fault.catch_up_ns,
-        catch_up_bytes: fault.catch_up_bytes,
-        lag_slots: fault.lag_slots,
-        lag_grows: fault.lag_grows,
-        kept_bytes: fault.kept_bytes,
-        others_kept_bytes: fault.others_kept_bytes,
-        unknown: fault.unknown,
-        resent: fault.resent,
-        lost: None,
-    }
-}
-
-fn cost(outcome: &Outcome) -> Cost {
-    let commands = outcome.recording.tally.completed.max(1) as f64;
-    let both = |of: fn(&Usage) -> u64| (of(&outcome.replicas) + of(&outcome.clients)) as f64 / commands;
-    let slots = outcome.busiest.slots;
-    let per_slot = |sum: u64| (slots > 0).then(|| sum as f64 / slots as f64);
-    Cost {
-        cpu_ns_per_command: outcome.process_cpu_ns as f64 / commands,
-        replica_cpu_ns_per_command: outcome.replicas.cpu_ns as f64 / commands,
-        client_cpu_ns_per_command: outcome.clients.cpu_ns as f64 / commands,
-        syscalls_per_command: both(|usage| usage.counters.syscalls),
-        copied_bytes_per_command: both(|usage| usage.counters.copied_bytes),
-        wire_bytes_per_command: both(|usage| usage.counters.sent_bytes),
-        commands_per_slot: outcome.busiest.commands as f64 / slots.max(1) as f64,
-        messages_per_slot: per_slot(outcome.together.messages),
-        bytes_per_slot: per_slot(outcome.together.message_bytes),
-        rounds_per_slot: per_slot(outcome.together.rounds),
-    }
-}
-
-fn link(point: &Point, outcome: &Outcome) -> Link {
-    let packets = |report: &PacketsReport| {
-        let all = report.together();
-        Packets {
-            loss_asked: point.network.loss,
-            loss: all.lost as f64 / all.packets.max(1) as f64,
-            all,
-            overrun: report.overrun,
-            mover_busy: report.cpu_ns as f64 / outcome.window_ns as f64,
-            links: report.links.clone(),
-        }
-    };
-    Link {
-        shortest_ns: point.shortest_way().as_nanos() as u64,
-        late_ns: Percentiles::from(&outcome.lateness),
-        late_histogram: encode_histogram(&outcome.lateness),
-        packets: outcome.packets.as_ref().map(packets),
-    }
-}
-
-fn storage(disk: &Disk, outcome: &Outcome) -> Storage {
-    let counters = outcome.replicas.counters;
-    let per_second = |count: u64| count as f64 * 1e9 / outcome.window_ns as f64;
-    let syncs_of_one = counters.file_syncs as f64 / outcome.totals.len() as f64;
-    Storage {
-        file_system: disk.file_system.clone(),
-        syncs_per_s: per_second(counters.file_syncs),
-        commands_per_sync: (syncs_of_one > 0.0).then(|| outcome.recording.tally.completed as f64 / syncs_of_one),
-        writes_per_s: per_second(counters.file_writes),
-        written_bytes_per_s: per_second(counters.file_bytes),
-        write_ns: Percentiles::from(&outcome.log_writes),
-        alone_ns: Percentiles::from(&disk.syncs),
-        together_ns: Percentiles::from(&disk.together),
-        write_histogram: encode_histogram(&outcome.log_writes),
-        alone_histogram: encode_histogram(&disk.syncs),
-    }
 }
 
 /// What stands beside the points of a run: measured once, said with each.

@@ -86,8 +86,10 @@ fn warning_code(warning: &str) -> &str {
     warning.split(':').next().unwrap_or(warning)
 }
 
+mod epidemics;
 mod faults;
 
+pub use epidemics::epidemic_table;
 pub use faults::fault_table;
 
 /// Warnings that say more about the set-up than about one point; they are said once, below the table.

@@ -242,6 +242,11 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         assert_eq!(spec.name(), stem, "a config is named like its file");
         let text = fs::read_to_string(&path).expect("just read");
         assert!(question(&text).is_some_and(|question| question.contains('?')), "{stem} asks nothing");
+        if spec.points()[0].cluster.protocol.is_gossip() {
+            let takes: Duration = spec.points().iter().map(|point| point.gossip.estimate(point.cluster.nodes)).sum();
+            assert!(takes < Duration::from_secs(300), "{stem} takes a core {takes:?}");
+            continue;
+        }
         let each = spec.run().warmup + spec.run().duration;
         counts.push((
             stem,

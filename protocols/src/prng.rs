@@ -14,6 +14,7 @@ impl Prng {
     }
 
     /// The next 64 bits.
+    #[inline]
     pub const fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
@@ -26,12 +27,14 @@ impl Prng {
     ///
     /// # Panics
     /// If `bound` is zero.
+    #[inline]
     pub const fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "nothing is below zero");
         ((self.next_u64() as u128 * bound as u128) >> 64) as u64
     }
 
     /// Uniform in `[0, 1)`, with 53 random bits.
+    #[inline]
     pub const fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }

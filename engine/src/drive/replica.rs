@@ -153,6 +153,7 @@ macro_rules! by_name {
                 type $protocol = $each;
                 $body
             })+
+            ProtocolName::Gossip => unreachable!("gossip has no replicas"),
         }
     };
 }

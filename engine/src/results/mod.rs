@@ -10,9 +10,11 @@ use serde_json::{Map, Value as Json};
 use crate::drive::{LinkCounts, LinkLine, Memory};
 
 mod encode;
+mod epidemic;
 mod store;
 
 pub use encode::{decode_histogram, encode_histogram};
+pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Spread, Theory};
 pub use store::{Ending, RunDir, StoreError};
 
 /// The version of a line of `points.jsonl`.
@@ -20,7 +22,7 @@ pub const POINT_SCHEMA: &str = "quorumbench.point/1";
 /// The version of `run --json`.
 pub const RUN_SCHEMA: &str = "quorumbench.run/1";
 
-/// One line of `points.jsonl`: one run of one point.
+/// One line of `points.jsonl`: one run of one point. Points of gossip have [`EpidemicResult`]s instead.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PointResult {
     /// [`POINT_SCHEMA`].
@@ -313,16 +315,20 @@ impl PointResult {
 
     /// A coordinate as text, as the config would have it; empty where the axis does not apply.
     pub fn axis(&self, name: &str) -> String {
-        match self.axes.get(name) {
-            None | Some(Json::Null) => String::new(),
-            Some(Json::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-        }
+        axis_text(&self.axes, name)
     }
 
     /// `protocol=raft/rate=20000`: the coordinates in `axes`, for people and for tags.
     pub fn label(&self, axes: &[&str]) -> String {
         let named = |axis: &&str| Some(format!("{axis}={}", self.axis(axis))).filter(|_| self.axes.contains_key(*axis));
         axes.iter().filter_map(named).collect::<Vec<_>>().join("/")
+    }
+}
+
+fn axis_text(axes: &Map<String, Json>, name: &str) -> String {
+    match axes.get(name) {
+        None | Some(Json::Null) => String::new(),
+        Some(Json::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
     }
 }

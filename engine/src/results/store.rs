@@ -6,9 +6,10 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::{PointResult, encode};
+use super::{EpidemicResult, PointResult, encode};
 use crate::measure::{INTERVAL_NS, Recording};
 
 /// A run's folder: `manifest.json`, `points.jsonl`, `intervals.csv`, `latency.hlog`.
@@ -143,16 +144,23 @@ impl RunDir {
             let tag = if label.is_empty() { "response".to_owned() } else { format!("{label}/response") };
             hlog.extend(encode::log_line(times, from, length, &tag));
         }
-        let mut line = serde_json::to_vec(result).expect("a result has no keys but strings");
-        line.push(b'\n');
         let (intervals, latency) = (self.intervals.len, self.latency.len);
         let appended = self.intervals.append(csv.as_bytes());
-        let appended = appended.and_then(|()| self.latency.append(&hlog)).and_then(|()| self.points.append(&line));
+        let appended =
+            appended.and_then(|()| self.latency.append(&hlog)).and_then(|()| self.points.append(&line(result)));
         if appended.is_err() {
             self.intervals.cut_back(intervals);
             self.latency.cut_back(latency);
         }
         appended
+    }
+
+    /// Adds a finished point of gossip. It has no seconds, and no response times.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of the point is in any file.
+    pub fn append_epidemic(&mut self, result: &EpidemicResult) -> Result<(), StoreError> {
+        self.points.append(&line(result))
     }
 
     /// Says in the manifest how many points are there. Apart from [`append`](Self::append), because
@@ -183,6 +191,12 @@ impl RunDir {
         text.push(b'\n');
         replace(&path, &text).map_err(|source| StoreError { path, source })
     }
+}
+
+fn line(result: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(result).expect("a result has no keys but strings");
+    line.push(b'\n');
+    line
 }
 
 /// A file that only grows, by whole pieces.

@@ -91,11 +91,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 
 fn protocol_named(name: &str) -> Result<ProtocolName, String> {
-    let known = || ProtocolName::ALL.iter().filter(|name| !name.is_floor()).map(|name| name.name()).collect::<Vec<_>>();
+    let known = || ProtocolName::ALL.iter().filter(|name| name.has_log()).map(|name| name.name()).collect::<Vec<_>>();
     match ProtocolName::named(name) {
         Some(floor) if floor.is_floor() => {
             Err(format!("{floor} is a floor, which survives no faults: there is nothing to check"))
         }
+        Some(gossip) if gossip.is_gossip() => Err(format!("{gossip} orders nothing: there is nothing to check")),
         Some(protocol) => Ok(protocol),
         None => Err(format!("there are: {}", known().join(", "))),
     }
@@ -181,10 +182,12 @@ impl SimArgs {
         if let Some(protocol) = self.protocol {
             clusters.retain(|(name, _)| *name == protocol);
         }
-        clusters.retain(|(name, _)| !name.is_floor());
+        clusters.retain(|(name, _)| name.has_log());
         if clusters.is_empty() {
-            let which =
-                self.protocol.map_or_else(|| "but floors, which survive no faults".into(), |name| format!("of {name}"));
+            let which = self.protocol.map_or_else(
+                || "but floors, which survive no faults, or gossip, which orders nothing".into(),
+                |name| format!("of {name}"),
+            );
             return Err(format!("{}: has no cluster {which}: there is nothing to check", path.display()));
         }
         Ok(clusters)

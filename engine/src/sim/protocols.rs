@@ -17,25 +17,26 @@ use super::subject::{Abilities, Membership, Paper, Promised, Subject, View, Vote
 use super::swarm::Wishes;
 use crate::spec::{ProtocolName, ReadsMode};
 
-/// Runs one seed of the protocol of this name. `None` for a floor, which survives no faults.
+/// Runs one seed of the protocol of this name. `None` for a floor, which survives no faults, and
+/// for what orders nothing.
 pub fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes, print: Option<Print>) -> Option<Outcome> {
     match protocol {
         ProtocolName::Raft => Some(runner::run::<Raft>(seed, wishes, print)),
         ProtocolName::Zab => Some(runner::run::<Zab>(seed, wishes, print)),
         ProtocolName::Paxos => Some(runner::run::<Paxos>(seed, wishes, print)),
         ProtocolName::MultiPaxos => Some(runner::run::<MultiPaxos>(seed, wishes, print)),
-        ProtocolName::Echo | ProtocolName::Star => None,
+        ProtocolName::Echo | ProtocolName::Star | ProtocolName::Gossip => None,
     }
 }
 
-/// What a protocol can be asked for; `None` for a floor.
+/// What a protocol can be asked for; `None` for a floor, and for what orders nothing.
 pub fn abilities(protocol: ProtocolName) -> Option<Abilities> {
     match protocol {
         ProtocolName::Raft => Some(Raft::ABILITIES),
         ProtocolName::MultiPaxos => Some(MultiPaxos::ABILITIES),
         ProtocolName::Zab => Some(Zab::ABILITIES),
         ProtocolName::Paxos => Some(Paxos::ABILITIES),
-        ProtocolName::Echo | ProtocolName::Star => None,
+        ProtocolName::Echo | ProtocolName::Star | ProtocolName::Gossip => None,
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use quorumbench_protocols::Head;
 
-use super::keys::{self, Draft, Key, Rule, TABLE, listed};
+use super::applies::{Rule, listed};
+use super::gossip;
+use super::keys::{self, Draft, Key, TABLE};
 use super::names::{Durability, Emulation, MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
@@ -42,7 +44,7 @@ fn branch<'a>(
     values: &'a [Value],
     default: Option<&'a Value>,
 ) -> impl Iterator<Item = Draft> {
-    let applies = key.applies.to(&draft.point);
+    let applies = key.applies_to(&draft.point);
     let values = if applies { values } else { default.map_or(values, std::slice::from_ref) };
     values.iter().map(move |value| {
         let mut draft = draft.clone();
@@ -65,7 +67,8 @@ pub(super) struct Conflict {
 
 /// What no point may be.
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
-    payload_fits(point)
+    gossip::conflict(point)
+        .or_else(|| payload_fits(point))
         .or_else(|| heartbeat_in_time(point))
         .or_else(|| ports_exist(point))
         .or_else(|| reads_have_a_log(point))
@@ -306,8 +309,9 @@ fn packets_have_sockets(point: &Point) -> Option<Conflict> {
 /// What no experiment may be, as no single point shows it: a key that is set, and does nothing at any of them. Unless it
 /// is in the file and did something there: an override may well pass it over.
 pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool) -> Option<Conflict> {
-    TABLE.iter().zip(settings).find_map(|(&key, values)| {
-        let rules = key.applies.rules();
+    let clauses =
+        TABLE.iter().zip(settings).flat_map(|(&key, values)| key.clauses().map(move |any| (key, values, any)));
+    clauses.into_iter().find_map(|(key, values, rules)| {
         let decides = rules.last()?.key;
         let chosen = |rule: &Rule| &settings[keys::position(rule.key)];
         let unset = || parse::default(key).is_some_and(|default| *values == [default]);

@@ -6,11 +6,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::applies::{Applies, Rule};
 use super::names::{
-    ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Pin, Placement, ProtocolName,
-    QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Cipher, Durability, Emulation, Exchange, Interest, JitterDistribution, Judging, MachineName, Pin,
+    Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, Stop, Style, TransportName, Wait,
 };
-use super::parse;
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -43,6 +43,29 @@ impl Key {
         if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
     }
 
+    /// What decides whether it means something: of each of these, any must allow it.
+    pub(super) fn clauses(&self) -> impl Iterator<Item = Vec<Rule>> {
+        let orders =
+            if self.is_shared() || self.applies.asks_for_gossip() { Applies::Always } else { Applies::Ordered };
+        [orders, self.applies.also(), self.applies].into_iter().map(Applies::rules).filter(|any| !any.is_empty())
+    }
+
+    /// True at this point, whose earlier keys are set.
+    pub(super) fn applies_to(&self, point: &Point) -> bool {
+        let holds = |rule: &Rule| point.coordinate(rule.key).is_some_and(|value| rule.allows(value));
+        self.clauses().all(|any| any.iter().any(holds))
+    }
+
+    /// Whether every experiment has it, whatever it is about.
+    fn is_shared(&self) -> bool {
+        match self.section {
+            "" => true,
+            "cluster" => ["protocol", "transport"].contains(&self.name),
+            "run" => ["repetitions", "seed"].contains(&self.name),
+            _ => false,
+        }
+    }
+
     pub(super) fn apply(&self, draft: &mut Draft, value: &Value) {
         (self.apply)(draft, value);
     }
@@ -68,146 +91,6 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.full())
     }
-}
-
-/// Where a key means something. Elsewhere its values make no points, and its default holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applies {
-    /// Everywhere.
-    Always,
-    /// With an open loop.
-    OpenLoop,
-    /// With a closed loop.
-    ClosedLoop,
-    /// With a protocol that has no leader.
-    Leaderless,
-    /// With a protocol that has observers.
-    Observers,
-    /// With the key-value machine.
-    Kv,
-    /// With a protocol whose quorums need not be majorities.
-    Quorums,
-    /// With a transport on sockets.
-    Sockets,
-    /// With a transport on TCP.
-    Tcp,
-    /// With the transport on QUIC.
-    Quic,
-    /// With the transport on `io_uring`.
-    Uring,
-    /// With threads, and not in virtual time.
-    Threads,
-    /// In virtual time.
-    Sim,
-    /// With links that are made worse than they are.
-    Emulated,
-    /// The same, or in virtual time, where all links are what they are made.
-    Links,
-    /// With links that carry packets.
-    Packets,
-    /// With links that have jitter.
-    Jitter,
-    /// With links that lose.
-    Loss,
-    /// With links that hold back.
-    Reorder,
-    /// With a protocol that writes a log.
-    Log,
-    /// With a log on a disk.
-    Disk,
-    /// With a log on a disk that is synced.
-    Synced,
-}
-
-impl Applies {
-    /// True where the protocol decides.
-    pub fn asks_the_protocol(self) -> bool {
-        let decides = |rule: &Rule| std::ptr::eq(rule.key, &raw const PROTOCOL) || rule.key.applies.asks_the_protocol();
-        self.rules().iter().any(decides)
-    }
-
-    /// True at this point, whose earlier keys are set.
-    pub(super) fn to(self, point: &Point) -> bool {
-        let rules = self.rules();
-        let holds = |rule: &Rule| point.coordinate(rule.key).is_some_and(|value| rule.allows(value));
-        rules.is_empty() || rules.iter().any(holds)
-    }
-
-    /// What decides: any of them will do. None for what means something everywhere.
-    pub(super) fn rules(self) -> Vec<Rule> {
-        let (key, allows): (&'static Key, fn(&str) -> bool) = match self {
-            Self::Always => return Vec::new(),
-            Self::OpenLoop => (&ARRIVAL, |name| name != ArrivalName::Closed.name()),
-            Self::ClosedLoop => (&ARRIVAL, |name| name == ArrivalName::Closed.name()),
-            Self::Leaderless => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::is_leaderless)),
-            Self::Observers => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_observers)),
-            Self::Quorums => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_quorums)),
-            Self::Kv => (&MACHINE, |name| name == MachineName::Kv.name()),
-            Self::Sockets => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::has_sockets)),
-            Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
-            Self::Quic => (&TRANSPORT, |name| name == TransportName::Quic.name()),
-            Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
-            Self::Threads => (&TRANSPORT, |name| name != TransportName::Sim.name()),
-            Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
-            Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
-            Self::Packets => (&EMULATION, |name| name == Emulation::Packets.name()),
-            Self::Links => return [Self::Sim.rules(), Self::Emulated.rules()].concat(),
-            Self::Jitter => return vec![Rule::more_than_nothing(&JITTER)],
-            Self::Loss => return vec![Rule::more_than_nothing(&LOSS)],
-            Self::Reorder => return vec![Rule::more_than_nothing(&REORDER)],
-            Self::Log => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|protocol| !protocol.is_floor())),
-            Self::Disk => (&DURABILITY, |name| name != Durability::None.name()),
-            Self::Synced => (&DURABILITY, |name| name == Durability::Fsync.name()),
-        };
-        vec![Rule { key, allows: Allows::Names(allows) }]
-    }
-}
-
-/// Another key's value decides.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rule {
-    /// Which key's: one of an earlier row, that may be a list.
-    pub(super) key: &'static Key,
-    allows: Allows,
-}
-
-/// Which of its values will do.
-#[derive(Clone, Copy, Debug)]
-enum Allows {
-    /// Some of the names that it chooses between.
-    Names(fn(&str) -> bool),
-    /// Any but its default, which is nothing.
-    MoreThanNothing,
-}
-
-impl Rule {
-    const fn more_than_nothing(key: &'static Key) -> Self {
-        Self { key, allows: Allows::MoreThanNothing }
-    }
-
-    pub(super) fn allows(self, value: &Value) -> bool {
-        match (self.allows, value) {
-            (Allows::Names(allows), Value::Choice(name)) => allows(name),
-            (Allows::Names(_), _) => false,
-            (Allows::MoreThanNothing, value) => Some(value) != parse::default(self.key).as_ref(),
-        }
-    }
-
-    /// What it allows, as the end of "set it to ...".
-    pub(super) fn allowed(self) -> String {
-        match self.key.kind {
-            Kind::Choice(choices) => {
-                let choices = choices.iter().map(|choice| Value::Choice(choice.name));
-                listed(&choices.filter(|value| self.allows(value)).collect::<Vec<_>>())
-            }
-            _ => format!("more than {}", listed(parse::default(self.key).as_slice())),
-        }
-    }
-}
-
-/// As it would be written: one, or one of several.
-pub(super) fn listed(values: &[Value]) -> String {
-    values.iter().map(Value::to_toml).collect::<Vec<_>>().join(" or ")
 }
 
 /// What the keys are applied to, one after the other.
@@ -298,6 +181,9 @@ table! {
         REPLICAS = key("replicas", count(1, 63), "3",
             "replicas of each batch",
             |to, value| to.point.cluster.replicas = value.count()).axis();
+        NODES = key("nodes", count(2, 100_000_000), "1000",
+            "nodes that an update is to reach",
+            |to, value| to.point.cluster.nodes = value.count()).axis().when(Applies::Gossip);
         OBSERVERS = key("observers", count(0, 62), "0",
             "replicas, the last ones, that receive everything and never vote",
             |to, value| to.point.cluster.observers = value.count()).axis().when(Applies::Observers);
@@ -530,6 +416,54 @@ table! {
             "bytes a second that a disk takes: a sync's bytes add to its time",
             |to, value| to.point.cost.disk_bandwidth = value.size_or_off()).axis().when(Applies::Sim);
     }
+    "gossip" {
+        STYLE = key("style", Kind::Choice(Style::CHOICES), "rumor",
+            "how an update spreads",
+            |to, value| to.point.gossip.style = value.choice(Style::named)).axis().when(Applies::Gossip);
+        EXCHANGE = key("exchange", Kind::Choice(Exchange::CHOICES), "push",
+            "which way an update goes in a contact",
+            |to, value| to.point.gossip.exchange = value.choice(Exchange::named)).axis().when(Applies::Epidemic);
+        INTEREST = key("interest", Kind::Choice(Interest::CHOICES), "feedback",
+            "what makes a node lose interest",
+            |to, value| to.point.gossip.interest = value.choice(Interest::named)).axis().when(Applies::Rumor);
+        STOP = key("stop", Kind::Choice(Stop::CHOICES), "counter",
+            "how a node loses interest",
+            |to, value| to.point.gossip.stop = value.choice(Stop::named)).axis().when(Applies::Rumor);
+        K = key("k", count(1, 1000), "2",
+            "useless contacts (blind: cycles) until interest is lost, for certain or on average",
+            |to, value| to.point.gossip.k = value.count()).axis().when(Applies::Rumor);
+        FANOUT = key("fanout", count(1, 1024), "1",
+            "partners that a node chooses in a cycle; fewer than there are others",
+            |to, value| to.point.gossip.fanout = value.count()).axis().when(Applies::Epidemic);
+        CONNECTION_LIMIT = key("connection_limit", Kind::Limit { min: 1, max: 1024 }, "unlimited",
+            "contacts that a node accepts in a cycle",
+            |to, value| to.point.gossip.connection_limit = value.limit()).axis().when(Applies::Epidemic);
+        HUNT_LIMIT = key("hunt_limit", Kind::Limit { min: 0, max: 1024 }, "0",
+            "other partners that a node tries when one does not accept",
+            |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Epidemic);
+        MINIMIZE = key("minimize", Kind::Switch, "false",
+            "whether of two who both know an update only the smaller counter rises",
+            |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Counted);
+        JUDGING = key("judging", Kind::Choice(Judging::CHOICES), "snapshot",
+            "when it is judged whether a contact knew the update",
+            |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Epidemic);
+        RESET = key("reset", Kind::Switch, "true",
+            "whether a useful contact sets the counter back to zero",
+            |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Counted);
+        INTERVAL = key("interval", duration(Duration::from_micros(1), HOUR), "1s",
+            "how long a cycle is: what turns rounds into time",
+            |to, value| to.point.gossip.interval = value.duration()).axis().when(Applies::Gossip);
+        TRIALS = key("trials", count(1, 1_000_000), "100",
+            "epidemics of each point, each with randomness of its own",
+            |to, value| to.point.gossip.trials = value.count()).when(Applies::Gossip);
+        GOSSIP_PAYLOAD = key("payload", size(0, BATCH_BYTES), "64B",
+            "bytes of the update",
+            |to, value| to.point.gossip.payload = value.size())
+            .known_as("gossip_payload").axis().when(Applies::Gossip);
+        GOSSIP_LOSS = key("loss", Kind::Number { min: 0.0, max: 0.99 }, "0.0",
+            "share of updates sent that are lost",
+            |to, value| to.point.gossip.loss = value.number()).known_as("gossip_loss").axis().when(Applies::Gossip);
+    }
 }
 
 /// The sections, in the table's order.
@@ -566,7 +500,7 @@ mod tests {
         }
         assert_eq!(
             sections(),
-            ["cluster", "batch", "load", "reads", "quorum", "run", "storage", "transport", "network", "cost"],
+            ["cluster", "batch", "load", "reads", "quorum", "run", "storage", "transport", "network", "cost", "gossip"],
             "each in one piece"
         );
     }

@@ -41,10 +41,12 @@
 //! # Ok::<(), quorumbench::spec::SpecError>(())
 //! ```
 
+mod applies;
 mod distribution;
 mod error;
 mod expand;
 mod fault;
+mod gossip;
 mod keys;
 mod names;
 mod overrides;
@@ -61,13 +63,16 @@ use serde_json::{Map, Value as Json};
 use error::{Complaint, Source};
 use keys::{Draft, TABLE};
 
+pub use applies::Applies;
 pub use distribution::Keys;
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind, Target};
-pub use keys::{Applies, Key};
+pub use gossip::Gossip;
+pub use keys::Key;
 pub use names::{
-    ArrivalName, Choice, Cipher, Durability, Emulation, FaultName, JitterDistribution, MachineName, Pin, Placement,
-    ProtocolName, QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Choice, Cipher, Durability, Emulation, Exchange, FaultName, Interest, JitterDistribution, Judging,
+    MachineName, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, Stop, Style,
+    TransportName, Wait,
 };
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;

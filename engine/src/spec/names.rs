@@ -65,6 +65,7 @@ names! {
         Paxos = "paxos": "consensus: basic Paxos, every slot decided from scratch, any replica proposes",
         Echo = "echo": "floor: one server answers each batch, no replication",
         Star = "star": "floor: a fixed leader and one round trip to a majority, no faults survived",
+        Gossip = "gossip": "epidemics: an update spreads from node to node, by the rules in [gossip]",
     }
 }
 
@@ -72,6 +73,17 @@ impl ProtocolName {
     /// True for what is no protocol, but what protocols are read against.
     pub const fn is_floor(self) -> bool {
         matches!(self, Self::Echo | Self::Star)
+    }
+
+    /// True for what orders nothing: an update spreads, and what is measured is how fast, at what cost, and whom it
+    /// misses.
+    pub const fn is_gossip(self) -> bool {
+        matches!(self, Self::Gossip)
+    }
+
+    /// True where replicas write a log that must outlive them.
+    pub const fn has_log(self) -> bool {
+        !self.is_floor() && !self.is_gossip()
     }
 
     /// True where every replica takes commands, for want of a leader.
@@ -108,6 +120,7 @@ names! {
         TokioTcp = "tokio-tcp": "TCP on tokio: what most would write, and the portable fallback",
         Quic = "quic": "QUIC in the node's own loop: every byte encrypted, every peer authenticated",
         Sim = "sim": "a virtual network in virtual time, as far away as its keys say; never compared with real ones",
+        Population = "population": "none: gossip in synchronous rounds, over as many as 100 million nodes in memory",
     }
 }
 
@@ -115,6 +128,11 @@ impl TransportName {
     /// True for what goes through the kernel's sockets.
     pub const fn has_sockets(self) -> bool {
         self.is_tcp() || matches!(self, Self::Quic)
+    }
+
+    /// True for what takes real time.
+    pub const fn is_real(self) -> bool {
+        !matches!(self, Self::Sim | Self::Population)
     }
 
     /// True for what goes over TCP.
@@ -268,6 +286,60 @@ impl ReadsMode {
             Self::Index => protocol.has_sync(),
             Self::Log | Self::Lease => false,
         }
+    }
+}
+
+names! {
+    /// How an update spreads.
+    Style {
+        DirectMail = "direct-mail": "the origin posts to everyone, once",
+        AntiEntropy = "anti-entropy": "each node resolves differences with partners every round, for ever",
+        Rumor = "rumor": "each node that hears it spreads it, until it loses interest",
+    }
+}
+
+names! {
+    /// Which way an update goes in a contact.
+    Exchange {
+        Push = "push": "from the node that chose its partner",
+        Pull = "pull": "to the node that chose its partner",
+        PushPull = "push-pull": "both ways",
+    }
+}
+
+impl Exchange {
+    /// True if it goes to the partner.
+    pub const fn pushes(self) -> bool {
+        !matches!(self, Self::Pull)
+    }
+
+    /// True if it comes from the partner.
+    pub const fn pulls(self) -> bool {
+        !matches!(self, Self::Push)
+    }
+}
+
+names! {
+    /// What makes a node lose interest in a rumor.
+    Interest {
+        Feedback = "feedback": "contacts who knew it already",
+        Blind = "blind": "time alone, whatever the contacts knew",
+    }
+}
+
+names! {
+    /// How a node loses interest.
+    Stop {
+        Counter = "counter": "after k of them",
+        Coin = "coin": "with probability 1/k after each",
+    }
+}
+
+names! {
+    /// When it is judged whether a contact knew the update.
+    Judging {
+        Snapshot = "snapshot": "at the start of the cycle: of two who tell one node in a cycle, both were useful",
+        Arrival = "arrival": "when the update arrives: of two who tell one node in a cycle, the first was useful",
     }
 }
 

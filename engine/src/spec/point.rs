@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::distribution::Keys;
+use super::gossip::Gossip;
 use super::keys::Key;
 use super::names::{
     ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Pin, Placement, ProtocolName,
@@ -41,6 +42,8 @@ pub struct Point {
     pub network: Network,
     /// What a virtual node's work costs.
     pub cost: Cost,
+    /// How an update spreads.
+    pub gossip: Gossip,
     /// The value of each axis that applies here, in the table's order.
     #[serde(skip)]
     coordinates: Vec<(&'static str, Value)>,
@@ -88,6 +91,7 @@ impl Point {
             cluster: Cluster {
                 protocol: ProtocolName::ALL[0],
                 replicas: 0,
+                nodes: 0,
                 observers: 0,
                 groups: 0,
                 transport: TransportName::ALL[0],
@@ -151,6 +155,7 @@ impl Point {
                 sync: Duration::ZERO,
                 disk_bandwidth: None,
             },
+            gossip: Gossip::blank(),
             coordinates: Vec::new(),
         }
     }
@@ -163,6 +168,8 @@ pub struct Cluster {
     pub protocol: ProtocolName,
     /// How many replicas.
     pub replicas: usize,
+    /// Of gossip, how many nodes.
+    pub nodes: usize,
     /// How many of them, the last ones, receive everything and never vote.
     pub observers: usize,
     /// How many consensus groups there are over these nodes, numbered from 0.

@@ -59,7 +59,14 @@ pub enum Kind {
         /// The most.
         max: u64,
     },
-    /// The same, or `off`.
+    /// At most how many: a whole number in an inclusive range, or `unlimited`.
+    Limit {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A size in an inclusive range, or `off`.
     SizeOrOff {
         /// The least, in bytes.
         min: u64,
@@ -96,6 +103,7 @@ impl fmt::Display for Kind {
             }
             Self::Size { min, max } => write!(f, "a size {}", sizes(min, max)),
             Self::Quorum { max } => write!(f, "`majority` or a whole number from 1 to {max}"),
+            Self::Limit { min, max } => write!(f, "`unlimited` or a whole number from {min} to {max}"),
             Self::SizeOrOff { min, max } => write!(f, "`off` or a size {}", sizes(min, max)),
             Self::Address => write!(f, "an IP address such as 127.0.0.1"),
             Self::Keys => write!(f, "`uniform:KEYS` or `zipf:KEYS:EXPONENT`"),
@@ -116,8 +124,10 @@ pub enum Value {
     Label(String),
     /// Of [`Kind::Choice`] and [`Kind::Target`].
     Choice(&'static str),
-    /// Of [`Kind::Count`], [`Kind::Quorum`] and [`Kind::Target`].
+    /// Of [`Kind::Count`], [`Kind::Quorum`], [`Kind::Limit`] and [`Kind::Target`].
     Count(u64),
+    /// Of [`Kind::Limit`].
+    Unlimited,
     /// Of [`Kind::Quorum`].
     Majority,
     /// Of [`Kind::Number`].
@@ -153,6 +163,7 @@ impl fmt::Display for Value {
             Self::Duration(duration) => f.write_str(&duration_text(*duration)),
             Self::Size(bytes) => f.write_str(&size_text(*bytes)),
             Self::Majority => f.write_str(MAJORITY),
+            Self::Unlimited => f.write_str(UNLIMITED),
             Self::Off => f.write_str(OFF),
             Self::Address(address) => write!(f, "{address}"),
             Self::Keys(keys) => write!(f, "{keys}"),
@@ -198,7 +209,8 @@ impl Value {
                 });
             }
             (Kind::Quorum { .. }, DeValue::String(text)) if text == MAJORITY => Some(Self::Majority),
-            (Kind::Count { min, max }, DeValue::Integer(_)) => whole(written, min..=max),
+            (Kind::Limit { .. }, DeValue::String(text)) if text == UNLIMITED => Some(Self::Unlimited),
+            (Kind::Count { min, max } | Kind::Limit { min, max }, DeValue::Integer(_)) => whole(written, min..=max),
             (Kind::Quorum { max }, DeValue::Integer(_)) => whole(written, 1..=max),
             (Kind::Target(_), DeValue::Integer(_)) => whole(written, 0..=u64::from(u32::MAX)),
             (Kind::Target(names), DeValue::String(text)) => {
@@ -253,6 +265,11 @@ impl Value {
     /// `None` for a majority.
     pub(super) fn quorum(&self) -> Option<usize> {
         (*self != Self::Majority).then(|| self.count())
+    }
+
+    /// `None` for no limit.
+    pub(super) fn limit(&self) -> Option<usize> {
+        (*self != Self::Unlimited).then(|| self.count())
     }
 
     pub(super) fn number(&self) -> f64 {
@@ -408,6 +425,9 @@ fn unknown_unit(unit: &str, units: &[Unit]) -> Complaint {
 
 /// How a [`Kind::Quorum`] is left to the number of replicas.
 const MAJORITY: &str = "majority";
+
+/// How a [`Kind::Limit`] is none.
+const UNLIMITED: &str = "unlimited";
 
 /// How a [`Kind::Folder`] is left to the program.
 const AUTO: &str = "auto";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use quorumbench::drive::{self, Fault, Outcome, Phase};
-use quorumbench::results::PointResult;
+use quorumbench::results::{EpidemicResult, PointResult};
 use quorumbench::run::{self, Experiment, Finished, Observer};
 use quorumbench::spec::Spec;
 use tempfile::TempDir;
@@ -76,7 +76,9 @@ pub struct Silence;
 impl Observer for Silence {
     fn begin(&mut self, _index: usize, _total: usize, _label: &str) {}
     fn phase(&mut self, _phase: Phase) {}
+    fn trials(&mut self, _finished: usize, _of: usize) {}
     fn finished(&mut self, _result: &PointResult) {}
+    fn spread(&mut self, _result: &EpidemicResult) {}
 }
 
 /// The lines of a run's `points.jsonl`.

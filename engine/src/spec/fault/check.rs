@@ -117,6 +117,10 @@ fn at_point(setting: &Setting, point: &Point) -> Option<Wrong> {
     };
     let followers = replicas - cluster.observers.min(replicas - 1) - 1;
     match (target, named) {
+        _ if protocol.is_gossip() => {
+            let complaint = Complaint::new(format!("a fault with {} \"{protocol}\"", &keys::PROTOCOL));
+            Some((&KIND, complaint.help("a population has no replicas that could fail")))
+        }
         (Target::Id(id), _) if id as usize >= replicas => {
             let complaint = Complaint::new(format!("{} {id} with {} {replicas}", &TARGET, &keys::REPLICAS));
             Some((&TARGET, complaint.help(format!("ids are from 0 to {}", replicas - 1))))

@@ -1,0 +1,125 @@
+//! Who spreads a rumor, and when each of them has had enough (Demers et al. 1987, section 1.4).
+
+use quorumbench_protocols::Prng;
+
+use super::bits::{Bits, for_each_of};
+use crate::spec::{Gossip, Interest, Stop};
+
+/// The infective nodes, and what their contacts made of the rumor.
+///
+/// What happens in a cycle is noted, and has its effect at the cycle's end: so it does not depend on the order in which
+/// nodes are looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Interests {
+    /// Who spreads it: as of the start of the cycle.
+    infective: Bits,
+    counters: Vec<u16>,
+    /// How many in this cycle were told by each node and knew already.
+    useless: Vec<u16>,
+    /// Who pulled from each node and knew already: however many, they count once.
+    asked_in_vain: Bits,
+    /// Who was of use to somebody.
+    useful: Bits,
+}
+
+impl Interests {
+    pub(super) fn new(nodes: usize) -> Self {
+        let none = Bits::new(nodes);
+        Self {
+            infective: none.clone(),
+            counters: vec![0; nodes],
+            useless: vec![0; nodes],
+            asked_in_vain: none.clone(),
+            useful: none,
+        }
+    }
+
+    /// Nobody but `origin` spreads anything.
+    pub(super) fn begin(&mut self, origin: u32) {
+        for each in [&mut self.infective, &mut self.asked_in_vain, &mut self.useful] {
+            each.clear();
+        }
+        self.counters.fill(0);
+        self.useless.fill(0);
+        self.infective.add(origin);
+    }
+
+    pub(super) fn infective(&self) -> &Bits {
+        &self.infective
+    }
+
+    /// Who of two infective nodes gets tired of the other: whose counter is smaller, or both (section 1.4,
+    /// minimization).
+    pub(super) fn smaller(&self, one: u32, other: u32) -> (bool, bool) {
+        let [one, other] = [one, other].map(|node| self.counters[node as usize]);
+        (one <= other, other <= one)
+    }
+
+    /// `node` has told a partner that it chose.
+    #[inline]
+    pub(super) fn told(&mut self, node: u32, was_useful: bool) {
+        self.useful.add_if(node, was_useful);
+        let useless = &mut self.useless[node as usize];
+        *useless = useless.saturating_add(u16::from(!was_useful));
+    }
+
+    /// `node` has answered one that chose it.
+    #[inline]
+    pub(super) fn answered(&mut self, node: u32, was_useful: bool) {
+        self.useful.add_if(node, was_useful);
+        self.asked_in_vain.add_if(node, !was_useful);
+    }
+
+    /// The cycle is over: some lose interest, and those that heard of the rumor in it begin to spread it.
+    pub(super) fn end_cycle(&mut self, fresh: &Bits, gossip: &Gossip, prng: &mut Prng) {
+        let (k, reset) = (gossip.k, gossip.reset);
+        let mut toss = || prng.below(k as u64) == 0;
+        match (gossip.interest, gossip.stop) {
+            (Interest::Feedback, Stop::Counter) => self.lose(|it, node, was_useful| {
+                let keeps = !(was_useful && reset);
+                let useless = it.useless_contacts(node, was_useful);
+                let counter = &mut it.counters[node as usize];
+                *counter = counter.saturating_add(useless) * u16::from(keeps);
+                usize::from(*counter) >= k
+            }),
+            (Interest::Feedback, Stop::Coin) => {
+                self.lose(|it, node, was_useful| (0..it.useless_contacts(node, was_useful)).any(|_| toss()));
+            }
+            (Interest::Blind, Stop::Counter) => self.lose(|it, node, _| {
+                let counter = &mut it.counters[node as usize];
+                *counter += 1;
+                usize::from(*counter) >= k
+            }),
+            (Interest::Blind, Stop::Coin) => self.lose(|_, _, _| toss()),
+        }
+        if gossip.interest == Interest::Feedback {
+            self.asked_in_vain.clear();
+            self.useful.clear();
+        }
+        self.infective.add_all(fresh);
+    }
+
+    /// Those lose interest whom `loses` says, of each infective node and whether it was of use in this cycle. Nothing
+    /// branches on what a node met with: that cannot be foretold, and a processor that guesses wrong is slower than all
+    /// of the rest.
+    #[inline]
+    fn lose(&mut self, mut loses: impl FnMut(&mut Self, u32, bool) -> bool) {
+        for index in 0..self.infective.len() {
+            let useful = self.useful.word(index);
+            let mut lost = 0;
+            for_each_of(index, self.infective.word(index), |node| {
+                let was_useful = useful >> (node % 64) & 1 == 1;
+                lost |= u64::from(loses(self, node, was_useful)) << (node % 64);
+            });
+            self.infective.remove(index, lost);
+        }
+    }
+
+    /// Contacts in this cycle who knew the rumor already. Those who pulled count once together, and not at all if the
+    /// node was of use to anyone (section 1.4, the note on table 3).
+    #[inline]
+    fn useless_contacts(&mut self, node: u32, was_useful: bool) -> u16 {
+        let told = std::mem::take(&mut self.useless[node as usize]);
+        told.saturating_add(u16::from(self.asked_in_vain.has(node)) * u16::from(!was_useful))
+    }
+}

@@ -1,0 +1,127 @@
+//! What a point of gossip leaves behind.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// The version of a line of `points.jsonl` about gossip.
+pub const EPIDEMIC_SCHEMA: &str = "quorumbench.epidemic/1";
+
+/// One line of `points.jsonl` of a point that gossips: one run of all its trials. It has no commands, and so none of
+/// the fields that are about them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpidemicResult {
+    /// [`EPIDEMIC_SCHEMA`].
+    pub schema: String,
+    /// The experiment's name.
+    pub name: String,
+    /// Which repetition, from 0.
+    pub repetition: usize,
+    /// `"population"`: computed in synchronous rounds, without any time but their number.
+    pub world: String,
+    /// The seed of this very run.
+    pub seed: u64,
+    /// The point's full coordinates, varied or not.
+    pub axes: Map<String, Json>,
+    /// What came of it.
+    pub epidemic: Epidemic,
+}
+
+impl EpidemicResult {
+    /// A coordinate as text, as the config would have it; empty where the axis does not apply.
+    pub fn axis(&self, name: &str) -> String {
+        super::axis_text(&self.axes, name)
+    }
+}
+
+/// Epidemics of one kind, each from its origin to its end. `docs/gossip.md` defines each figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epidemic {
+    /// Nodes, the origin among them.
+    pub nodes: usize,
+    /// Epidemics.
+    pub trials: usize,
+    /// The round of the last arrival: how long until all are reached that ever are.
+    pub rounds_last: Spread,
+    /// The mean round of an arrival, over the trials in which there was any; null if there was none.
+    pub rounds_mean: Option<Spread>,
+    /// The share of nodes never reached.
+    pub residue: Spread,
+    /// Updates sent, by the number of nodes.
+    pub traffic: Spread,
+    /// Updates sent beyond one for each node reached, by these: zero if none was sent in vain.
+    pub redundancy: Spread,
+    /// The share of nodes reached, the origin among them.
+    pub coverage: Spread,
+    /// Bytes of updates sent, by the number of nodes.
+    pub bytes_per_node: Spread,
+    /// The mean of `rounds_last` as time, in nanoseconds, by the length of a cycle.
+    pub last_ns: f64,
+    /// The share of nodes reached after each round, over all trials; first, before any, the origin's.
+    pub curve: Vec<f64>,
+    /// What the literature says that should come out.
+    pub theory: Theory,
+}
+
+/// What should come out; null where there is no theory of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Theory {
+    /// Rounds until the last arrival.
+    pub rounds_last: Option<f64>,
+    /// The share of nodes never reached.
+    pub residue: Option<f64>,
+    /// The same, from the traffic that was measured: e^-m.
+    pub residue_of_traffic: Option<f64>,
+}
+
+/// One figure over all trials.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation; 0 of a single trial.
+    pub sd: f64,
+    /// The median.
+    pub p50: f64,
+    /// What 99 of 100 trials are not above.
+    pub p99: f64,
+    /// The most.
+    pub max: f64,
+    /// Half the length of the mean's 95 % interval, which is normal as means of many trials are; null of a single
+    /// trial, which has none.
+    pub half_interval: Option<f64>,
+}
+
+impl Spread {
+    /// Of these values; `None` if there are none.
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        // In order, so that the sum does not depend on how they came.
+        values.sort_by(f64::total_cmp);
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        let sd = if values.len() > 1 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
+        let at = |quantile: f64| values[((count * quantile).ceil() as usize).max(1) - 1];
+        let max = *values.last()?;
+        let half_interval = (values.len() > 1).then(|| Z95 * sd / count.sqrt());
+        Some(Self { mean, sd, p50: at(0.50), p99: at(0.99), max, half_interval })
+    }
+}
+
+/// How many standard errors to each side hold 95 % of a normal distribution.
+const Z95: f64 = 1.959_963_985;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_a_textbook() {
+        assert_eq!(Spread::of(Vec::new()), None);
+        let one = Spread::of(vec![3.0]).expect("a value");
+        assert_eq!((one.mean, one.sd, one.p50, one.p99, one.max, one.half_interval), (3.0, 0.0, 3.0, 3.0, 3.0, None));
+        let some = Spread::of((1..=100).rev().map(f64::from).collect()).expect("values");
+        assert_eq!((some.mean, some.p50, some.p99, some.max), (50.5, 50.0, 99.0, 100.0));
+        assert!((some.sd - 29.011_491_975_882_016).abs() < 1e-12);
+        assert!((some.half_interval.expect("several") - 5.686_148).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,32 @@
+//! A point of gossip, run.
+
+use std::sync::atomic::AtomicBool;
+
+use super::{Experiment, Missed, Observer, Shot};
+use crate::drive::DriveError;
+use crate::host;
+use crate::population;
+use crate::results::{EPIDEMIC_SCHEMA, EpidemicResult};
+use crate::spec::Point;
+
+/// Its trials, on as many threads as there are cores.
+pub(super) fn shoot(
+    experiment: &Experiment<'_>,
+    point: &Point,
+    shot: Shot,
+    interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<EpidemicResult, Missed> {
+    let (nodes, gossip) = (point.cluster.nodes, &point.gossip);
+    let progress = &mut |finished| observer.trials(finished, gossip.trials);
+    let epidemic = population::epidemic(nodes, gossip, shot.seed, host::cores(), interrupted, progress);
+    Ok(EpidemicResult {
+        schema: EPIDEMIC_SCHEMA.into(),
+        name: experiment.spec.name().into(),
+        repetition: shot.repetition,
+        world: "population".into(),
+        seed: shot.seed,
+        axes: point.axes(),
+        epidemic: epidemic.ok_or(Missed::Drive(DriveError::Interrupted))?,
+    })
+}

@@ -1,0 +1,171 @@
+//! Where a key means something: what other keys must say for it.
+
+use super::keys::{
+    ARRIVAL, DURABILITY, EMULATION, INTEREST, JITTER, Key, LOSS, MACHINE, PROTOCOL, REORDER, STOP, STYLE, TRANSPORT,
+};
+use super::names::{
+    ArrivalName, Durability, Emulation, Interest, MachineName, ProtocolName, Stop, Style, TransportName,
+};
+use super::parse;
+use super::value::{Kind, Value};
+
+/// Where a key means something. Elsewhere its values make no points, and its default holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// Everywhere that its section does.
+    Always,
+    /// With a protocol that orders commands.
+    Ordered,
+    /// With gossip.
+    Gossip,
+    /// With gossip of more than one round.
+    Epidemic,
+    /// With rumors.
+    Rumor,
+    /// With rumors that are lost interest in for what contacts knew.
+    Feedback,
+    /// With such rumors, where contacts are counted.
+    Counted,
+    /// With an open loop.
+    OpenLoop,
+    /// With a closed loop.
+    ClosedLoop,
+    /// With a protocol that has no leader.
+    Leaderless,
+    /// With a protocol that has observers.
+    Observers,
+    /// With the key-value machine.
+    Kv,
+    /// With a protocol whose quorums need not be majorities.
+    Quorums,
+    /// With a transport on sockets.
+    Sockets,
+    /// With a transport on TCP.
+    Tcp,
+    /// With the transport on QUIC.
+    Quic,
+    /// With the transport on `io_uring`.
+    Uring,
+    /// With threads, and not in virtual time.
+    Threads,
+    /// In virtual time.
+    Sim,
+    /// With links that are made worse than they are.
+    Emulated,
+    /// The same, or in virtual time, where all links are what they are made.
+    Links,
+    /// With links that carry packets.
+    Packets,
+    /// With links that have jitter.
+    Jitter,
+    /// With links that lose.
+    Loss,
+    /// With links that hold back.
+    Reorder,
+    /// With a protocol that writes a log.
+    Log,
+    /// With a log on a disk.
+    Disk,
+    /// With a log on a disk that is synced.
+    Synced,
+}
+
+impl Applies {
+    /// True where the protocol decides.
+    pub fn asks_the_protocol(self) -> bool {
+        let decides = |rule: &Rule| std::ptr::eq(rule.key, &raw const PROTOCOL) || rule.key.applies.asks_the_protocol();
+        self.rules().iter().any(decides)
+    }
+
+    /// True of what only gossip has.
+    pub(super) fn asks_for_gossip(self) -> bool {
+        matches!(self, Self::Gossip | Self::Epidemic | Self::Rumor | Self::Feedback | Self::Counted)
+    }
+
+    /// What else must hold.
+    pub(super) const fn also(self) -> Self {
+        if matches!(self, Self::Counted) { Self::Feedback } else { Self::Always }
+    }
+
+    /// What decides: any of them will do. None for what means something everywhere.
+    pub(super) fn rules(self) -> Vec<Rule> {
+        let (key, allows): (&'static Key, fn(&str) -> bool) = match self {
+            Self::Always => return Vec::new(),
+            Self::Ordered => (&PROTOCOL, |name| name != ProtocolName::Gossip.name()),
+            Self::Gossip => (&PROTOCOL, |name| name == ProtocolName::Gossip.name()),
+            Self::Epidemic => (&STYLE, |name| name != Style::DirectMail.name()),
+            Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
+            Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),
+            Self::Counted => (&STOP, |name| name == Stop::Counter.name()),
+            Self::OpenLoop => (&ARRIVAL, |name| name != ArrivalName::Closed.name()),
+            Self::ClosedLoop => (&ARRIVAL, |name| name == ArrivalName::Closed.name()),
+            Self::Leaderless => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::is_leaderless)),
+            Self::Observers => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_observers)),
+            Self::Quorums => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_quorums)),
+            Self::Kv => (&MACHINE, |name| name == MachineName::Kv.name()),
+            Self::Sockets => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::has_sockets)),
+            Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
+            Self::Quic => (&TRANSPORT, |name| name == TransportName::Quic.name()),
+            Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
+            Self::Threads => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real)),
+            Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
+            Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
+            Self::Packets => (&EMULATION, |name| name == Emulation::Packets.name()),
+            Self::Links => return [Self::Sim.rules(), Self::Emulated.rules()].concat(),
+            Self::Jitter => return vec![Rule::more_than_nothing(&JITTER)],
+            Self::Loss => return vec![Rule::more_than_nothing(&LOSS)],
+            Self::Reorder => return vec![Rule::more_than_nothing(&REORDER)],
+            Self::Log => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::has_log)),
+            Self::Disk => (&DURABILITY, |name| name != Durability::None.name()),
+            Self::Synced => (&DURABILITY, |name| name == Durability::Fsync.name()),
+        };
+        vec![Rule { key, allows: Allows::Names(allows) }]
+    }
+}
+
+/// Another key's value decides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    /// Which key's: one of an earlier row, that may be a list.
+    pub(super) key: &'static Key,
+    allows: Allows,
+}
+
+/// Which of its values will do.
+#[derive(Clone, Copy, Debug)]
+enum Allows {
+    /// Some of the names that it chooses between.
+    Names(fn(&str) -> bool),
+    /// Any but its default, which is nothing.
+    MoreThanNothing,
+}
+
+impl Rule {
+    const fn more_than_nothing(key: &'static Key) -> Self {
+        Self { key, allows: Allows::MoreThanNothing }
+    }
+
+    pub(super) fn allows(self, value: &Value) -> bool {
+        match (self.allows, value) {
+            (Allows::Names(allows), Value::Choice(name)) => allows(name),
+            (Allows::Names(_), _) => false,
+            (Allows::MoreThanNothing, value) => Some(value) != parse::default(self.key).as_ref(),
+        }
+    }
+
+    /// What it allows, as the end of "set it to ...".
+    pub(super) fn allowed(self) -> String {
+        match self.key.kind {
+            Kind::Choice(choices) => {
+                let choices = choices.iter().map(|choice| Value::Choice(choice.name));
+                listed(&choices.filter(|value| self.allows(value)).collect::<Vec<_>>())
+            }
+            _ => format!("more than {}", listed(parse::default(self.key).as_slice())),
+        }
+    }
+}
+
+/// As it would be written: one, or one of several.
+pub(super) fn listed(values: &[Value]) -> String {
+    values.iter().map(Value::to_toml).collect::<Vec<_>>().join(" or ")
+}

@@ -1,0 +1,283 @@
+//! Epidemics over a population: the tables of the paper, theory, what can be counted by hand, and what must hold of all.
+
+mod support;
+
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+use quorumbench::population::{Population, Trial, epidemic};
+use quorumbench::results::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Spread};
+use quorumbench::spec::{Point, Spec};
+use quorumbench_protocols::Prng;
+use support::{manifest, run_spec, spec};
+
+/// Points that gossip.
+fn points(nodes: &str, gossip: &str) -> Spec {
+    spec(&format!(
+        "cluster = {{ protocol = 'gossip', transport = 'population', nodes = {nodes} }}\ngossip = {{ {gossip} }}"
+    ))
+}
+
+fn run(point: &Point, seed: u64, threads: usize) -> Epidemic {
+    let never = AtomicBool::new(false);
+    epidemic(point.cluster.nodes, &point.gossip, seed, threads, &never, &mut |_| ()).expect("nobody interrupts")
+}
+
+fn epidemics(nodes: &str, gossip: &str) -> Vec<Epidemic> {
+    points(nodes, gossip).points().iter().map(|point| run(point, 1, 2)).collect()
+}
+
+fn one(nodes: usize, gossip: &str) -> Epidemic {
+    epidemics(&nodes.to_string(), gossip).remove(0)
+}
+
+fn trials(nodes: usize, gossip: &str, count: u64) -> Vec<Trial> {
+    let points = points(&nodes.to_string(), gossip).points();
+    let mut population = Population::new(nodes, &points[0].gossip);
+    (0..count).map(|seed| population.trial(Prng::new(seed), &|| true).expect("nobody stops it")).collect()
+}
+
+/// A figure as a paper prints it: within one unit of its last digit, and of what the trials leave open.
+fn agrees(what: &str, measured: &Spread, printed: &str) {
+    let (mantissa, exponent) = printed.split_once('e').unwrap_or((printed, "0"));
+    let decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let unit = 10_f64.powf(exponent.parse::<f64>().expect("a power of ten") - decimals as f64);
+    let paper: f64 = printed.parse().expect("a number");
+    let open = measured.half_interval.expect("several trials");
+    assert!((measured.mean - paper).abs() <= unit + open, "{what}: {} \u{b1}{open}, printed {printed}", measured.mean);
+}
+
+/// What is left empty is not compared; what does not agree, `docs/gossip.md` says.
+fn is_table(gossip: &str, trials: usize, rows: &[[&str; 3]]) {
+    let ks: Vec<_> = (1..=rows.len()).collect();
+    let measured = epidemics("1000", &format!("{gossip}, k = {ks:?}, trials = {trials}"));
+    for ((k, row), printed) in (1..).zip(&measured).zip(rows) {
+        let figures = [("s", &row.residue), ("m", &row.traffic), ("t_last", &row.rounds_last)];
+        for ((what, figure), printed) in figures.into_iter().zip(printed).filter(|(_, printed)| !printed.is_empty()) {
+            agrees(&format!("{gossip}, k = {k}, {what}"), figure, printed);
+        }
+    }
+}
+
+#[test]
+fn table_1_of_demers_push_feedback_counter() {
+    let rows = [
+        ["0.18", "1.7", "16.8"],
+        ["0.037", "3.3", "16.9"],
+        ["0.011", "4.5", "17.4"],
+        ["0.0036", "5.6", "17.5"],
+        ["0.0012", "6.7", "17.7"],
+    ];
+    is_table("exchange = 'push', interest = 'feedback', stop = 'counter'", 2000, &rows);
+}
+
+#[test]
+fn table_2_of_demers_push_blind_coin() {
+    let rows = [
+        ["0.96", "0.04", ""],
+        ["0.20", "1.6", "33"],
+        ["0.060", "2.8", "32"],
+        ["0.021", "3.9", "32"],
+        ["0.008", "4.9", "32"],
+    ];
+    is_table("exchange = 'push', interest = 'blind', stop = 'coin'", 2000, &rows);
+}
+
+#[test]
+fn table_3_of_demers_pull_feedback_counter() {
+    // With k = 3, four nodes in a million are missed, too few for a test to see.
+    let rows = [["3.1e-2", "2.7", "17.6"], ["5.8e-4", "4.5", ""], ["", "6.1", "14.0"]];
+    is_table("exchange = 'pull', interest = 'feedback', stop = 'counter'", 700, &rows);
+}
+
+#[test]
+fn anti_entropy_takes_as_long_as_theory_says() {
+    for exchange in ["push", "pull", "push-pull"] {
+        let gossip = format!("style = 'anti-entropy', exchange = '{exchange}', trials = 60");
+        let sizes = epidemics("[100, 1000, 10_000]", &gossip);
+        let theory = |row: &Epidemic| row.theory.rounds_last.expect("there is one");
+        for pair in sizes.windows(2) {
+            // All of the formulas are up to a constant.
+            let grew = pair[1].rounds_last.mean - pair[0].rounds_last.mean;
+            let expected = theory(&pair[1]) - theory(&pair[0]);
+            assert!((grew - expected).abs() < 0.8, "{exchange}: {grew} rounds more, not {expected}");
+        }
+        for row in &sizes {
+            assert!((row.rounds_last.mean - theory(row)).abs() < 2.0, "{exchange}: {:?}", row.rounds_last);
+            assert_eq!((row.coverage.mean, row.residue.max), (1.0, 0.0), "everyone is reached, always");
+        }
+    }
+}
+
+#[test]
+fn a_coin_leaves_what_the_equations_say() {
+    for row in epidemics("10_000", "stop = 'coin', k = [1, 2, 3], trials = 20") {
+        let (s, m) = (row.residue.mean, row.traffic.mean);
+        let by_traffic = row.theory.residue_of_traffic.expect("push");
+        assert!((by_traffic - (-m).exp()).abs() < 1e-12);
+        assert!((s / by_traffic - 1.0).abs() < 0.05, "s = e^-m: {s}, {by_traffic}");
+    }
+    for row in epidemics("10_000", "interest = 'blind', fanout = [2, 3, 4], k = 1, trials = 20") {
+        let (s, theory) = (row.residue.p50, row.theory.residue.expect("there is one"));
+        assert!((s / theory - 1.0).abs() < 0.1, "each tells f and is done: {s}, {theory}");
+    }
+}
+
+/// With two nodes there is no chance left.
+#[test]
+fn two_nodes_can_be_counted_by_hand() {
+    let counted = |gossip: &str| {
+        let trials = trials(2, gossip, 3);
+        assert!(
+            trials.iter().all(|trial| *trial == trials[0] && trial.reached() == 2 && trial.last() == 1),
+            "{gossip}"
+        );
+        (trials[0].sent, trials[0].arrivals.len())
+    };
+    assert_eq!(counted("style = 'direct-mail'"), (1, 1));
+    for exchange in ["push", "pull", "push-pull"] {
+        let sent = if exchange == "push-pull" { 2 } else { 1 };
+        assert_eq!(counted(&format!("style = 'anti-entropy', exchange = '{exchange}'")), (sent, 1), "{exchange}");
+        // Both turns of a cycle meet the same pair: judged by arrival, the second finds nothing to do.
+        let by_arrival = format!("style = 'anti-entropy', exchange = '{exchange}', judging = 'arrival'");
+        assert_eq!(counted(&by_arrival), (1, 1), "{exchange}");
+    }
+    // Useful in the first cycle, and then each tells the other k times in vain.
+    assert_eq!(counted("k = 1"), (3, 2));
+    assert_eq!(counted("k = 3"), (7, 4));
+    assert_eq!(counted("exchange = 'pull', k = 1"), (3, 2));
+    // Both ways in both turns; the one that both chose and was chosen counts twice.
+    assert_eq!(counted("exchange = 'push-pull', k = 2"), (6, 2));
+    assert_eq!(counted("exchange = 'push-pull', k = 3"), (10, 3));
+    // Three cycles each, whatever the other knows; the second begins a cycle later.
+    assert_eq!(counted("interest = 'blind', k = 3"), (6, 4));
+}
+
+#[test]
+fn partners_of_a_cycle_are_all_different() {
+    for trial in trials(10, "style = 'anti-entropy', fanout = 9", 20) {
+        assert_eq!((trial.last(), trial.sent), (1, 9), "nine partners are the nine others");
+    }
+}
+
+#[test]
+fn connections_are_limited_and_hunted_for() {
+    let nodes = 2000.0;
+    let a_cycle = |more: &str| {
+        let gossip = format!("style = 'anti-entropy', exchange = 'push-pull', connection_limit = 1{more}");
+        let trials = trials(nodes as usize, &gossip, 10);
+        let cycles: usize = trials.iter().map(|trial| trial.arrivals.len()).sum();
+        trials.iter().map(|trial| trial.contacts).sum::<u64>() as f64 / cycles as f64 / nodes
+    };
+    // All n choose at once: a node is chosen by nobody with probability 1/e.
+    assert!((a_cycle("") - (1.0 - (-1_f64).exp())).abs() < 0.01);
+    assert!(a_cycle(", hunt_limit = 1") > 0.7, "a second try finds some of those");
+    // At most the last one is left alone, with only itself to choose.
+    assert!(a_cycle(", hunt_limit = 'unlimited'") > 1.0 - 1.0 / nodes, "a permutation");
+    // Refused contacts carry nothing: the residue is below e^-m, and above e^-m/(1 - 1/e) (section 1.4).
+    let row = one(1000, "connection_limit = 1, k = 3, trials = 300");
+    let exponent = -row.residue.mean.ln() / row.traffic.mean;
+    assert!(exponent > 1.2 && exponent < 1.0 / (1.0 - (-1_f64).exp()), "{exponent}");
+}
+
+#[test]
+fn minimization_saves_traffic() {
+    let [plain, minimized] = [false, true]
+        .map(|minimize| one(1000, &format!("exchange = 'push-pull', k = 2, trials = 300, minimize = {minimize}")));
+    let per_traffic = |row: &Epidemic| -row.residue.mean.ln() / row.traffic.mean;
+    assert!(minimized.residue.mean < plain.residue.mean && per_traffic(&minimized) > per_traffic(&plain));
+}
+
+#[test]
+fn what_is_lost_is_sent_all_the_same() {
+    let mailed = one(10_000, "style = 'direct-mail', loss = 0.3, trials = 50");
+    assert!((mailed.residue.mean - 0.3).abs() < 0.003, "{:?}", mailed.residue);
+    assert_eq!((mailed.traffic.max, mailed.rounds_last.max), (0.9999, 1.0));
+    let [whole, lossy] = [0.0, 0.5]
+        .map(|loss| one(1000, &format!("style = 'anti-entropy', exchange = 'pull', loss = {loss}, trials = 50")));
+    assert_eq!((lossy.coverage.mean, whole.traffic.max), (1.0, 0.999), "it tries until it succeeds");
+    assert!((lossy.traffic.mean - 2.0 * 0.999).abs() < 0.03, "twice for each: {:?}", lossy.traffic);
+}
+
+#[test]
+fn a_seed_says_it_all() {
+    let spec = points("500", "exchange = 'push-pull', k = 2, connection_limit = 2, loss = 0.1, trials = 40");
+    let point = &spec.points()[0];
+    assert_eq!(run(point, 7, 1), run(point, 7, 3), "however many threads there are");
+    assert_ne!(run(point, 7, 1), run(point, 8, 1));
+    let stopped = AtomicBool::new(true);
+    assert_eq!(epidemic(500, &point.gossip, 7, 2, &stopped, &mut |_| ()), None);
+}
+
+/// Every rule with every other, as far as they go together.
+#[test]
+fn figures_add_up_whatever_the_rules() {
+    let rumor = "exchange = ['push', 'pull', 'push-pull'], stop = ['counter', 'coin'], reset = [true, false],
+        connection_limit = ['unlimited', 2], fanout = [1, 3], loss = [0.0, 0.2], trials = 3";
+    let others = "style = ['direct-mail', 'anti-entropy'], exchange = ['push', 'pull', 'push-pull'], fanout = [1, 5],
+        loss = [0.0, 0.2], connection_limit = ['unlimited', 1], trials = 3";
+    let feedback = format!("interest = 'feedback', judging = ['snapshot', 'arrival'], {rumor}");
+    let blind = format!("interest = 'blind', {}", rumor.replace("reset = [true, false],", ""));
+    let rows = [&feedback, &blind, others].map(|gossip| epidemics("[7, 64, 200]", &gossip.replace('\n', "")));
+    assert_eq!(rows.each_ref().map(Vec::len), [432, 144, 78]);
+    for row in rows.iter().flatten() {
+        let (first, last) = (row.curve[0], row.curve[row.curve.len() - 1]);
+        assert!((first - 1.0 / row.nodes as f64).abs() < 1e-12 && row.curve.is_sorted(), "{row:?}");
+        assert!((last - row.coverage.mean).abs() < 1e-12 && (last + row.residue.mean - 1.0).abs() < 1e-12, "{row:?}");
+        assert_eq!(row.curve.len() - 1, row.rounds_last.max as usize, "{row:?}");
+        let needed = row.coverage.mean - first;
+        assert!(row.traffic.mean >= needed - 1e-12 && row.redundancy.p50 >= 0.0, "{row:?}");
+        assert!((row.bytes_per_node.mean - 64.0 * row.traffic.mean).abs() < 1e-9, "{row:?}");
+        assert!(row.rounds_mean.is_none_or(|mean| mean.max <= row.rounds_last.max), "{row:?}");
+    }
+}
+
+#[test]
+fn a_run_stores_its_epidemics() {
+    let spec = points("[50, 100]", "style = ['direct-mail', 'rumor'], trials = 5");
+    let ran = run_spec(&spec);
+    assert!(ran.finished.failure.is_none() && ran.finished.points.is_empty());
+    let text = std::fs::read_to_string(ran.finished.dir.join("points.jsonl")).expect("points.jsonl");
+    let lines: Vec<EpidemicResult> = text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+    assert_eq!(lines, ran.finished.epidemics, "what is on disk is what the run said");
+    let planned: Vec<_> = spec.points().iter().map(Point::axes).collect();
+    assert!(lines.len() == 4 && lines.iter().all(|line| line.schema == EPIDEMIC_SCHEMA));
+    for line in &lines {
+        assert!(planned.contains(&line.axes) && line.epidemic.trials == 5, "{line:?}");
+        let absent = ["replicas", "rate", "commands", "payload", "loss", "k"];
+        let absent = &absent[..if line.axis("style") == "rumor" { 5 } else { 6 }];
+        assert!(absent.iter().all(|axis| !line.axes.contains_key(*axis)), "what gossip does not have: {:?}", line.axes);
+    }
+    let intervals = std::fs::read_to_string(ran.finished.dir.join("intervals.csv")).expect("intervals.csv");
+    assert_eq!(intervals.lines().count(), 1, "an epidemic has no seconds");
+    let manifest = manifest(&ran.finished.dir);
+    assert_eq!((manifest["state"].as_str(), manifest["finished_points"].as_u64()), (Some("complete"), Some(4)));
+}
+
+#[test]
+fn the_command_line_tells_epidemics() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let run = |more: &[&str]| {
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench-configs/gossip-scale.toml");
+        let fixed = ["run", config, "--set", "nodes=[100,200]", "--set", "gossip.trials=3", "--out"];
+        let mut program = Command::new(env!("CARGO_BIN_EXE_quorumbench"));
+        let output = program.args(fixed).arg(out.path()).args(more).output().expect("it runs");
+        let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
+        (output.status.code(), texts)
+    };
+    let (code, [table, progress]) = run(&[]);
+    assert_eq!(code, Some(0), "{progress}");
+    assert!(
+        table.contains("theory t") && table.contains("100") && progress.contains("nodes=200: "),
+        "{table}{progress}"
+    );
+    let (code, [json, _]) = run(&["--json", "-q"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("one JSON document");
+    assert_eq!(code, Some(0));
+    assert_eq!(json["points"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json["points"][0]["epidemic"]["coverage"]["mean"], 1.0);
+    let (code, [_, error]) = run(&["--check"]);
+    assert!(code == Some(2) && error.contains("--check"), "{error}");
+    let (code, [plan, _]) = run(&["--dry-run"]);
+    assert!(code == Some(0) && plan.contains("2 points") && plan.contains("[gossip]"), "{plan}");
+}
