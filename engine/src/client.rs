@@ -275,8 +275,12 @@ impl Client {
             Stage::Loading { pace: Pace::Closed { outstanding }, .. } => *outstanding,
             _ => self.shared.options.in_flight_limit,
         };
-        let ahead = self.lanes[self.next].flights.len() as u64 >= BatchHead::MAX_AHEAD - 1;
-        if ahead { 0 } else { limit.saturating_sub(self.shared.in_flight + self.due.len()) }
+        if self.is_far_ahead() { 0 } else { limit.saturating_sub(self.shared.in_flight + self.due.len()) }
+    }
+
+    /// Whether the group whose turn it is has as many batches under way as it may have.
+    fn is_far_ahead(&self) -> bool {
+        self.lanes[self.next].flights.len() as u64 >= BatchHead::MAX_AHEAD - 1
     }
 
     /// Asks every group that has not been asked, with an empty batch.
@@ -344,7 +348,7 @@ impl Client {
 
     /// Sends a batch of at most `commands` commands to the group whose turn it is.
     fn send_next(&mut self, now: Nanos, commands: usize) -> bool {
-        let sent = self.send_batch(now, self.next, commands);
+        let sent = !self.is_far_ahead() && self.send_batch(now, self.next, commands);
         if sent {
             self.next = (self.next + 1) % self.lanes.len();
         }

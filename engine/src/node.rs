@@ -271,7 +271,8 @@ impl<P: Protocol, M: Machine> Node<P, M> {
 
     /// Where its journal may begin since the last turn that said so: nothing before that is needed any more.
     pub fn take_release(&mut self) -> Option<Lsn> {
-        self.outbox.release.take()
+        // Where nothing is written there is nothing to let go of.
+        self.outbox.release.take().filter(|_| self.storage == Storage::Deferred)
     }
 
     /// Tells the protocol, in the next turn, that everything up to and with `lsn` is durable.

@@ -19,7 +19,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, ipproto, 
 use super::packets::Network;
 use crate::load::CommandStream;
 use crate::machine::Kv;
-use crate::spec::{Arrival, Batch, Cipher, MachineName, Point, QuicCongestion, QuicStreams, TransportName, Wait};
+use crate::spec::{
+    Arrival, Batch, Cipher, Emulation, MachineName, Point, QuicCongestion, QuicStreams, TransportName, Wait,
+};
 
 /// What a node needs to join, made before its thread is: so that every address is known and every
 /// port is bound before the first node dials.
@@ -140,7 +142,7 @@ pub(super) fn options(point: &Point) -> Options {
                 Cipher::Aes128Gcm => quic::Cipher::Aes128Gcm,
                 Cipher::ChaCha20 => quic::Cipher::ChaCha20,
             },
-            mtu: tuned.mtu as u16,
+            mtu: tuned.mtu.min(longest_datagram(point)) as u16,
             window: tuned.window,
             congestion: match tuned.quic_congestion {
                 QuicCongestion::Cubic => quic::Congestion::Cubic,
@@ -161,6 +163,17 @@ pub(super) fn options(point: &Point) -> Options {
         ..defaults
     }
 }
+
+/// The most bytes of a datagram that goes over a link in one packet.
+fn longest_datagram(point: &Point) -> usize {
+    match point.network.emulation {
+        Emulation::Packets => point.network.mtu - IP_AND_UDP,
+        Emulation::None | Emulation::Shape => usize::MAX,
+    }
+}
+
+/// Bytes of the headers before a datagram's own (RFC 791, RFC 768): links of packets are in IPv4.
+const IP_AND_UDP: usize = 20 + 8;
 
 /// Beyond that a link drops, whatever the config allows to be in flight.
 const MOST_LINK_BYTES: usize = 1 << 30;

@@ -1,7 +1,8 @@
 //! Where a key means something: what other keys must say for it.
 
 use super::keys::{
-    ARRIVAL, DURABILITY, EMULATION, INTEREST, JITTER, Key, LOSS, MACHINE, PROTOCOL, REORDER, STOP, STYLE, TRANSPORT,
+    ARRIVAL, DURABILITY, EMULATION, GROUPS, INTEREST, JITTER, Key, LOSS, MACHINE, PROTOCOL, REORDER, STOP, STYLE,
+    TRANSPORT,
 };
 use super::names::{
     ArrivalName, Durability, Emulation, Interest, MachineName, ProtocolName, Stop, Style, TransportName,
@@ -44,6 +45,10 @@ pub enum Applies {
     Tcp,
     /// With the transport on QUIC.
     Quic,
+    /// With the transport on QUIC, between nodes of several consensus groups.
+    Streams,
+    /// With several consensus groups.
+    ManyGroups,
     /// With the transport on `io_uring`.
     Uring,
     /// With threads, and not in virtual time.
@@ -84,7 +89,11 @@ impl Applies {
 
     /// What else must hold.
     pub(super) const fn also(self) -> Self {
-        if matches!(self, Self::Counted) { Self::Feedback } else { Self::Always }
+        match self {
+            Self::Counted => Self::Feedback,
+            Self::Streams => Self::ManyGroups,
+            _ => Self::Always,
+        }
     }
 
     /// What decides: any of them will do. None for what means something everywhere.
@@ -105,13 +114,14 @@ impl Applies {
             Self::Kv => (&MACHINE, |name| name == MachineName::Kv.name()),
             Self::Sockets => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::has_sockets)),
             Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
-            Self::Quic => (&TRANSPORT, |name| name == TransportName::Quic.name()),
+            Self::Quic | Self::Streams => (&TRANSPORT, |name| name == TransportName::Quic.name()),
             Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
             Self::Threads => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real)),
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
             Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
             Self::Packets => (&EMULATION, |name| name == Emulation::Packets.name()),
             Self::Links => return [Self::Sim.rules(), Self::Emulated.rules()].concat(),
+            Self::ManyGroups => return vec![Rule::more_than_nothing(&GROUPS)],
             Self::Jitter => return vec![Rule::more_than_nothing(&JITTER)],
             Self::Loss => return vec![Rule::more_than_nothing(&LOSS)],
             Self::Reorder => return vec![Rule::more_than_nothing(&REORDER)],

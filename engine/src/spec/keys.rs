@@ -355,7 +355,7 @@ table! {
         STREAMS = key("streams", Kind::Choice(QuicStreams::CHOICES), "peer",
             "which frames to a peer share a stream of QUIC, so that one that is lost holds up the others",
             |to, value| to.point.transport_options.streams = value.choice(QuicStreams::named))
-            .axis().when(Applies::Quic);
+            .axis().when(Applies::Streams);
         IDLE_TIMEOUT = key("idle_timeout", duration(Duration::from_millis(10), HOUR), "10s",
             "the silence after which a connection is lost; a quarter of it is never silent",
             |to, value| to.point.transport_options.idle_timeout = value.duration()).axis().when(Applies::Quic);

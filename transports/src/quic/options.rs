@@ -76,6 +76,16 @@ pub enum Streams {
     Group,
 }
 
+impl Streams {
+    /// How many of a peer's there may be: what is not whole of a frame is kept for each.
+    const fn most(self) -> u16 {
+        match self {
+            Self::Peer => 1,
+            Self::Group => super::streams::MOST_STREAMS,
+        }
+    }
+}
+
 impl Congestion {
     /// As quinn has it, with so many bytes at first.
     fn controller(self, initial_window: u64) -> Arc<dyn ControllerFactory + Send + Sync> {
@@ -131,7 +141,7 @@ pub(super) fn transport(options: &Options) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         // Each end opens its own, and the other need not know how many they will be.
-        .max_concurrent_uni_streams(super::streams::MOST_STREAMS.into())
+        .max_concurrent_uni_streams(options.quic.streams.most().into())
         .max_concurrent_bidi_streams(0u8.into())
         .datagram_receive_buffer_size(datagrams.then(|| window.into_inner() as usize))
         .datagram_send_buffer_size(options.link_bytes)
