@@ -241,11 +241,15 @@ fn plan_text(spec: &Spec) -> String {
     text
 }
 
-/// A flag that Ctrl-C, SIGTERM and a terminal that goes away raise. The second signal ends the program at once.
+/// Ctrl-C, a polite end, and a terminal that goes away: a run keeps what it has finished.
+pub(crate) const STOPS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+
+/// A flag that [`STOPS`] raise. The second signal ends the program at once.
 fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
-    let hangup = (!hangup_is_ignored()).then_some(signal_hook::consts::SIGHUP);
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM].into_iter().chain(hangup) {
+    let ignored = hangup_is_ignored().then_some(signal_hook::consts::SIGHUP);
+    for signal in STOPS.into_iter().filter(|&signal| Some(signal) != ignored) {
         signal_hook::flag::register_conditional_shutdown(signal, exit::FAILED.into(), flag.clone())?;
         signal_hook::flag::register(signal, flag.clone())?;
     }

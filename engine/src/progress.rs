@@ -42,15 +42,17 @@ impl Progress {
         }
     }
 
-    /// A point's line, once it is finished.
-    fn end(&self, text: &str) {
+    /// A point's line, once it is finished. It has the experiment's name if that is all there is to tell it by.
+    fn end(&self, name: &str, what: &str) {
+        let label = if self.label.is_empty() { name } else { &self.label };
+        let text = format!("  {label}: {what}");
         match &self.bar {
             Some(bar) => {
-                bar.println(text);
+                bar.println(&text);
                 bar.inc(1);
             }
             None if self.quiet => {}
-            None => note(text),
+            None => note(&text),
         }
     }
 
@@ -96,16 +98,14 @@ impl Observer for Progress {
     }
 
     fn finished(&mut self, result: &PointResult) {
-        let label = if self.label.is_empty() { &result.name } else { &self.label };
         let (rate, times) = (thousands(result.completed_per_s), result.response_ns);
         let (p50, p99) = (time_text(times.p50 as f64), time_text(times.p99 as f64));
-        self.end(&format!("  {label}: {rate} commands/s, p50 {p50}, p99 {p99}"));
+        self.end(&result.name, &format!("{rate} commands/s, p50 {p50}, p99 {p99}"));
     }
 
     fn spread(&mut self, result: &EpidemicResult) {
-        let label = if self.label.is_empty() { &result.name } else { &self.label };
         let epidemic = &result.epidemic;
         let (missed, rounds, traffic) = (epidemic.residue.mean, epidemic.rounds_last.mean, epidemic.traffic.mean);
-        self.end(&format!("  {label}: {rounds:.2} rounds, residue {missed:.3e}, traffic {traffic:.2}"));
+        self.end(&result.name, &format!("{rounds:.2} rounds, residue {missed:.3e}, traffic {traffic:.2}"));
     }
 }

@@ -30,7 +30,7 @@ fn point(folder: &Path, overrides: &[&str]) -> (Spec, Point) {
         resend = '200ms'
         [run]
         warmup = '100ms'
-        duration = '1500ms'";
+        duration = '2500ms'";
     let mut overrides: Vec<_> = overrides.iter().map(|&each| each.to_owned()).collect();
     overrides.push(format!("storage.path={}", folder.display()));
     let spec = Spec::parse(config, "durable.toml", &overrides).unwrap_or_else(|error| panic!("{error}"));
@@ -73,8 +73,7 @@ fn who_dies_comes_back_from_its_log() {
             let overrides = [&[protocol.as_str()], more].concat();
             let outcome = checked(point(folder.path(), &overrides), &kills);
             let back = outcome.events.iter().filter(|event| event.kind == EventKind::Restarted).count();
-            // A disk may hold up the last one until after the end.
-            assert!(back >= 2, "{overrides:?}: {:?}", outcome.events);
+            assert_eq!(back, 3, "{overrides:?}: {:?}", outcome.events);
             let counters = outcome.replicas.counters;
             let synced = !more.contains(&"durability=page-cache");
             assert!(counters.file_writes > 0 && (counters.file_syncs > 0) == synced, "{overrides:?}: {counters:?}");

@@ -251,7 +251,7 @@ fn children_die_with_their_parent() {
 
 #[test]
 fn ctrl_c_is_the_parents() {
-    for by in [Signal::INT, Signal::TERM] {
+    for by in [Signal::INT, Signal::TERM, Signal::HUP] {
         let run = InTheSecond::new();
         kill_process_group(Pid::from_child(&run.run), by).expect("it runs");
         let said = run.fails("interrupted");

@@ -1,5 +1,6 @@
 //! When a node loses patience with a leader that it does not hear.
 
+use crate::io::Config;
 use crate::prng::Prng;
 use crate::wire::Nanos;
 
@@ -10,12 +11,24 @@ pub(crate) struct ElectionTimer {
     shortest: u64,
     prng: Prng,
     at: Nanos,
+    /// How long this node waits where nobody has led yet, if it is to be the first.
+    first: Option<u64>,
 }
 
 impl ElectionTimer {
     /// One that has passed already, since nobody knows what time it is: the first timeout arms it.
     pub(crate) fn new(shortest: Nanos, seed: u64) -> Self {
-        Self { shortest: shortest.0.max(1), prng: Prng::new(seed), at: Nanos::ZERO }
+        Self { shortest: shortest.0.max(1), prng: Prng::new(seed), at: Nanos::ZERO, first: None }
+    }
+
+    /// The same, of a node that waits only for a heartbeat if it is [to lead first](Config::first_leader).
+    pub(crate) fn of_first_leader(self, config: &Config) -> Self {
+        Self { first: (config.first_leader == Some(config.id)).then_some(config.heartbeat.0.max(1)), ..self }
+    }
+
+    /// A node that was rebuilt does not know that nobody has led, whatever its log says.
+    pub(crate) fn forget_first(&mut self) {
+        self.first = None;
     }
 
     /// Waits for another timeout from `now` on.
@@ -23,9 +36,12 @@ impl ElectionTimer {
         self.at = now.later(self.shortest.saturating_add(self.prng.below(self.shortest)));
     }
 
-    /// Waits for `ns` from `now` on, and not for a timeout: nobody has led yet, and this node is to be the first.
-    pub(crate) fn hasten(&mut self, now: Nanos, ns: u64) {
-        self.at = now.later(ns.min(self.shortest));
+    /// Waits for a leader from `now` on: for a timeout, unless nobody has led yet, and this node is to be the first.
+    pub(crate) fn await_leader(&mut self, now: Nanos, nobody_has_led: bool) {
+        match self.first.filter(|_| nobody_has_led) {
+            Some(ns) => self.at = now.later(ns.min(self.shortest)),
+            None => self.rearm(now),
+        }
     }
 
     /// When it passes.

@@ -86,13 +86,13 @@ fn cost(criterion: &mut Criterion) {
                 let links = (0..2).map(|to| LinkState::new(&model, to));
                 let mut zero = Shape::new(zero, clock, links, 1 << 30);
                 let (took, held) = through(&mut zero, &mut one, frames);
-                let late = [0.5, 0.99].map(|share| zero.lateness().quantile(share));
+                let late = [0.5, 0.99].map(|share| zero.lateness().value_at_quantile(share));
                 said = Some((held, late));
                 took
             });
         });
         if let Some((held, [p50, p99])) = said {
-            println!("{name}: at most {held} under way; late by {p50:?} ns at p50 and {p99:?} at p99");
+            println!("{name}: at most {held} under way; late by {p50} ns at p50 and {p99} at p99");
         }
     }
     group.finish();

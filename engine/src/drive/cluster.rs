@@ -262,7 +262,7 @@ fn seats(
     network: &Network,
 ) -> io::Result<Vec<(Seat, Option<Place>)>> {
     let options = seat::options(point);
-    let nodes = point.cluster.replicas + point.load.clients;
+    let nodes = point.nodes();
     if point.cluster.transport == TransportName::Mem {
         return Ok(seat::mem_seats(nodes, control.clock(), &options).into_iter().map(|seat| (seat, None)).collect());
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use hdrhistogram::Histogram;
 use quorumbench_protocols::Prng;
-use quorumbench_transports::shape::{Distribution, Lateness, LinkModel, LinkState, Shape};
+use quorumbench_transports::shape::{Distribution, LinkModel, LinkState, Shape};
 use quorumbench_transports::{Clock, Counters, Transport};
 
 use super::part::Part;
@@ -25,7 +25,7 @@ impl Shaped {
     pub(super) fn of(point: &Point, part: Part, clock: Clock) -> Option<Self> {
         let link = |to: usize| state(point, part.id().0 as usize, to, part.seed);
         (point.network.emulation == Emulation::Shape).then(|| Self {
-            links: (0..point.cluster.replicas + point.load.clients).map(link).collect(),
+            links: (0..point.nodes()).map(link).collect(),
             link_bytes: seat::options(point).link_bytes,
             clock,
         })
@@ -57,23 +57,23 @@ pub(super) fn over<R>(
     let mut shape = Shape::new(transport, *clock, links.iter().cloned(), *link_bytes);
     let done = body(&mut shape)?;
     let counters = Counters { dropped_frames: shape.dropped_frames(), ..Counters::default() };
-    Ok((done, Shaping { lateness: counted(shape.lateness()), counters }))
-}
-
-fn counted(lateness: &Lateness) -> Histogram<u64> {
-    let mut times = histogram();
-    lateness.iter().for_each(|(ns, count)| times.saturating_record_n(ns, count));
-    times
+    Ok((done, Shaping { lateness: shape.lateness().clone(), counters }))
 }
 
 /// The link from one node to another, replicas first, in a run of this seed.
-pub(super) fn state(point: &Point, from: usize, to: usize, seed: u64) -> LinkState {
+fn state(point: &Point, from: usize, to: usize, seed: u64) -> LinkState {
     let dice = Prng::new(seed).fork(from as u64).fork(to as u64).next_u64();
     LinkState::new(&model(point, from, to), dice)
 }
 
+/// All of them, from each node to each, in order.
+pub(super) fn states(point: &Point, seed: u64) -> Vec<LinkState> {
+    let nodes = point.nodes();
+    (0..nodes * nodes).map(|link| state(point, link / nodes, link % nodes, seed)).collect()
+}
+
 /// What that link does.
-pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
+fn model(point: &Point, from: usize, to: usize) -> LinkModel {
     let network = &point.network;
     LinkModel {
         jitter: network.jitter,

@@ -60,7 +60,7 @@ impl Part {
             let pace_seed = if index < point.cluster.replicas { 0 } else { prng.next_u64() };
             Self { id: index as u32, seed, pace_seed, core, keep }
         };
-        (0..point.cluster.replicas + point.load.clients).map(part).collect()
+        (0..point.nodes()).map(part).collect()
     }
 
     pub(super) fn id(&self) -> NodeId {

@@ -15,8 +15,8 @@ use crate::machine::{Kv, Machine, Null};
 use crate::node::{Node, NodeStats, SnapshotPolicy, Storage};
 use crate::spec::{MachineName, Point, ProtocolName};
 
-/// A [`Node`] of whichever protocol, or one of each consensus group. The driver calls it once a turn, so the indirection costs a
-/// nanosecond a batch of inputs; inside a turn everything is static.
+/// A [`Node`] of whichever protocol, or one of each consensus group. The driver calls it once a turn, so the indirection
+/// costs a nanosecond a batch of inputs; inside a turn everything is static.
 pub(super) trait Replica: Send {
     fn inbox(&mut self) -> &mut Vec<Frame>;
     fn turn(&mut self, now: Nanos);

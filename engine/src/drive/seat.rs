@@ -215,7 +215,7 @@ fn slots_on_the_way(point: &Point) -> usize {
 /// Room for other frames. Each two nodes have a ring of 192 bytes a frame each way, so that dozens of
 /// them get less.
 fn spare_frames(point: &Point, most: usize) -> usize {
-    let nodes = point.cluster.replicas + point.load.clients;
+    let nodes = point.nodes();
     (most * 256 / (nodes * nodes)).min(most)
 }
 

@@ -455,9 +455,7 @@ struct Links {
 
 impl Links {
     fn new(point: &Point, seed: u64) -> Self {
-        let nodes = point.cluster.replicas + point.load.clients;
-        let state = |link: usize| links::state(point, link / nodes, link % nodes, seed);
-        Self { nodes, states: (0..nodes * nodes).map(state).collect() }
+        Self { nodes: point.nodes(), states: links::states(point, seed) }
     }
 
     /// When a frame of `bytes` that leaves at `departs` arrives; `None` if it is lost.

@@ -186,8 +186,8 @@ pub struct Storage {
 pub struct Link {
     /// The shortest way between two nodes that was asked for, and takes time at all; zero if none does.
     pub shortest_ns: u64,
-    /// How much later than it should have each frame left that was held, from the start to the end of the point, to
-    /// within an eighth; or each packet, in the window.
+    /// How much later than it should have each frame left that was held, from the start to the end of the point; or each
+    /// packet, in the window.
     pub late_ns: Percentiles,
     /// The full histogram, in base64 of its V2-deflate form.
     pub late_histogram: String,
@@ -244,8 +244,8 @@ pub struct Leaders {
 pub struct EventLine {
     /// Nanoseconds from the start of the window; negative before it.
     pub at_ns: i64,
-    /// `leader` (of several consensus groups, the first), `killed`, `restarted`, `transfer`, `paused`, `resumed`, `isolated`, `healed`, `slowed`,
-    /// `recovered`, `caught-up`.
+    /// `leader` (of several consensus groups, the first), `killed`, `restarted`, `transfer`, `paused`, `resumed`,
+    /// `isolated`, `healed`, `slowed`, `recovered`, `caught-up`.
     pub kind: String,
     /// The replica's id.
     pub node: u32,

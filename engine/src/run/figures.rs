@@ -107,7 +107,7 @@ fn link(point: &Point, outcome: &Outcome) -> Link {
             loss: all.lost as f64 / all.packets.max(1) as f64,
             all,
             overrun: report.overrun,
-            mover_busy: report.cpu_ns as f64 / outcome.window_ns as f64,
+            mover_busy: report.busy(outcome.window_ns),
             links: report.links.clone(),
         }
     };

@@ -50,6 +50,12 @@ pub struct Point {
 }
 
 impl Point {
+    /// How many nodes there are on the transport: replicas, which come first, and clients. (Those that gossip are
+    /// [`Cluster::nodes`].)
+    pub const fn nodes(&self) -> usize {
+        self.cluster.replicas + self.load.clients
+    }
+
     /// The full coordinates, varied or not, each by its name as a coordinate, as a config would have them in their
     /// shortest form: `"64B"`, `64`, `"poisson"`. What does not apply here (the rate of a closed loop) is absent.
     pub fn axes(&self) -> Map<String, Json> {

@@ -106,7 +106,7 @@ impl Point {
 
     /// The shortest of these ways that takes time at all, between nodes that talk to each other; zero if none does.
     pub fn shortest_way(&self) -> Duration {
-        let (replicas, nodes) = (self.cluster.replicas, self.cluster.replicas + self.load.clients);
+        let (replicas, nodes) = (self.cluster.replicas, self.nodes());
         let pairs = (0..replicas).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
         pairs.map(|(a, b)| self.one_way(a, b)).filter(|way| !way.is_zero()).min().unwrap_or_default()
     }

@@ -28,10 +28,10 @@
 //! How does the log know who was told? Each batch says how far the log was durable when it was built; so do the marks.
 //! No write is begun with such a claim before it is true. A batch that is damaged is hence noticed as soon as one
 //! header behind it was built after it was acknowledged, wherever that stands and whatever is broken between them. Of
-//! the last few that were acknowledged only the marks know. They follow when nothing else has been written for a millisecond, and survive the death of
-//! the process; the page cache that holds them does not survive a power failure. That is the one thing that goes
-//! unnoticed: a disk that lost what it had synced, *and* only at the very end, *and* a power failure or a death within
-//! that millisecond.
+//! the last few that were acknowledged only the marks know. They follow when nothing else has been written for a
+//! millisecond, and survive the death of the process; the page cache that holds them does not survive a power failure.
+//! That is the one thing that goes unnoticed: a disk that lost what it had synced, *and* only at the very end, *and* a
+//! power failure or a death within that millisecond.
 //!
 //! No block holds parts of two batches, so what a torn write leaves in a block cannot damage what was acknowledged.
 //! What stood in a segment before it was used again names another segment in its header and other numbers in its

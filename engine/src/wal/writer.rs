@@ -248,7 +248,12 @@ impl Wal {
 
     /// The batch of this number, if it is under way.
     fn flight(&self, number: u64) -> Option<&Flight> {
-        self.flights.get(usize::try_from(number.checked_sub(self.first_flight)?).ok()?)
+        self.flights.get(self.place(number)?)
+    }
+
+    /// Where among those under way it is, if it is.
+    fn place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first_flight)?).ok()
     }
 
     /// Every record up to this one is durable.
@@ -424,8 +429,7 @@ impl Wal {
     }
 
     fn batch_written(&mut self, now: Nanos, number: u64) {
-        let index = number.checked_sub(self.first_flight).and_then(|index| usize::try_from(index).ok());
-        let Some(flight) = index.and_then(|index| self.flights.get_mut(index)) else { return };
+        let Some(flight) = self.place(number).and_then(|place| self.flights.get_mut(place)) else { return };
         flight.written = true;
         let took = now.saturating_since(flight.begun);
         self.stats.syncs += u64::from(self.syncs());

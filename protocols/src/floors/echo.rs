@@ -4,7 +4,8 @@ use crate::io::{Config, Delivery, DeliveryKind, Input, Outbox, Protocol, Record}
 use crate::reads;
 use crate::wire::{Malformed, Nanos, NodeId, Slot};
 
-/// Node 0, or whoever is to lead first, delivers whatever is submitted to it; the other nodes idle. **A floor, not a protocol.**
+/// Node 0, or whoever is to lead first, delivers whatever is submitted to it; the other nodes idle. **A floor, not a
+/// protocol.**
 #[derive(Debug)]
 pub struct Echo {
     id: NodeId,

@@ -282,7 +282,7 @@ impl Protocol for MultiPaxos {
         let mut paxos = Self::new(config, seed);
         records.iter().try_for_each(|record| paxos.replica.replay(record))?;
         paxos.recovered = true;
-        paxos.replica.goes_first = false;
+        paxos.replica.timer.forget_first();
         Ok(paxos)
     }
 

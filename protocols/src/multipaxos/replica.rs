@@ -26,8 +26,6 @@ pub(super) struct Replica {
     pub(super) chunk: usize,
     pub(super) clock_drift: u32,
     pub(super) heartbeat: u64,
-    /// Whether it is to lead first: never once it was rebuilt.
-    pub(super) goes_first: bool,
     /// Nothing below it is accepted.
     pub(super) promised: Ballot,
     /// The highest ballot that anyone spoke of. The next one is above it.
@@ -68,7 +66,6 @@ impl Replica {
             chunk: config.chunk.max(1),
             clock_drift: config.clock_drift,
             heartbeat: config.heartbeat.0.max(1),
-            goes_first: config.first_leader == Some(config.id),
             promised: Ballot::ZERO,
             seen: Ballot::ZERO,
             acceptor: Acceptor::default(),
@@ -79,7 +76,7 @@ impl Replica {
             teacher: Teacher::default(),
             delivered: Slot::ZERO,
             trim: Slot::ZERO,
-            timer: ElectionTimer::new(config.election_timeout, seed),
+            timer: ElectionTimer::new(config.election_timeout, seed).of_first_leader(config),
             quiet_until: Nanos::ZERO,
             promise_due: None,
             preempt_due: PeerSet::EMPTY,
@@ -89,11 +86,7 @@ impl Replica {
 
     /// Waits for a leader from `now` on. Who is to lead first prepares after a heartbeat, if there was no ballot yet.
     pub(super) fn await_leader(&mut self, now: Nanos) {
-        if self.goes_first && self.seen == Ballot::ZERO && self.promised == Ballot::ZERO {
-            self.timer.hasten(now, self.heartbeat);
-        } else {
-            self.timer.rearm(now);
-        }
+        self.timer.await_leader(now, self.seen == Ballot::ZERO && self.promised == Ballot::ZERO);
     }
 
     /// How far beyond what is decided here a slot may be accepted: enough for any leader's window, and little enough

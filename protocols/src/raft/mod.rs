@@ -311,7 +311,7 @@ impl Protocol for Raft {
         }
         raft.state = State::Follower(Follower::new(None, Nanos::ZERO, raft.replica.committed));
         raft.recovered = true;
-        raft.replica.goes_first = false;
+        raft.replica.timer.forget_first();
         Ok(raft)
     }
 

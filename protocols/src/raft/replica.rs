@@ -23,8 +23,6 @@ pub(super) struct Replica {
     pub(super) chunk: usize,
     pub(super) clock_drift: u32,
     pub(super) heartbeat: u64,
-    /// Whether it is to lead first: never once it was rebuilt.
-    pub(super) goes_first: bool,
     pub(super) term: u64,
     pub(super) voted_for: Option<NodeId>,
     pub(super) log: SlotLog,
@@ -59,7 +57,6 @@ impl Replica {
             clock_drift: config.clock_drift,
             chunk: config.chunk.max(Members::BYTES),
             heartbeat: config.heartbeat.0.max(1),
-            goes_first: config.first_leader == Some(config.id),
             term: 0,
             voted_for: None,
             log: SlotLog::default(),
@@ -68,7 +65,7 @@ impl Replica {
             committed: Slot::ZERO,
             delivered: Slot::ZERO,
             trim: Slot::ZERO,
-            timer: ElectionTimer::new(config.election_timeout, seed),
+            timer: ElectionTimer::new(config.election_timeout, seed).of_first_leader(config),
             quiet_until: Nanos::ZERO,
             vote_due: false,
             mutant: config.mutant,
@@ -111,11 +108,7 @@ impl Replica {
     /// Waits for a leader from `now` on. Who is to lead first asks once a heartbeat, and the others only after a timeout
     /// of theirs, for as long as there was no term: a pre-vote promises nothing, and asking often disturbs nobody then.
     pub(super) fn await_leader(&mut self, now: Nanos) {
-        if self.goes_first && self.term == 0 {
-            self.timer.hasten(now, self.heartbeat);
-        } else {
-            self.timer.rearm(now);
-        }
+        self.timer.await_leader(now, self.term == 0);
     }
 
     /// The vote of this term as a record holds it.

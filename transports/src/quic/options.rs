@@ -18,8 +18,9 @@ pub struct QuicOptions {
     /// How packets are encrypted.
     pub cipher: Cipher,
     /// The largest datagram that is tried, in bytes, 1200 to 65,507. What the path carries is found out
-    /// (RFC 8899), from 1200 upwards, to a sixteenth of this: of a path that carries far less, only 1200 are used. The kernel takes 65,507 bytes at once, so that four of the default fill
-    /// that. 1452 (an Ethernet): 200 and 2100 ns; 6500: 151 and 1451; 32,700: 132 and 939; 65,000: 129 and 936.
+    /// (RFC 8899), from 1200 upwards, to a sixteenth of this: of a path that carries far less, only 1200 are
+    /// used. The kernel takes 65,507 bytes at once, so that four of the default fill that. 1452 (an Ethernet): 200
+    /// and 2100 ns; 6500: 151 and 1451; 32,700: 132 and 939; 65,000: 129 and 936.
     pub mtu: u16,
     /// How many bytes may be under way to one peer, unacknowledged, and how many of a peer's may wait
     /// here to be read; at most a quarter of what all chunks hold. A link carries no more than this in
@@ -140,7 +141,7 @@ pub(super) fn transport(options: &Options) -> TransportConfig {
     discovery.upper_bound(mtu).minimum_change(mtu / 16);
     let mut transport = TransportConfig::default();
     transport
-        // Each end opens its own, and the other need not know how many they will be.
+        // Each end opens its own.
         .max_concurrent_uni_streams(options.quic.streams.most().into())
         .max_concurrent_bidi_streams(0u8.into())
         .datagram_receive_buffer_size(datagrams.then(|| window.into_inner() as usize))

@@ -10,12 +10,12 @@
 
 mod faulty;
 mod jitter;
-mod lateness;
 mod model;
 mod queue;
 
 use std::io;
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::{Frame, Head, Nanos, NodeId, Recipients, Transmit};
 
 use crate::storage::{FileWrite, FileWritten};
@@ -23,7 +23,6 @@ use crate::{Clock, Counters, Transport};
 
 pub use faulty::Faulty;
 pub use jitter::Distribution;
-pub use lateness::Lateness;
 pub use model::{Fate, LinkModel, LinkState};
 use queue::Queue;
 
@@ -62,10 +61,12 @@ pub struct Shape<T> {
     next: Nanos,
     /// Scratch: what leaves now.
     leaving: Vec<Transmit>,
-    lateness: Lateness,
+    lateness: Histogram<u64>,
     lost: u64,
     full: u64,
 }
+
+const LONGEST_NS: u64 = 3_600_000_000_000;
 
 impl<T: Transport> Shape<T> {
     /// A node on `inner`, with a link to each node in the order of their ids; to whom there is none, it is as near as
@@ -78,14 +79,14 @@ impl<T: Transport> Shape<T> {
             queues: (0..).zip(links).map(|(id, link)| Queue::new(NodeId(id), link, link_bytes)).collect(),
             next: Nanos::NEVER,
             leaving: Vec::new(),
-            lateness: Lateness::default(),
+            lateness: Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("constant bounds are valid"),
             lost: 0,
             full: 0,
         }
     }
 
-    /// How much later than it should have each frame left that was held.
-    pub fn lateness(&self) -> &Lateness {
+    /// How much later than it should have each frame left that was held, in nanoseconds; an hour for what is longer.
+    pub fn lateness(&self) -> &Histogram<u64> {
         &self.lateness
     }
 

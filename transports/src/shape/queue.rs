@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::{Head, Nanos, NodeId, Payload, Recipients, Transmit};
 
-use super::{Fate, Lateness, LinkState};
+use super::{Fate, LinkState};
 
 /// A link, and the frames that it holds.
 #[derive(Debug)]
@@ -64,14 +65,14 @@ impl Queue {
     }
 
     /// Appends what is due, and says when the next is.
-    pub(super) fn release(&mut self, now: Nanos, due: &mut Vec<Transmit>, lateness: &mut Lateness) -> Nanos {
+    pub(super) fn release(&mut self, now: Nanos, due: &mut Vec<Transmit>, lateness: &mut Histogram<u64>) -> Nanos {
         let to = Recipients::One(self.peer);
         for lane in &mut self.lanes {
             while lane.front().is_some_and(|held| held.leaves <= now)
                 && let Some(held) = lane.pop_front()
             {
                 self.bytes -= held.bytes();
-                lateness.record(now.0 - held.leaves.0);
+                lateness.saturating_record(now.0 - held.leaves.0);
                 due.push(Transmit { to, head: held.head, body: held.body });
             }
         }

@@ -9,8 +9,8 @@
 //!
 //! **One sync for many writes.** A file that is not written directly has one `fdatasync` under way at a
 //! time, and it serves every write that was in the file when it began; what is written meanwhile shares
-//! the next. Measured on ext4 over a virtual disk with a cache, a file filled with zeros, through one ring (synced writes/s
-//! at 1, 4 and 16 in flight, and what their alternatives did):
+//! the next. Measured on ext4 over a virtual disk with a cache, a file filled with zeros, through one ring
+//! (synced writes/s at 1, 4 and 16 in flight, and what their alternatives did):
 //!
 //! | | shared syncs | a sync linked to each write | `RWF_DSYNC` |
 //! |---|---|---|---|

@@ -73,6 +73,11 @@ pub struct LinkCounts {
 }
 
 impl PacketsReport {
+    /// The share of the window that the mover worked.
+    pub fn busy(&self, window_ns: u64) -> f64 {
+        self.cpu_ns as f64 / window_ns as f64
+    }
+
     /// What became of the packets of all links.
     pub fn together(&self) -> LinkCounts {
         self.links.iter().fold(LinkCounts::default(), |sum, line| sum.plus(line.counts))
@@ -195,7 +200,7 @@ impl Network {
 impl Links {
     fn lay(point: &Point, seed: u64, control: &Control) -> io::Result<Self> {
         let mtu = point.network.mtu as u16;
-        let nodes = point.cluster.replicas + point.load.clients;
+        let nodes = point.nodes();
         let made: Vec<_> =
             (0..nodes).map(|id| Tun::alone(mover::address(id), mtu, QUEUE)).collect::<io::Result<_>>()?;
         let (namespaces, devices): (Vec<_>, Vec<_>) = made.into_iter().unzip();
@@ -216,10 +221,9 @@ impl Links {
         let heard = self.ear.take().map(|ear| ear.join().unwrap_or(Ok(None)));
         self.outlet.close();
         let status = self.process.wait().map_err(|source| DriveError::Links { source })?;
-        let name = || "the mover of packets".to_owned();
         match heard {
             Some(Ok(Some(report))) => Ok(report),
-            _ => Err(DriveError::Died { node: name(), process: self.process.id(), status }),
+            _ => Err(DriveError::Died { node: "the mover of packets".into(), process: self.process.id(), status }),
         }
     }
 

@@ -9,7 +9,6 @@ use std::thread;
 
 use hdrhistogram::Histogram;
 use quorumbench_protocols::Nanos;
-use quorumbench_transports::shape::LinkState;
 use quorumbench_transports::{Clock, Counters};
 use rustix::thread::set_current_timer_slack;
 use serde::{Deserialize, Serialize};
@@ -80,19 +79,13 @@ pub fn mover() -> Result<(), ChildError> {
     let _ = set_current_timer_slack(NonZeroU64::new(1));
     let control = Control::new(Clock::since(epoch_ns));
     obey(inlet, control.clone())?;
-    let mover = Mover::new(&devices, from_each_to_each(&point, seed), point.network.mtu, control.clock());
+    let mover = Mover::new(&devices, links::states(&point, seed), point.network.mtu, control.clock());
     let report = serve(mover, &point, &control);
     report.and_then(|report| outlet.send(&report)).map_err(|error| {
         // Nobody else can say it.
         eprintln!("the mover of packets: {error}");
         ChildError::Failed
     })
-}
-
-fn from_each_to_each(point: &Point, seed: u64) -> Vec<LinkState> {
-    let nodes = point.cluster.replicas + point.load.clients;
-    let link = |index: usize| links::state(point, index / nodes, index % nodes, seed);
-    (0..nodes * nodes).map(link).collect()
 }
 
 /// Until it is over.

@@ -15,6 +15,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::cli::STOPS;
+
 /// The program to start children with.
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
@@ -98,11 +100,11 @@ fn standard_input() -> Option<UnixStream> {
 /// Its parent decides when it ends, however the parent itself does.
 ///
 /// The kernel kills this process with its parent, even if it is stopped. A parent that was gone before
-/// this call is found by the end of standard input. Ctrl-C goes to all processes of a terminal's group,
-/// and the parent has then to keep what was finished.
+/// this call is found by the end of standard input. Ctrl-C goes to all processes of a terminal's group, and so
+/// does its end, and the parent has then to keep what was finished.
 fn stay_with_parent() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in STOPS {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     Ok(())

@@ -65,7 +65,7 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         orders: Arc::default(),
         board: part.keep.timeline.then(Arc::default),
         diary: (part.keep.timeline && part.keep.trace).then(Arc::default),
-        nodes: point.cluster.replicas + point.load.clients,
+        nodes: point.nodes(),
         shaped: Shaped::of(point, part, clock),
     };
     let (name, core) = (part.name(point), part.core);
