@@ -253,7 +253,7 @@ impl Subject for Zab {
 
     fn acknowledge(slot: u64) -> Head {
         let (slot, zxid) = (Slot(slot), Zxid::new(1, slot as u32));
-        ZabMessage::Ack(zab::Ack { epoch: 1, durable: slot, zxid, received: slot, round: 0 }).head()
+        ZabMessage::Ack(zab::Ack { epoch: 1, durable: slot, zxid, received: slot, round: 0, session: 1 }).head()
     }
 
     fn commit(slot: u64) -> Option<Head> {

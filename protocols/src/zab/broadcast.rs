@@ -45,6 +45,7 @@ impl Leader {
         now: Nanos,
         from: NodeId,
         ack: &Ack,
+        out: &mut Outbox,
     ) -> Result<(), &'static str> {
         if ack.epoch != self.epoch {
             return Ok(());
@@ -64,6 +65,7 @@ impl Leader {
             channel.window.acknowledge(channel.acknowledged);
             self.moved = true;
         }
+        self.compare_connections(replica, from, ack.session, out);
         Ok(())
     }
 
@@ -322,6 +324,6 @@ impl Follower {
         let Some(zxid) = replica.zxid(durable) else { return };
         (self.told, self.ack_due) = (durable, false);
         let (epoch, received, round) = (replica.accepted, replica.log.last(), self.round);
-        replica.send(to, Message::Ack(Ack { epoch, durable, zxid, received, round }), out);
+        replica.send(to, Message::Ack(Ack { epoch, durable, zxid, received, round, session: self.session }), out);
     }
 }

@@ -58,9 +58,21 @@ impl Leader {
     }
 
     /// ACKEPOCH.
-    pub(super) fn on_ack_epoch(&mut self, replica: &mut Replica, now: Nanos, from: NodeId, ack: &AckEpoch) {
+    pub(super) fn on_ack_epoch(
+        &mut self,
+        replica: &mut Replica,
+        now: Nanos,
+        from: NodeId,
+        ack: &AckEpoch,
+        out: &mut Outbox,
+    ) {
         let votes = replica.voters.contains(from);
-        let Some(channel) = self.open(from, ack.epoch, ack.session) else { return };
+        if ack.epoch != self.epoch {
+            return;
+        }
+        let Some(channel) = self.open(from, ack.epoch, ack.session) else {
+            return self.compare_connections(replica, from, ack.session, out);
+        };
         channel.heard_at = now;
         match &channel.flow {
             // It asks because it was not told yet. Parts of a snapshot are sent again as they must.
@@ -77,6 +89,21 @@ impl Leader {
             self.resigns = true;
         } else if ack.promised {
             self.promised = self.promised.with(from);
+        }
+    }
+
+    /// Frames that come late may open a connection again that is over: the follower then speaks on one, and this node
+    /// on another. Only the follower knows which is the newer: it is told of this node's, and connects anew.
+    ///
+    /// A connection that was closed so, and opened again in its turn, has lost all that was sent on it. Its follower
+    /// hears nothing more.
+    pub(super) fn compare_connections(&mut self, replica: &Replica, id: NodeId, spoken: u64, out: &mut Outbox) {
+        let (epoch, channel) = (self.epoch, self.channel(id));
+        match (channel.session, &channel.flow) {
+            (0, _) => {}
+            (session, Flow::Closed) if session == spoken => self.close(id),
+            (session, _) if session == spoken => {}
+            (session, _) => replica.send(Recipients::One(id), Message::LeaderInfo { epoch, session }, out),
         }
     }
 
@@ -112,7 +139,12 @@ impl Follower {
         session: u64,
         out: &mut Outbox,
     ) {
-        if from != self.leader || session != self.session || self.stage == Stage::Streaming {
+        if from == self.leader && session != self.session {
+            // Said of a connection from before this one, it is old, or the leader is wrong about which is the newer.
+            self.leaves |= self.stage != Stage::Connecting && epoch == replica.accepted;
+            return;
+        }
+        if from != self.leader || self.stage == Stage::Streaming {
             return;
         }
         self.heard_at = now;

@@ -138,7 +138,7 @@ impl Leader {
             promised: PeerSet::EMPTY,
             initial: replica.log.last(),
             resigns: false,
-            give_up_at: now.later(2 * replica.patience),
+            give_up_at: now.later(replica.draw_discovery_time(now)),
             heartbeat_at: now.later(replica.heartbeat),
             ping_due: false,
             round: 0,

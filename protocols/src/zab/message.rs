@@ -217,6 +217,8 @@ pub struct Ack {
     pub received: Slot,
     /// The last ping that has.
     pub round: u64,
+    /// Of which connection the follower says so.
+    pub session: u64,
 }
 
 /// How far a channel's stream goes, so that a follower sees what it lost of the stream's end.
@@ -324,7 +326,14 @@ impl Message {
             ACK_NEW_LEADER => Self::AckNewLeader(point),
             UP_TO_DATE => Self::UpToDate(point),
             PROPOSE => Self::Propose(Propose { epoch, slot: slot(1), zxid: zxid(2), prev: zxid(3) }),
-            ACK => Self::Ack(Ack { epoch, durable: slot(1), zxid: zxid(2), received: slot(3), round: words[4] }),
+            ACK => Self::Ack(Ack {
+                epoch,
+                durable: slot(1),
+                zxid: zxid(2),
+                received: slot(3),
+                round: words[4],
+                session: words[5],
+            }),
             COMMIT => Self::Commit { epoch, slot: slot(1), zxid: zxid(2), trim: slot(3) },
             PING => Self::Ping(Ping {
                 epoch,
@@ -414,7 +423,8 @@ impl Message {
             | Self::AckNewLeader(Point { session, .. })
             | Self::UpToDate(Point { session, .. })
             | Self::SyncRequest { session, .. }
-            | Self::Synced { session, .. } => Some(session),
+            | Self::Synced { session, .. }
+            | Self::Ack(Ack { session, .. }) => Some(session),
             _ => None,
         }
     }
@@ -451,7 +461,7 @@ impl Message {
             Self::AckNewLeader(p) => (ACK_NEW_LEADER, 0, point(p)),
             Self::UpToDate(p) => (UP_TO_DATE, 0, point(p)),
             Self::Propose(p) => (PROPOSE, 0, [p.epoch, p.slot.0, p.zxid.0, p.prev.0, 0, 0]),
-            Self::Ack(a) => (ACK, 0, [a.epoch, a.durable.0, a.zxid.0, a.received.0, a.round, 0]),
+            Self::Ack(a) => (ACK, 0, [a.epoch, a.durable.0, a.zxid.0, a.received.0, a.round, a.session]),
             Self::Commit { epoch, slot, zxid, trim } => (COMMIT, 0, [epoch, slot.0, zxid.0, trim.0, 0, 0]),
             Self::Ping(p) => {
                 let flags = u8::from(p.new_leader) | u8::from(p.up_to_date) << 1;
@@ -512,7 +522,7 @@ mod tests {
             Message::AckNewLeader(point),
             Message::UpToDate(Point { slot: Slot::ZERO, zxid: Zxid::ZERO, ..point }),
             Message::Propose(Propose { epoch, slot, zxid, prev: Zxid::new(6, 2) }),
-            Message::Ack(Ack { epoch, durable: slot, zxid, received: Slot(6), round: 8 }),
+            Message::Ack(Ack { epoch, durable: slot, zxid, received: Slot(6), round: 8, session }),
             Message::Commit { epoch, slot, zxid, trim: Slot(2) },
             Message::Ping(Ping {
                 epoch,

@@ -237,9 +237,9 @@ impl Leader {
             Message::FollowerInfo { accepted, session } => {
                 self.on_follower_info(replica, now, from, *accepted, *session, out);
             }
-            Message::AckEpoch(ack) => self.on_ack_epoch(replica, now, from, ack),
+            Message::AckEpoch(ack) => self.on_ack_epoch(replica, now, from, ack, out),
             Message::AckNewLeader(point) => self.on_ack_new_leader(replica, now, from, point),
-            Message::Ack(ack) => return self.on_ack(replica, now, from, ack),
+            Message::Ack(ack) => return self.on_ack(replica, now, from, ack, out),
             Message::Received { epoch, session, slot, offset } => {
                 return self.on_received(replica, now, from, (*epoch, *session, *slot, *offset));
             }

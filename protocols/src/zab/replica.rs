@@ -171,6 +171,14 @@ impl Replica {
         1 + self.prng.below(1 << 61)
     }
 
+    /// How long it leads before it has a quorum of followers. Drawn anew each time, as Raft's timeouts are (Raft paper,
+    /// section 5.2): two who are elected in turn, by quorums that do not hear each other, would else give up in step, and
+    /// never be there for the voters that both need.
+    pub(super) fn draw_discovery_time(&mut self, now: Nanos) -> u64 {
+        self.prng = self.prng.fork(now.0);
+        2 * self.patience + self.prng.below(self.patience)
+    }
+
     /// Notes that `from` was heard in an election, and whether it hears this node. Says whether that is news.
     pub(super) fn hear(&mut self, from: NodeId, now: Nanos, hears_this: bool) -> bool {
         let before = (self.hears(now).contains(from), self.heard_by.contains(from));

@@ -105,7 +105,7 @@ fn zab_survives_every_number_in_every_word() {
         ZabMessage::AckNewLeader(point),
         ZabMessage::UpToDate(point),
         ZabMessage::Propose(zab::Propose { epoch, slot, zxid, prev }),
-        ZabMessage::Ack(zab::Ack { epoch, durable: slot, zxid, received: slot, round }),
+        ZabMessage::Ack(zab::Ack { epoch, durable: slot, zxid, received: slot, round, session }),
         ZabMessage::Commit { epoch, slot, zxid, trim: slot },
         ZabMessage::Ping(zab::Ping {
             epoch,
