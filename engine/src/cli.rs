@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use crate::bundled;
+use crate::compare::cli::{CompareArgs, CompareError, by_default};
+use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
 use crate::drive::{self, ChildError};
 use crate::progress::{self, Progress};
-use crate::results::{PointResult, RUN_SCHEMA};
+use crate::results::{self, PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
 use crate::sim::cli::SimArgs;
 use crate::spec::{Point, Spec, SpecError};
@@ -32,14 +34,16 @@ const EXAMPLES: &str = "\
 Examples:
   quorumbench run bench-configs/quickstart.toml     measure, and print a table
   quorumbench sim --protocol raft --seeds 1000      check, under faults, in virtual time
+  quorumbench compare BASE NEW                      did it get slower?
   quorumbench list                                  what there is to measure
 
-Exit codes: 0 done, 1 it failed, 2 bad usage or config, 5 the run is invalid";
+Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 5 the run is invalid";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(RunArgs),
     Sim(SimArgs),
+    Compare(CompareArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -78,6 +82,10 @@ struct RunArgs {
     /// linearizable. A violation ends the run: exit code 5
     #[arg(long)]
     check: bool,
+    /// Measures this build and another one in turn, and compares: exit code 3 if this one is worse. For machines that are
+    /// never the same for long
+    #[arg(long, value_name = "BASE_BINARY", conflicts_with_all = ["dry_run", "json", "check"])]
+    interleave: Option<PathBuf>,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -88,6 +96,7 @@ Examples:
   quorumbench run bench-configs/smoke.toml --dry-run
   quorumbench run bench-configs/smoke.toml --json > smoke.json
   quorumbench run bench-configs/smoke.toml --check --set machine=kv
+  quorumbench run bench-configs/peak.toml --interleave ./quorumbench-of-main --set repetitions=8
 
 Ctrl-C stops a run and keeps what was finished.";
 
@@ -95,6 +104,7 @@ Ctrl-C stops a run and keeps what was finished.";
 pub(crate) mod exit {
     pub(crate) const FAILED: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
+    pub(super) const REGRESSION: u8 = 3;
     pub(super) const INVALID: u8 = 5;
 }
 
@@ -104,6 +114,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => arguments.execute(),
             Command::Sim(arguments) => arguments.execute(),
+            Command::Compare(arguments) => gate(arguments.compare()).into(),
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),
@@ -135,7 +146,10 @@ impl RunArgs {
             Err(error) => return fail(exit::FAILED, &format!("cannot listen for signals: {error}")),
         };
         for (spec, config) in specs.iter().zip(&self.configs) {
-            let code = self.run(spec, config, &interrupted);
+            let code = match &self.interleave {
+                Some(base) => self.run_in_turn(base, spec, config, &interrupted),
+                None => self.run(spec, config, &interrupted),
+            };
             if code != 0 {
                 return code.into();
             }
@@ -162,6 +176,63 @@ impl RunArgs {
                     code => code,
                 }
             }
+        }
+    }
+}
+
+impl RunArgs {
+    /// The same with another build as the base, one repetition of each after the other.
+    fn run_in_turn(&self, base: &Path, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
+        let run = spec.run();
+        let programs = [base, Path::new("/proc/self/exe")];
+        let plan = Interleaving {
+            programs,
+            config,
+            overrides: &self.overrides,
+            repetitions: run.repetitions,
+            seed: run.seed,
+            quiet: self.quiet,
+        };
+        let out = match results::stamped_folder(&self.out, &format!("{}-interleaved", spec.name()), SystemTime::now()) {
+            Ok(out) => out,
+            Err(error) => {
+                say(&error);
+                return exit::FAILED;
+            }
+        };
+        let progress = &mut |turn: usize, side: usize| {
+            if !self.quiet {
+                progress::note(&format!("run {} of {}: {}", turn + 1, 2 * run.repetitions, SIDES[side]));
+            }
+        };
+        match interleave(&plan, &out, interrupted, progress) {
+            Err(error) => {
+                say(&error);
+                progress::note(&format!("what was finished is in {}", out.display()));
+                if matches!(error, InterleaveError::Failed { .. }) { exit::USAGE } else { exit::FAILED }
+            }
+            Ok([base, new]) => {
+                let code = gate(by_default(base, new));
+                let out = out.display();
+                print(&format!(
+                    "Results: {out}\nOther metrics: quorumbench compare {out}/base {out}/new --metric ...\n"
+                ));
+                code
+            }
+        }
+    }
+}
+
+/// Prints a comparison, if there is one. The exit code.
+fn gate(compared: Result<(String, bool), CompareError>) -> u8 {
+    match compared {
+        Ok((text, regressed)) => match print(&text) {
+            0 if regressed => exit::REGRESSION,
+            code => code,
+        },
+        Err(error) => {
+            say(&error);
+            if matches!(error, CompareError::Incomparable(_)) { exit::USAGE } else { exit::FAILED }
         }
     }
 }

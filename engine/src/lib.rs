@@ -55,6 +55,8 @@ pub mod results;
 pub mod run;
 pub mod warnings;
 
+pub mod compare;
+
 pub mod bundled;
 pub mod cli;
 pub mod progress;

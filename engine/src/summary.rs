@@ -89,6 +89,7 @@ fn warning_code(warning: &str) -> &str {
 mod epidemics;
 mod faults;
 
+pub(crate) use epidemics::digits;
 pub use epidemics::epidemic_table;
 pub use faults::fault_table;
 

@@ -15,6 +15,7 @@ mod store;
 
 pub use encode::{decode_histogram, encode_histogram};
 pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Spread, Theory};
+pub(crate) use store::stamped_folder;
 pub use store::{Ending, RunDir, StoreError};
 
 /// The version of a line of `points.jsonl`.
@@ -309,8 +310,7 @@ impl PointResult {
 
     /// Whether it is no measure for others: it was late, overloaded or limited by the generator.
     pub fn is_doubtful(&self) -> bool {
-        let void = ["late:", "overloaded:", "generator_limited:", "unanswered:"];
-        self.warnings.iter().any(|warning| void.iter().any(|code| warning.starts_with(code)))
+        self.warnings.iter().any(|warning| voids(warning))
     }
 
     /// A coordinate as text, as the config would have it; empty where the axis does not apply.
@@ -323,6 +323,11 @@ impl PointResult {
         let named = |axis: &&str| Some(format!("{axis}={}", self.axis(axis))).filter(|_| self.axes.contains_key(*axis));
         axes.iter().filter_map(named).collect::<Vec<_>>().join("/")
     }
+}
+
+/// Whether a warning says that a point is no measure for others.
+pub(crate) fn voids(warning: &str) -> bool {
+    ["late:", "overloaded:", "generator_limited:", "unanswered:"].iter().any(|code| warning.starts_with(code))
 }
 
 fn axis_text(axes: &Map<String, Json>, name: &str) -> String {

@@ -81,12 +81,7 @@ impl RunDir {
     /// # Errors
     /// [`StoreError`] if the folder or a file cannot be made.
     pub fn create(out: &Path, name: &str, started: SystemTime, manifest: Json) -> Result<Self, StoreError> {
-        let stamp: String = humantime::format_rfc3339_seconds(started)
-            .to_string()
-            .chars()
-            .filter(|c| !matches!(c, '-' | ':'))
-            .collect();
-        let path = fresh_folder(out, &format!("{stamp}-{name}"))?;
+        let path = stamped_folder(out, name, started)?;
         let mut dir = Self {
             points: Appended::create(path.join("points.jsonl"))?,
             intervals: Appended::create(path.join("intervals.csv"))?,
@@ -243,6 +238,12 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     Ok(())
+}
+
+/// Makes `out/<UTC time>-<name>`.
+pub(crate) fn stamped_folder(out: &Path, name: &str, started: SystemTime) -> Result<PathBuf, StoreError> {
+    let stamp = humantime::format_rfc3339_seconds(started).to_string();
+    fresh_folder(out, &format!("{}-{name}", stamp.replace(['-', ':'], "")))
 }
 
 /// Makes `out/name`, or `out/name-2` and so on where that exists: two runs may start in one second.

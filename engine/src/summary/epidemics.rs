@@ -56,7 +56,7 @@ fn with_interval(figure: &Spread) -> String {
 }
 
 /// Four significant digits: of what is small, as a power of ten.
-fn digits(value: f64) -> String {
+pub(crate) fn digits(value: f64) -> String {
     match value.abs() {
         size if size == 0.0 || size >= 999.5 => format!("{value:.0}"),
         size if size >= 99.95 => format!("{value:.1}"),

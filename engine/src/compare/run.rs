@@ -1,0 +1,155 @@
+//! A run as it lies on disk, read for comparison.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value as Json};
+
+use crate::results::{EPIDEMIC_SCHEMA, POINT_SCHEMA};
+
+/// The lines of a run, by point.
+#[derive(Clone, Debug)]
+pub struct StoredRun {
+    /// Its folder.
+    pub path: PathBuf,
+    /// By the point's coordinates: the lines of its repetitions, in their order.
+    pub points: BTreeMap<Coordinates, Vec<Json>>,
+    /// What makes its figures comparable with another's: by name, what the host and the build were.
+    pub fingerprint: BTreeMap<String, String>,
+    /// From which commit it was built; empty if unknown.
+    pub commit: String,
+}
+
+/// A point's coordinates: by axis, what the config has, as JSON.
+pub type Coordinates = BTreeMap<String, String>;
+
+/// A run that cannot be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// A file of it cannot be.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds something else.
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// In which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { path, source } => {
+                write!(f, "cannot read {}: {source}", path.display())?;
+                if source.kind() == io::ErrorKind::NotFound {
+                    write!(f, "; give it the folder of a run, as `quorumbench run` names it at its end")?;
+                }
+                Ok(())
+            }
+            Self::Content { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { source, .. } => Some(source),
+            Self::Content { .. } => None,
+        }
+    }
+}
+
+/// What of a host's description has to be the same. Its name may differ: one machine of a cloud is as good as the next
+/// of its kind, and a container has another name each time.
+const FINGERPRINT: [&str; 10] = [
+    "/host/cpu",
+    "/host/cores",
+    "/host/memory_kib",
+    "/host/machine",
+    "/host/kernel",
+    "/host/virtual_machine",
+    "/host/governor",
+    "/host/clocksource",
+    "/host/tcp_congestion_control",
+    "/host/build/profile",
+];
+
+impl StoredRun {
+    /// Reads a run's folder: complete, interrupted or failed, what is in it counts.
+    ///
+    /// # Errors
+    /// If it is no run's folder, or of a version that this program does not know.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        let manifest_path = path.join("manifest.json");
+        let manifest: Json = serde_json::from_str(&text(&manifest_path)?)
+            .map_err(|error| content(&manifest_path, error.line(), format!("this is no JSON: {error}")))?;
+        let points_path = path.join("points.jsonl");
+        let mut points: BTreeMap<_, Vec<Json>> = BTreeMap::new();
+        for (index, line) in text(&points_path)?.lines().enumerate() {
+            let at = |why| content(&points_path, index + 1, why);
+            let line: Json = serde_json::from_str(line).map_err(|error| at(format!("this is no JSON: {error}")))?;
+            points.entry(coordinates(&line).map_err(at)?).or_default().push(line);
+        }
+        let found = |pointer: &&str| Some((pointer.rsplit('/').next()?.to_owned(), plain(manifest.pointer(pointer)?)));
+        Ok(Self {
+            path: path.to_owned(),
+            points,
+            fingerprint: FINGERPRINT.iter().filter_map(found).collect(),
+            commit: manifest.pointer("/host/build/commit").map(plain).unwrap_or_default(),
+        })
+    }
+
+    /// Its axes.
+    pub fn axes(&self) -> BTreeSet<&str> {
+        self.points.keys().flat_map(|point| point.keys().map(String::as_str)).collect()
+    }
+
+    /// Whether an axis has several values, where it applies.
+    pub fn varies(&self, axis: &str) -> bool {
+        let mut values = self.points.keys().filter_map(|point| point.get(axis));
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    }
+}
+
+/// Where a line's figures come from is a coordinate like the others: what was measured and what was computed never meet.
+pub(super) const WORLD: &str = "world";
+
+fn coordinates(line: &Json) -> Result<Coordinates, String> {
+    let schema = line.get("schema").and_then(Json::as_str).unwrap_or("none");
+    if ![POINT_SCHEMA, EPIDEMIC_SCHEMA].contains(&schema) {
+        return Err(format!("schema {schema}: this program knows {POINT_SCHEMA} and {EPIDEMIC_SCHEMA}"));
+    }
+    let (Some(Json::Object(axes)), Some(world)) = (line.get("axes"), line.get(WORLD)) else {
+        return Err("a result without its axes or its world".into());
+    };
+    Ok(named(axes).chain([(WORLD.to_owned(), plain(world))]).collect())
+}
+
+fn named(axes: &Map<String, Json>) -> impl Iterator<Item = (String, String)> {
+    axes.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), plain(value)))
+}
+
+/// As people write it.
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn text(path: &Path) -> Result<String, ReadError> {
+    fs::read_to_string(path).map_err(|source| ReadError::File { path: path.to_owned(), source })
+}
+
+fn content(path: &Path, line: usize, why: String) -> ReadError {
+    ReadError::Content { path: path.to_owned(), line, why }
+}

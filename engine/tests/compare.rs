@@ -1,0 +1,207 @@
+//! The gate: false alarms are rare, what got slower is caught, and what does not compare is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use quorumbench::compare::{Metric, Verdict, judge};
+use quorumbench_protocols::Prng;
+use serde_json::{Value as Json, json};
+
+/// A latency as runs have it on a machine that is shared: about 5 % of noise with a longer tail above, and now and then
+/// a run that somebody disturbed.
+fn noisy(prng: &mut Prng, typical: f64) -> f64 {
+    let bell: f64 = (0..12).map(|_| prng.unit()).sum::<f64>() - 6.0;
+    let disturbed = if prng.unit() < 0.05 { 1.0 + 0.3 * prng.unit() } else { 1.0 };
+    typical * (0.05 * bell).exp() * disturbed
+}
+
+fn sample(prng: &mut Prng, count: usize, typical: f64) -> Vec<f64> {
+    (0..count).map(|_| noisy(prng, typical)).collect()
+}
+
+fn p99() -> Metric {
+    Metric::named("p99").expect("there is one")
+}
+
+/// The share of so many comparisons that say so.
+fn share(of: usize, seed: u64, effect: f64, repetitions: usize, says: impl Fn(Verdict) -> bool) -> f64 {
+    let mut prng = Prng::new(seed);
+    let said = (0..of).filter(|_| {
+        let (base, new) = (sample(&mut prng, repetitions, 1000.0), sample(&mut prng, repetitions, 1000.0 * effect));
+        says(judge(&[(p99(), &base, &new)], 0.05)[0].verdict)
+    });
+    said.count() as f64 / of as f64
+}
+
+fn differs(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Better | Verdict::Worse)
+}
+
+#[test]
+fn a_thousand_comparisons_of_the_same_raise_few_false_alarms() {
+    for repetitions in [5, 10] {
+        let alarms = share(1000, 1, 1.0, repetitions, differs);
+        assert!(alarms < 0.05, "{repetitions} repetitions: {alarms}");
+    }
+}
+
+#[test]
+fn a_tenth_more_is_caught_with_ten_repetitions() {
+    let caught = share(500, 2, 1.1, 10, |verdict| verdict == Verdict::Worse);
+    assert!(caught > 0.8, "{caught}");
+    let praised = share(500, 3, 0.9, 10, |verdict| verdict == Verdict::Better);
+    assert!(praised > 0.8, "{praised}");
+}
+
+/// Each table of thirty, all alike: the correction holds the whole table's alarms down, not each row's.
+#[test]
+fn large_tables_raise_no_more_alarms_than_small_ones() {
+    let mut prng = Prng::new(4);
+    let tables = (0..60).filter(|_| {
+        let rows: Vec<_> = (0..30).map(|_| (sample(&mut prng, 10, 1000.0), sample(&mut prng, 10, 1000.0))).collect();
+        let samples: Vec<_> = rows.iter().map(|(base, new)| (p99(), base.as_slice(), new.as_slice())).collect();
+        judge(&samples, 0.0).iter().any(|judged| differs(judged.verdict))
+    });
+    let alarms = tables.count();
+    assert!(alarms <= 7, "{alarms} tables of 60");
+}
+
+#[test]
+fn repetitions_that_are_said_to_be_enough_are() {
+    let mut prng = Prng::new(5);
+    let needs: Vec<usize> = (0..50)
+        .filter_map(|_| {
+            let (base, new) = (sample(&mut prng, 4, 1000.0), sample(&mut prng, 4, 1100.0));
+            match judge(&[(p99(), &base, &new)], 0.05)[0].verdict {
+                Verdict::Inconclusive { needs } => Some(needs),
+                _ => None,
+            }
+        })
+        .collect();
+    let middle =
+        quorumbench::compare::statistics::median(&needs.iter().map(|&n| n as f64).collect::<Vec<_>>()) as usize;
+    assert!(middle > 4, "{needs:?}");
+    let caught = share(200, 6, 1.1, middle, |verdict| verdict == Verdict::Worse);
+    assert!(caught > 0.5, "{middle} repetitions: {caught}");
+}
+
+/// A folder as a run leaves it, with these p99 for a point, and a throughput.
+fn run_folder(at: &Path, name: &str, cpu: &str, world: &str, p99s: &[f64]) -> PathBuf {
+    let folder = at.join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    let manifest = json!({"host": {"cpu": cpu, "cores": 2, "build": {"profile": "release", "commit": name}}});
+    fs::write(folder.join("manifest.json"), manifest.to_string()).expect("a manifest");
+    let line = |(repetition, p99): (usize, &f64)| {
+        let line = json!({
+            "schema": "quorumbench.point/1", "repetition": repetition, "world": world,
+            "axes": {"protocol": "raft", "outstanding": 16}, "warnings": [],
+            "completed_per_s": 1e6, "response_ns": {"p50": 500, "p99": p99}, "cost": {"cpu_ns_per_command": 90.0},
+        });
+        format!("{line}\n")
+    };
+    fs::write(folder.join("points.jsonl"), p99s.iter().enumerate().map(line).collect::<String>()).expect("points");
+    folder
+}
+
+fn compare(base: &Path, new: &Path, options: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_quorumbench");
+    Command::new(program).arg("compare").args([base, new]).args(options).output().expect("it runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+const BEFORE: [f64; 8] = [100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, 107.0];
+
+#[test]
+fn what_got_slower_fails_the_gate() {
+    let at = tempfile::tempdir().expect("a folder");
+    let base = run_folder(at.path(), "base", "A", "real", &BEFORE);
+    let slower = run_folder(at.path(), "slower", "A", "real", &BEFORE.map(|time| time * 1.2));
+    let worse = compare(&base, &slower, &[]);
+    assert_eq!(worse.status.code(), Some(3), "{}", said(&worse));
+    assert!(said(&worse).contains("1 worse, 0 better, 3 the same, 0 inconclusive"), "{}", said(&worse));
+    let better = compare(&slower, &base, &["--metric", "p99"]);
+    assert_eq!(better.status.code(), Some(0), "{}", said(&better));
+    assert!(said(&better).contains("0 worse, 1 better"), "{}", said(&better));
+    assert_eq!(compare(&base, &slower, &["--threshold", "30%"]).status.code(), Some(0));
+    assert_eq!(compare(&base, &base, &[]).status.code(), Some(0));
+}
+
+#[test]
+fn it_says_the_same_in_json_and_markdown() {
+    let at = tempfile::tempdir().expect("a folder");
+    let base = run_folder(at.path(), "base", "A", "real", &BEFORE);
+    let slower = run_folder(at.path(), "slower", "A", "real", &BEFORE.map(|time| time * 1.2));
+    let output = compare(&base, &slower, &["--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let document: Json = serde_json::from_slice(&output.stdout).expect("one document");
+    let rows = document["rows"].as_array().expect("rows");
+    let p99 = rows.iter().find(|row| row["metric"] == "p99").expect("p99");
+    assert_eq!((&p99["verdict"], &p99["base"]), (&json!("worse"), &json!(103.5)));
+    assert!((p99["ratio"].as_f64().expect("a ratio") - 1.2).abs() < 1e-9);
+    assert_eq!(document["regressed"], true);
+    let markdown = said(&compare(&base, &slower, &["--markdown"]));
+    assert!(markdown.starts_with("### 1 worse") && markdown.contains("| p99 "), "{markdown}");
+    assert!(markdown.contains("base is commit `base`, new is commit `slower`"), "{markdown}");
+}
+
+#[test]
+fn what_does_not_compare_is_refused() {
+    let at = tempfile::tempdir().expect("a folder");
+    let base = run_folder(at.path(), "base", "A", "real", &BEFORE);
+    let refused = |new: &Path, code: i32, why: &str| {
+        let output = compare(&base, new, &[]);
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(said(&output).contains(why), "{}", said(&output));
+    };
+    let elsewhere = run_folder(at.path(), "elsewhere", "B", "real", &BEFORE);
+    refused(&elsewhere, 2, "cpu: A and B");
+    let across = compare(&base, &elsewhere, &["--across-hosts"]);
+    assert!(across.status.success() && said(&across).contains("note: across hosts"), "{}", said(&across));
+    refused(&run_folder(at.path(), "computed", "A", "virtual", &BEFORE), 2, "never compares with what was measured");
+    refused(&run_folder(at.path(), "empty", "A", "real", &[]), 2, "no point and metric is in both");
+    refused(&at.path().join("nowhere"), 1, "give it the folder of a run");
+    let broken = run_folder(at.path(), "broken", "A", "real", &BEFORE);
+    fs::write(broken.join("points.jsonl"), "{\"schema\": \"other/9\"}\n").expect("a line");
+    refused(&broken, 1, "points.jsonl:1: schema other/9");
+}
+
+#[test]
+fn too_few_repetitions_are_said_to_be_too_few() {
+    let at = tempfile::tempdir().expect("a folder");
+    let base = run_folder(at.path(), "base", "A", "real", &BEFORE[..3]);
+    let slower = run_folder(at.path(), "slower", "A", "real", &BEFORE.map(|time| time * 1.2)[..3]);
+    let output = compare(&base, &slower, &["--metric", "p99"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("inconclusive: needs about"), "{}", said(&output));
+}
+
+/// The same build in turn with itself: the runs are there, in order, and compare.
+#[test]
+fn two_builds_are_measured_in_turn() {
+    let at = tempfile::tempdir().expect("a folder");
+    let program = env!("CARGO_BIN_EXE_quorumbench");
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench-configs/smoke.toml");
+    let output = Command::new(program)
+        .args(["run", "--interleave", program, "--quiet", "--out"])
+        .args([at.path(), &config])
+        .args(["--set", "repetitions=2", "--set", "protocol=echo", "--set", "transport=mem"])
+        .args(["--set", "duration=100ms", "--set", "warmup=20ms"])
+        .output()
+        .expect("it runs");
+    // Two repetitions show nothing, so nothing is worse.
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let run = fs::read_dir(at.path()).expect("a folder").next().expect("a run").expect("readable").path();
+    for side in ["base", "new"] {
+        let points = fs::read_to_string(run.join(side).join("points.jsonl")).expect("points");
+        let repetitions: Vec<_> = points
+            .lines()
+            .map(|line| serde_json::from_str::<Json>(line).expect("JSON")["repetition"].as_u64())
+            .collect();
+        assert!(repetitions.contains(&Some(0)) && repetitions.contains(&Some(1)), "{repetitions:?}");
+    }
+    assert!(said(&output).contains("inconclusive"), "{}", said(&output));
+}
