@@ -35,6 +35,7 @@ use crate::spec::{Gossip, Style};
 use spread::Spread;
 
 pub use trials::epidemic;
+pub(crate) use trials::epidemic_of;
 
 /// As many nodes as there are, among which one update after the other spreads.
 #[derive(Clone, Debug)]

@@ -23,6 +23,23 @@ pub fn epidemic(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(usize),
 ) -> Option<Epidemic> {
+    epidemic_of(nodes, gossip, seed, threads, interrupted, progress, &|| {
+        let mut population = Population::new(nodes, gossip);
+        move |prng, go_on: &dyn Fn() -> bool| population.trial(prng, go_on)
+    })
+}
+
+/// The same in another world: `world` makes one for each thread, which runs a trial from its randomness, for as long as
+/// it may go on.
+pub(crate) fn epidemic_of<T: FnMut(Prng, &dyn Fn() -> bool) -> Option<Trial>>(
+    nodes: usize,
+    gossip: &Gossip,
+    seed: u64,
+    threads: usize,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+    world: &(dyn Fn() -> T + Sync),
+) -> Option<Epidemic> {
     let seeds = Prng::new(seed);
     let next = AtomicUsize::new(0);
     let go_on = || !interrupted.load(Ordering::Relaxed);
@@ -32,13 +49,13 @@ pub fn epidemic(
         for _ in 0..threads.clamp(1, gossip.trials) {
             let (finished, next, seeds, go_on) = (finished.clone(), &next, &seeds, &go_on);
             scope.spawn(move || {
-                let mut population = Population::new(nodes, gossip);
+                let mut run = world();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= gossip.trials {
                         break;
                     }
-                    let Some(trial) = population.trial(seeds.fork(index as u64), go_on) else { break };
+                    let Some(trial) = run(seeds.fork(index as u64), go_on) else { break };
                     if finished.send((index, trial)).is_err() {
                         break;
                     }

@@ -16,7 +16,8 @@ pub struct EpidemicResult {
     pub name: String,
     /// Which repetition, from 0.
     pub repetition: usize,
-    /// `"population"`: computed in synchronous rounds, without any time but their number.
+    /// `"population"`: computed in synchronous rounds, without any time but their number. `"virtual"`: among nodes that
+    /// are state machines, in virtual time.
     pub world: String,
     /// The seed of this very run.
     pub seed: u64,

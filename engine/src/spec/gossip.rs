@@ -87,20 +87,21 @@ impl Gossip {
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     let gossips = point.cluster.protocol.is_gossip();
     runs_there(point).or_else(|| {
-        let checks = [partners_exist, hunts_are_needed, counters_are_compared, judges_listen, ends_in_time];
+        let checks =
+            [machines_fit, partners_exist, hunts_are_needed, counters_are_compared, judges_listen, ends_in_time];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
     })
 }
 
 fn runs_there(point: &Point) -> Option<Conflict> {
     let (protocol, transport) = (point.cluster.protocol, point.cluster.transport);
-    let among_many = transport == TransportName::Population;
-    let (why, help) = match (protocol.is_gossip(), among_many) {
-        (true, false) => (
-            "gossip runs over a population only, so far",
-            format!("set {} to \"{}\"", keys::TRANSPORT, TransportName::Population),
+    let (why, help) = match (protocol.is_gossip(), transport) {
+        (true, TransportName::Population | TransportName::Sim) => return None,
+        (true, _) => (
+            "gossip runs over a population or in virtual time only, so far",
+            format!("set {} to \"{}\" or \"{}\"", keys::TRANSPORT, TransportName::Population, TransportName::Sim),
         ),
-        (false, true) => (
+        (false, TransportName::Population) => (
             "a population only gossips",
             format!("set {} to \"{}\", or use another transport", keys::PROTOCOL, ProtocolName::Gossip),
         ),
@@ -110,6 +111,22 @@ fn runs_there(point: &Point) -> Option<Conflict> {
         keys: [&keys::TRANSPORT, &keys::PROTOCOL],
         message: format!("{} \"{transport}\" with {} \"{protocol}\": {why}", keys::TRANSPORT, keys::PROTOCOL),
         help,
+    })
+}
+
+/// Most nodes that are state machines of their own.
+const MOST_MACHINES: usize = 100_000;
+
+fn machines_fit(point: &Point) -> Option<Conflict> {
+    let (nodes, transport) = (point.cluster.nodes, point.cluster.transport);
+    (transport != TransportName::Population && nodes > MOST_MACHINES).then(|| Conflict {
+        keys: [&keys::NODES, &keys::TRANSPORT],
+        message: format!(
+            "{} {nodes} with {} \"{transport}\", where each is a state machine of its own",
+            keys::NODES,
+            keys::TRANSPORT
+        ),
+        help: format!("it can be at most {MOST_MACHINES}, or {} \"{}\"", keys::TRANSPORT, TransportName::Population),
     })
 }
 
