@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::wire::{Frame, Head, LIMIT, Malformed, NodeId, Payload, Slot, reject, within_reach};
 
-/// A message to a node, read from a frame. Updates and lists stay in the frame's body.
+/// A message, read from a frame. Updates and lists stay in the frame's body.
 ///
-/// Many nodes share an endpoint of a transport, so the first word of every head is who it is for.
+/// Many nodes share an endpoint of a transport, whose id may be what [`Head::from`] has to say: so the first two words of
+/// every head are who it is for, and who says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A rumor: the update is in the frame.
@@ -93,20 +94,25 @@ impl Message {
         NodeId(head.words[0] as u32)
     }
 
-    /// Reads a frame for `to`, and checks all that can be checked without knowing the receiver's state.
+    /// Who says it.
+    pub const fn sender(head: &Head) -> NodeId {
+        NodeId(head.words[1] as u32)
+    }
+
+    /// Reads a frame, and checks all that can be checked without knowing the receiver.
     ///
     /// # Errors
-    /// If no correct node in any state sends such a frame to that one.
-    pub fn read(frame: &Frame, to: NodeId) -> Result<Self, Malformed> {
+    /// If no correct node in any state sends such a frame.
+    pub fn read(frame: &Frame) -> Result<Self, Malformed> {
         let head = &frame.head;
         let malformed = |what| Malformed { kind: head.kind, what };
         let message = Self::of_words(head).ok_or(malformed("not a message of gossip"))?;
-        message.check(frame, to).map_err(malformed)?;
+        message.check(frame).map_err(malformed)?;
         Ok(message)
     }
 
     fn of_words(head: &Head) -> Option<Self> {
-        let [_, first, second, ..] = head.words;
+        let [.., first, second, _, _] = head.words;
         let (number, contact) = (Slot(first), first);
         let (is_answer, was_useful) = (head.flags & ANSWER != 0, head.flags & USEFUL != 0);
         Some(match head.kind {
@@ -122,11 +128,10 @@ impl Message {
         })
     }
 
-    fn check(self, frame: &Frame, to: NodeId) -> Result<(), &'static str> {
+    fn check(self, frame: &Frame) -> Result<(), &'static str> {
         let head = &frame.head;
         within_reach(&head.words)?;
-        reject(head.words[0] != u64::from(to.0), "for another node")?;
-        let said = self.head(to);
+        let said = self.head(Self::sender(head), Self::recipient(head));
         reject(said.words != head.words, "words that mean nothing")?;
         frame.check(ANSWER | USEFUL, matches!(self, Self::Rumor { .. } | Self::Digest { .. } | Self::Want { .. }))?;
         reject(said.flags != head.flags, "flags that mean nothing")?;
@@ -141,8 +146,8 @@ impl Message {
         }
     }
 
-    /// The head that says it to `to`; group, sender and body's length are the caller's to fill in.
-    pub fn head(self, to: NodeId) -> Head {
+    /// The head with which `from` says it to `to`; group and body's length are the caller's to fill in.
+    pub fn head(self, from: NodeId, to: NodeId) -> Head {
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let (kind, flags, first, second) = match self {
             Self::Rumor { number, is_answer } => (RUMOR, flag(is_answer, ANSWER), number.0, 0),
@@ -157,7 +162,8 @@ impl Message {
             Self::Accept { contact } => (ACCEPT, 0, contact, 0),
             Self::Refuse { contact } => (REFUSE, 0, contact, 0),
         };
-        Head { kind, flags, words: [u64::from(to.0), first, second, 0, 0, 0], ..Head::default() }
+        let words = [to.0.into(), from.0.into(), first, second, 0, 0];
+        Head { kind, flags, from, words, ..Head::default() }
     }
 }
 

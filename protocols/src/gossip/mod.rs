@@ -170,15 +170,18 @@ impl Gossip {
     }
 
     fn on_frame(&mut self, now: Nanos, frame: &Frame, out: &mut Outbox) -> Result<(), Malformed> {
-        let from = frame.head.from;
+        let from = Message::sender(&frame.head);
         let malformed = |what| Malformed { kind: frame.head.kind, what };
         if frame.head.group != self.config.group {
             return Err(malformed("another group's"));
         }
+        let message = Message::read(frame)?;
+        if Message::recipient(&frame.head) != self.config.id {
+            return Err(malformed("for another node"));
+        }
         if from == self.config.id || from.0 >= self.config.nodes {
             return Err(malformed("not from another node"));
         }
-        let message = Message::read(frame, self.config.id)?;
         self.advance(now);
         match message {
             Message::Rumor { number, is_answer } => self.on_rumor(from, number, is_answer, &frame.body, out),
@@ -224,7 +227,7 @@ impl Gossip {
     }
 
     fn say(&self, message: Message, to: NodeId, body: Payload, out: &mut Outbox) {
-        let head = Head { from: self.config.id, group: self.config.group, ..message.head(to) };
+        let head = Head { group: self.config.group, ..message.head(self.config.id, to) };
         out.transmit(Recipients::One(to), head, body);
     }
 }
