@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use crate::results::PointResult;
+use crate::results::{EpidemicResult, PointResult};
 use crate::spec::{ProtocolName, Spec};
 use crate::warnings::{PERCENTILES, samples_needed};
 
@@ -202,9 +202,17 @@ fn notes(row: &Row<'_>) -> String {
 
 /// The warnings in words, each kind once, with how many of the runs have it.
 pub fn warnings_text(rows: &[Row<'_>]) -> String {
-    let runs: Vec<&PointResult> = rows.iter().flat_map(|row| row.runs.iter().copied()).collect();
+    in_words(&rows.iter().flat_map(|row| row.runs.iter().map(|run| &run.warnings[..])).collect::<Vec<_>>())
+}
+
+/// The same of epidemics.
+pub fn epidemic_warnings_text(results: &[EpidemicResult]) -> String {
+    in_words(&results.iter().map(|result| &result.warnings[..]).collect::<Vec<_>>())
+}
+
+fn in_words(runs: &[&[String]]) -> String {
     let mut kinds: Vec<(&str, &str, usize)> = Vec::new();
-    for warning in runs.iter().flat_map(|run| &run.warnings) {
+    for warning in runs.iter().copied().flatten() {
         match kinds.iter_mut().find(|(code, ..)| *code == warning_code(warning)) {
             Some((.., count)) => *count += 1,
             None => kinds.push((warning_code(warning), warning, 1)),

@@ -33,7 +33,7 @@ pub fn epidemic(
 }
 
 /// A node of so many that goes by these rules.
-fn config(id: NodeId, nodes: usize, rules: &Gossip) -> Config {
+pub(crate) fn config(id: NodeId, nodes: usize, rules: &Gossip) -> Config {
     Config {
         style: match rules.style {
             Style::DirectMail => gossip::Style::DirectMail,

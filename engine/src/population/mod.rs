@@ -35,7 +35,7 @@ use crate::spec::{Gossip, Style};
 use spread::Spread;
 
 pub use trials::epidemic;
-pub(crate) use trials::epidemic_of;
+pub(crate) use trials::{Tally, epidemic_of};
 
 /// As many nodes as there are, among which one update after the other spreads.
 #[derive(Clone, Debug)]

@@ -90,7 +90,7 @@ struct Kept {
 
 /// All trials so far. Sums are of whole numbers, and so the same in whatever order they come.
 #[derive(Debug)]
-struct Tally<'a> {
+pub(crate) struct Tally<'a> {
     nodes: usize,
     gossip: &'a Gossip,
     kept: Vec<Kept>,
@@ -100,11 +100,11 @@ struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    fn new(nodes: usize, gossip: &'a Gossip) -> Self {
+    pub(crate) fn new(nodes: usize, gossip: &'a Gossip) -> Self {
         Self { nodes, gossip, kept: vec![Kept::default(); gossip.trials], finished: 0, arrivals: Vec::new() }
     }
 
-    fn add(&mut self, index: usize, trial: &Trial) {
+    pub(crate) fn add(&mut self, index: usize, trial: &Trial) {
         let rounds = (1..).zip(&trial.arrivals).map(|(round, arrived)| round * arrived).sum();
         self.kept[index] = Kept { reached: trial.reached(), sent: trial.sent, last: trial.last(), rounds };
         self.finished += 1;
@@ -113,7 +113,7 @@ impl<'a> Tally<'a> {
         self.arrivals.iter_mut().zip(&trial.arrivals).for_each(|(sum, arrived)| *sum += arrived);
     }
 
-    fn epidemic(&self) -> Epidemic {
+    pub(crate) fn epidemic(&self) -> Epidemic {
         let nodes = self.nodes as f64;
         let over = |of: fn(&Kept) -> f64| self.kept.iter().map(of).collect::<Vec<f64>>();
         let share =

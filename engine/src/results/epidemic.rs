@@ -17,7 +17,7 @@ pub struct EpidemicResult {
     /// Which repetition, from 0.
     pub repetition: usize,
     /// `"population"`: computed in synchronous rounds, without any time but their number. `"virtual"`: among nodes that
-    /// are state machines, in virtual time.
+    /// are state machines, in virtual time. `"real"`: among the same, on a real transport.
     pub world: String,
     /// The seed of this very run.
     pub seed: u64,
@@ -25,6 +25,37 @@ pub struct EpidemicResult {
     pub axes: Map<String, Json>,
     /// What came of it.
     pub epidemic: Epidemic,
+    /// What it took, where it was real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<Real>,
+    /// Reasons to doubt it: a code, a colon, and words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// What epidemics took on a real transport.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Real {
+    /// Threads, each with an endpoint of the transport, that the nodes lived on.
+    pub hosts: usize,
+    /// When the last update arrived, in nanoseconds from the beginning of the first cycle.
+    pub last_ns: Spread,
+    /// Bytes that were handed to the transport, heads and all, by the number of nodes. Over `mem`, what they would be.
+    pub wire_bytes_per_node: Spread,
+    /// The share of frames that went over the transport. The others were between nodes of one host.
+    pub travelled: f64,
+    /// Turns of all nodes, over all trials.
+    pub turns: u64,
+    /// Those that began more than half a cycle late.
+    pub late_turns: u64,
+    /// Frames that a full or absent link dropped.
+    pub dropped_frames: u64,
+    /// Frames that came when their trial was over.
+    pub strays: u64,
+    /// Connections lost after they were established.
+    pub lost_connections: u64,
+    /// Frames, and connections, that no correct peer sends.
+    pub malformed: u64,
 }
 
 impl EpidemicResult {

@@ -3,14 +3,15 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{Experiment, Missed, Observer, Shot};
-use crate::drive::DriveError;
+use crate::drive::{self, DriveError};
 use crate::epidemic;
 use crate::host;
 use crate::population;
-use crate::results::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult};
-use crate::spec::{Gossip, Point, TransportName};
+use crate::results::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real};
+use crate::spec::{Point, TransportName};
+use crate::warnings;
 
-/// Its trials, on as many threads as there are cores.
+/// Its trials: where it is computed, on as many threads as there are cores.
 pub(super) fn shoot(
     experiment: &Experiment<'_>,
     point: &Point,
@@ -18,13 +19,9 @@ pub(super) fn shoot(
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<EpidemicResult, Missed> {
-    let (nodes, gossip) = (point.cluster.nodes, &point.gossip);
-    let progress = &mut |finished| observer.trials(finished, gossip.trials);
-    let (world, run) = match point.cluster.transport {
-        TransportName::Sim => ("virtual", epidemic::epidemic as Run),
-        _ => ("population", population::epidemic as Run),
-    };
-    let epidemic = run(nodes, gossip, shot.seed, host::cores(), interrupted, progress);
+    let progress = &mut |finished| observer.trials(finished, point.gossip.trials);
+    let (world, (epidemic, real)) = run(point, shot.seed, interrupted, progress).map_err(Missed::Drive)?;
+    let warnings = warnings::of_epidemic(real.as_ref());
     Ok(EpidemicResult {
         schema: EPIDEMIC_SCHEMA.into(),
         name: experiment.spec.name().into(),
@@ -32,9 +29,29 @@ pub(super) fn shoot(
         world: world.into(),
         seed: shot.seed,
         axes: point.axes(),
-        epidemic: epidemic.ok_or(Missed::Drive(DriveError::Interrupted))?,
+        epidemic,
+        real,
+        warnings: warnings.iter().map(ToString::to_string).collect(),
     })
 }
 
-/// One way to run the trials of a point.
-type Run = fn(usize, &Gossip, u64, usize, &AtomicBool, &mut dyn FnMut(usize)) -> Option<Epidemic>;
+/// In its world.
+fn run(
+    point: &Point,
+    seed: u64,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(&'static str, (Epidemic, Option<Real>)), DriveError> {
+    let (nodes, gossip, cores) = (point.cluster.nodes, &point.gossip, host::cores());
+    let (world, computed) = match point.cluster.transport {
+        TransportName::Population => {
+            ("population", population::epidemic(nodes, gossip, seed, cores, interrupted, progress))
+        }
+        TransportName::Sim => ("virtual", epidemic::epidemic(nodes, gossip, seed, cores, interrupted, progress)),
+        _ => {
+            let (epidemic, real) = drive::gossip(point, seed, interrupted, progress)?;
+            return Ok(("real", (epidemic, Some(real))));
+        }
+    };
+    Ok((world, (computed.ok_or(DriveError::Interrupted)?, None)))
+}

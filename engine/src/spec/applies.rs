@@ -19,6 +19,8 @@ pub enum Applies {
     Ordered,
     /// With gossip.
     Gossip,
+    /// With gossip on a real transport.
+    Hosts,
     /// With gossip of more than one round.
     Epidemic,
     /// With rumors.
@@ -84,13 +86,14 @@ impl Applies {
 
     /// True of what only gossip has.
     pub(super) fn asks_for_gossip(self) -> bool {
-        matches!(self, Self::Gossip | Self::Epidemic | Self::Rumor | Self::Feedback | Self::Counted)
+        matches!(self, Self::Gossip | Self::Hosts | Self::Epidemic | Self::Rumor | Self::Feedback | Self::Counted)
     }
 
     /// What else must hold.
     pub(super) const fn also(self) -> Self {
         match self {
             Self::Counted => Self::Feedback,
+            Self::Hosts => Self::Gossip,
             Self::Streams => Self::ManyGroups,
             _ => Self::Always,
         }
@@ -116,7 +119,9 @@ impl Applies {
             Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
             Self::Quic | Self::Streams => (&TRANSPORT, |name| name == TransportName::Quic.name()),
             Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
-            Self::Threads => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real)),
+            Self::Threads | Self::Hosts => {
+                (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real))
+            }
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
             Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
             Self::Packets => (&EMULATION, |name| name == Emulation::Packets.name()),

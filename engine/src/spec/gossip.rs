@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::expand::Conflict;
 use super::keys;
 use super::names::{Exchange, Interest, Judging, ProtocolName, Stop, Style, TransportName};
-use super::point::Point;
+use super::point::{Cluster, Point};
 use super::units::duration_text;
 
 /// How an update spreads. `docs/gossip.md` has the rules.
@@ -66,7 +66,22 @@ impl Gossip {
         }
     }
 
-    /// About how long all trials over so many nodes take on one core: to be read as minutes or days, not more exactly.
+    /// About how long all trials take: to be read as minutes or days, not more exactly.
+    pub fn takes(&self, cluster: &Cluster) -> Duration {
+        match cluster.transport {
+            TransportName::Population => self.estimate(cluster.nodes),
+            // A contact is a few messages among state machines.
+            TransportName::Sim => self.estimate(cluster.nodes) * 50,
+            // A trial waits for its cycles: twice as many as it takes to reach everyone, and a moment to begin.
+            _ => {
+                let cycles = 2.0 + 2.0 * (cluster.nodes as f64).log2() / (1.0 - self.loss);
+                let cycles = if self.style == Style::DirectMail { 1.0 } else { cycles };
+                (self.interval.mul_f64(cycles) + Duration::from_millis(30)) * self.trials as u32
+            }
+        }
+    }
+
+    /// About how long all trials over a population of so many take on one core.
     pub fn estimate(&self, nodes: usize) -> Duration {
         let doublings = (nodes as f64).log2();
         let turns = match self.style {
@@ -87,30 +102,29 @@ impl Gossip {
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     let gossips = point.cluster.protocol.is_gossip();
     runs_there(point).or_else(|| {
-        let checks =
-            [machines_fit, partners_exist, hunts_are_needed, counters_are_compared, judges_listen, ends_in_time];
+        let checks = [
+            machines_fit,
+            hosts_exist,
+            partners_exist,
+            hunts_are_needed,
+            counters_are_compared,
+            judges_listen,
+            ends_in_time,
+        ];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
     })
 }
 
 fn runs_there(point: &Point) -> Option<Conflict> {
     let (protocol, transport) = (point.cluster.protocol, point.cluster.transport);
-    let (why, help) = match (protocol.is_gossip(), transport) {
-        (true, TransportName::Population | TransportName::Sim) => return None,
-        (true, _) => (
-            "gossip runs over a population or in virtual time only, so far",
-            format!("set {} to \"{}\" or \"{}\"", keys::TRANSPORT, TransportName::Population, TransportName::Sim),
-        ),
-        (false, TransportName::Population) => (
-            "a population only gossips",
-            format!("set {} to \"{}\", or use another transport", keys::PROTOCOL, ProtocolName::Gossip),
-        ),
-        _ => return None,
-    };
-    Some(Conflict {
+    (!protocol.is_gossip() && transport == TransportName::Population).then(|| Conflict {
         keys: [&keys::TRANSPORT, &keys::PROTOCOL],
-        message: format!("{} \"{transport}\" with {} \"{protocol}\": {why}", keys::TRANSPORT, keys::PROTOCOL),
-        help,
+        message: format!(
+            "{} \"{transport}\" with {} \"{protocol}\": a population only gossips",
+            keys::TRANSPORT,
+            keys::PROTOCOL
+        ),
+        help: format!("set {} to \"{}\", or use another transport", keys::PROTOCOL, ProtocolName::Gossip),
     })
 }
 
@@ -128,6 +142,23 @@ fn machines_fit(point: &Point) -> Option<Conflict> {
         ),
         help: format!("it can be at most {MOST_MACHINES}, or {} \"{}\"", keys::TRANSPORT, TransportName::Population),
     })
+}
+
+/// Nodes are on hosts, and talk across them.
+fn hosts_exist(point: &Point) -> Option<Conflict> {
+    let (hosts, nodes) = (point.cluster.hosts, point.cluster.nodes);
+    let conflict = |message, help| Some(Conflict { keys: [&keys::HOSTS, &keys::NODES], message, help });
+    match hosts {
+        1 => conflict(
+            format!("{} 1: nothing would go over the transport", keys::HOSTS),
+            format!("set it to at least 2, or {} to \"{}\"", keys::TRANSPORT, TransportName::Sim),
+        ),
+        _ if hosts > nodes => conflict(
+            format!("{} {hosts} for {} {nodes}: some would have none", keys::HOSTS, keys::NODES),
+            format!("it can be at most {nodes}"),
+        ),
+        _ => None,
+    }
 }
 
 /// Partners of one cycle are different nodes, and all of them others.
@@ -186,13 +217,13 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 fn ends_in_time(point: &Point) -> Option<Conflict> {
     let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
-    let takes = gossip.estimate(nodes);
+    let takes = gossip.takes(&point.cluster);
     (takes > LONGEST).then(|| {
         let fit = gossip.trials as f64 * LONGEST.as_secs_f64() / takes.as_secs_f64();
         Conflict {
             keys: [&keys::TRIALS, &keys::NODES],
             message: format!(
-                "{} {} over {} {nodes} would take a core about {:.0} hours",
+                "{} {} over {} {nodes} would take about {:.0} hours",
                 keys::TRIALS,
                 gossip.trials,
                 keys::NODES,

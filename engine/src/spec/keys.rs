@@ -193,6 +193,9 @@ table! {
         TRANSPORT = key("transport", Kind::Choice(TransportName::CHOICES), "uring",
             "what moves frames between nodes",
             |to, value| to.point.cluster.transport = value.choice(TransportName::named)).axis();
+        HOSTS = key("hosts", count(0, 63), "0",
+            "threads that nodes share, each with an endpoint of the transport; 0 for as many as cores, and at least 2",
+            |to, value| to.point.cluster.hosts = value.count()).axis().when(Applies::Hosts);
         MACHINE = key("machine", Kind::Choice(MachineName::CHOICES), "null",
             "what delivered commands are applied to",
             |to, value| to.point.cluster.machine = value.choice(MachineName::named)).axis();

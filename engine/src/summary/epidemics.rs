@@ -44,7 +44,10 @@ const COLUMNS: &[Column] = &[
     Column { title: "t_ave", of: |row| row.epidemic.rounds_mean.as_ref().map(with_interval) },
     Column { title: "redundancy", of: |row| Some(digits(row.epidemic.redundancy.mean)) },
     Column { title: "bytes/node", of: |row| Some(digits(row.epidemic.bytes_per_node.mean)) },
+    Column { title: "wire B/node", of: |row| Some(digits(row.real.as_ref()?.wire_bytes_per_node.mean)) },
+    Column { title: "travelled", of: |row| Some(format!("{:.0} %", row.real.as_ref()?.travelled * 100.0)) },
     Column { title: "time", of: |row| Some(time_text(row.epidemic.last_ns)) },
+    Column { title: "time p99", of: |row| Some(time_text(row.real.as_ref()?.last_ns.p99)) },
 ];
 
 /// The mean, and half of its 95 % interval where that is not nothing.

@@ -1,0 +1,239 @@
+//! A host: one thread, one endpoint, and as many nodes as fall to it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorumbench_protocols::gossip::message::Message;
+use quorumbench_protocols::gossip::{Config, Gossip as Node};
+use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Recipients, Transmit};
+use quorumbench_transports::{Counters, Transport};
+
+use super::stage::{LOOK_NS, Plan, Record, Stage};
+use crate::epidemic;
+use crate::sim::queue::Queue;
+use crate::spec::Point;
+
+/// A host between two waits.
+pub(super) struct Host {
+    id: u32,
+    point: Arc<Point>,
+    stage: Arc<Stage>,
+    /// The trial that it is in, and what it saw of it so far.
+    trial: Option<Running>,
+    /// The last trial that it was in.
+    number: u64,
+    /// For nodes of this host.
+    here: VecDeque<Frame>,
+    transmits: Vec<Transmit>,
+    out: Outbox,
+    /// What is not yet told: nodes that spread the update, and nodes that know it.
+    untold: (isize, usize),
+}
+
+struct Running {
+    first_cycle: Nanos,
+    /// Its nodes, in the order of their ids.
+    members: Vec<Node>,
+    /// When each of them has its next turn.
+    turns: Queue<u32>,
+    /// Whether an update is lost.
+    prng: Prng,
+    before: Counters,
+    record: Record,
+}
+
+/// What hosts say until they have heard from all others.
+const GREETING: u8 = Head::FIRST_FOREIGN_KIND + 0x10;
+const ORIGIN: NodeId = NodeId(0);
+
+impl Host {
+    pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>) -> Self {
+        Self {
+            id: id as u32,
+            point,
+            stage,
+            trial: None,
+            number: 0,
+            here: VecDeque::new(),
+            transmits: Vec::new(),
+            out: Outbox::default(),
+            untold: (0, 0),
+        }
+    }
+
+    /// Until all is over.
+    pub(super) fn run(&mut self, transport: &mut dyn Transport) -> io::Result<()> {
+        let (control, mut inbox) = (self.stage.control.clone(), Vec::new());
+        self.greet(transport)?;
+        while !control.stopped() {
+            if let Some(plan) = self.stage.next(self.number) {
+                self.begin(&plan, transport.counters());
+            }
+            let look = control.clock().now() + LOOK_NS;
+            transport.recv(self.next_turn().min(look), &mut inbox)?;
+            for frame in inbox.drain(..) {
+                self.hear(control.clock().now(), frame);
+            }
+            self.turns(control.clock().now());
+            transport.send(&mut self.transmits)?;
+            let (spreading, reached) = std::mem::take(&mut self.untold);
+            self.stage.tell(spreading, reached);
+            if control.clock().now() >= self.stage.ends_at() {
+                self.end(transport.counters());
+            }
+        }
+        Ok(())
+    }
+
+    /// Until it has heard from all others: each is connected then.
+    fn greet(&mut self, transport: &mut dyn Transport) -> io::Result<()> {
+        let (control, mut inbox) = (self.stage.control.clone(), Vec::new());
+        let mut silent: Vec<u32> = (0..self.hosts()).filter(|&host| host != self.id).collect();
+        let mut said = false;
+        while !control.stopped() && !(said && silent.is_empty()) {
+            // Whoever was heard may not have heard yet.
+            let all = (0..self.hosts()).filter(|&host| host != self.id).map(NodeId);
+            let head = Head { kind: GREETING, from: NodeId(self.id), ..Head::default() };
+            let greeting = |to| Transmit { to: Recipients::One(to), head, body: Payload::EMPTY };
+            said = silent.is_empty();
+            transport.send(&mut all.map(greeting).collect())?;
+            transport.recv(control.clock().now() + LOOK_NS, &mut inbox)?;
+            inbox.drain(..).for_each(|frame| silent.retain(|&host| NodeId(host) != frame.head.from));
+        }
+        self.stage.greet();
+        Ok(())
+    }
+
+    fn hosts(&self) -> u32 {
+        self.point.cluster.replicas as u32
+    }
+
+    fn begin(&mut self, plan: &Plan, before: Counters) {
+        let (nodes, interval) = (self.point.cluster.nodes, self.point.gossip.interval.as_nanos() as u64);
+        let (mut prng, mut members, mut turns) = (plan.prng.clone(), Vec::new(), Queue::new());
+        for id in (0..nodes as u32).map(NodeId) {
+            let seed = prng.next_u64();
+            if id.0 % self.hosts() == self.id {
+                let timing = Config {
+                    group: plan.number as u16,
+                    first_cycle: plan.first_cycle,
+                    interval,
+                    turns: interval / 2,
+                    ..epidemic::config(id, nodes, &self.point.gossip)
+                };
+                let node = Node::new(timing, seed);
+                if node.deadline() < Nanos::NEVER {
+                    turns.push(node.deadline(), members.len() as u32);
+                }
+                members.push(node);
+            }
+        }
+        self.number = plan.number;
+        self.here.clear();
+        let (prng, record) = (prng.fork(self.id.into()), Record::default());
+        self.trial = Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, record });
+        if self.id == ORIGIN.0 % self.hosts() {
+            let update = Payload::from(Bytes::from(vec![0; self.point.gossip.payload]));
+            self.step(self.stage.control.clock().now(), ORIGIN, Input::Submit(&update));
+        }
+    }
+
+    /// Hands in what it saw.
+    fn end(&mut self, now: Counters) {
+        let Some(mut running) = self.trial.take() else { return };
+        running.record.counters = now.since(running.before);
+        running.record.trial.contacts = running.members.iter().map(Node::contacts).sum();
+        self.stage.record(running.record);
+    }
+
+    fn next_turn(&self) -> Nanos {
+        let Some(running) = &self.trial else { return Nanos::NEVER };
+        running.turns.next_at().unwrap_or(Nanos::NEVER).min(self.stage.ends_at())
+    }
+
+    /// A frame of the transport's, and all that follows from it within the host.
+    fn hear(&mut self, now: Nanos, mut frame: Frame) {
+        if frame.head.kind == GREETING {
+            return;
+        }
+        // Of a small update that is kept, only its own bytes: not all that was received with it.
+        if Message::is_update(&frame.head) && frame.body.len() < SMALL {
+            frame.body = Bytes::from(frame.body.pieces().concat()).into();
+        }
+        self.deliver(now, &frame);
+        self.settle(now);
+    }
+
+    /// Everyone's turn that has come, if the trial goes on until then.
+    fn turns(&mut self, now: Nanos) {
+        let until = now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)));
+        let half = self.point.gossip.interval.as_nanos() as u64 / 2;
+        while let Some(running) = &mut self.trial
+            && running.turns.next_at().is_some_and(|at| at <= until)
+        {
+            let Some((at, index)) = running.turns.pop() else { break };
+            running.record.turns += 1;
+            running.record.late_turns += u64::from(now.saturating_since(at) > half);
+            self.step(now, NodeId(index * self.hosts() + self.id), Input::Timeout);
+            self.settle(now);
+        }
+    }
+
+    /// What nodes of this host say to each other.
+    fn settle(&mut self, now: Nanos) {
+        while let Some(frame) = self.here.pop_front() {
+            self.deliver(now, &frame);
+        }
+    }
+
+    fn deliver(&mut self, now: Nanos, frame: &Frame) {
+        let to = Message::recipient(&frame.head);
+        let is_stray = frame.head.group != self.number as u16 || self.trial.is_none();
+        if !is_stray && to.0 % self.hosts() == self.id {
+            self.step(now, to, Input::Frame(frame));
+        } else if let Some(running) = &mut self.trial {
+            running.record.strays += 1;
+        }
+    }
+
+    fn step(&mut self, now: Nanos, id: NodeId, input: Input<'_>) {
+        let (hosts, loss) = (self.hosts(), self.point.gossip.loss);
+        let Some(running) = &mut self.trial else { return };
+        let index = id.0 / hosts;
+        let Some(node) = running.members.get_mut(index as usize) else { return };
+        let planned = if matches!(input, Input::Timeout) { Nanos::NEVER } else { node.deadline() };
+        let spread = node.spreads();
+        if node.step(now, input, &mut self.out).is_err() {
+            running.record.malformed += 1;
+        }
+        node.flush(now, &mut self.out);
+        if planned == Nanos::NEVER && node.deadline() < Nanos::NEVER {
+            running.turns.push(node.deadline(), index);
+        }
+        self.untold.0 += isize::from(node.spreads()) - isize::from(spread);
+        self.untold.1 += self.out.deliveries.len();
+        for _ in self.out.deliveries.drain(..).filter(|_| !matches!(input, Input::Submit(_))) {
+            running.record.arrived(now.saturating_since(running.first_cycle), self.point.gossip.interval);
+        }
+        for Transmit { head, body, .. } in self.out.transmits.drain(..) {
+            let is_update = Message::is_update(&head);
+            running.record.trial.sent += u64::from(is_update);
+            if is_update && loss > 0.0 && running.prng.unit() < loss {
+                continue;
+            }
+            let host = Message::recipient(&head).0 % hosts;
+            if host == self.id {
+                running.record.handed_over += 1;
+                self.here.push_back(Frame { head, body });
+            } else {
+                let head = Head { from: NodeId(self.id), ..head };
+                self.transmits.push(Transmit { to: Recipients::One(NodeId(host)), head, body });
+            }
+        }
+    }
+}
+
+/// Updates below this are copied out of what they were received in.
+const SMALL: usize = 16 << 10;
