@@ -59,8 +59,10 @@ fn variants() -> Vec<Gossip> {
     .concat()
 }
 
-/// What is compared: of each trial, where it has it.
-const FIGURES: [(&str, fn(&Trial) -> Option<f64>); 4] = [
+/// What the two are compared in: of each trial, where it has it.
+type Figure = (&'static str, fn(&Trial) -> Option<f64>);
+
+const FIGURES: [Figure; 4] = [
     ("residue", |trial| Some(1.0 - trial.reached() as f64 / NODES as f64)),
     ("traffic", |trial| Some(trial.sent as f64 / NODES as f64)),
     ("rounds_last", |trial| Some(trial.last() as f64)),
@@ -96,7 +98,7 @@ fn apart(one: &[f64], other: &[f64]) -> Option<f64> {
 
 /// The figure in which the two are furthest apart, and how far.
 fn difference(population: &[Trial], machines: &[Trial]) -> (&'static str, f64) {
-    let apart_in = |(name, of): (&'static str, fn(&Trial) -> Option<f64>)| {
+    let apart_in = |(name, of): Figure| {
         let values = |trials: &[Trial]| trials.iter().filter_map(of).collect::<Vec<_>>();
         (name, apart(&values(population), &values(machines)).unwrap_or(0.0))
     };

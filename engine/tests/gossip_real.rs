@@ -81,7 +81,7 @@ fn every_style_comes_to_an_end() {
                 (epidemic.traffic.max - sent).abs() < 1e-9 && epidemic.residue.mean.total_cmp(&0.1).is_gt() == lost
             );
         } else if gossip.contains("anti-entropy") {
-            assert_eq!(epidemic.residue.max, 0.0, "it tries until it succeeds");
+            assert!(epidemic.residue.max <= 0.0, "it tries until it succeeds");
         }
     }
 }
@@ -119,7 +119,7 @@ fn late_rounds_are_counted_and_said() {
     let [result] = &ran.epidemics[..] else { panic!("{:?}", ran.failure) };
     assert!(result.real.as_ref().is_some_and(|real| real.late_turns > 0 && real.late_turns <= real.turns));
     assert!(result.warnings.iter().any(|warning| warning.starts_with("late_rounds: ")), "{:?}", result.warnings);
-    assert_eq!(result.epidemic.coverage.mean, 1.0, "late, and yet everyone");
+    assert!(result.epidemic.residue.max <= 0.0, "late, and yet everyone");
 }
 
 #[test]

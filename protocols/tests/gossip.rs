@@ -326,7 +326,7 @@ fn arbitrary_frames_are_survived() {
             let mut words: Vec<u64> = (0..prng.below(4)).map(|_| pick(&mut prng)).collect();
             words.sort_unstable();
             let mut body: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
-            body.truncate(body.len() - (prng.below(8) == 0) as usize * body.len().min(3));
+            body.truncate(body.len() - usize::from(prng.below(8) == 0) * body.len().min(3));
             let body_len = if prng.below(16) == 0 { prng.next_u64() as u32 } else { body.len() as u32 };
             let mut words = std::array::from_fn(|at| if at < 4 { pick(&mut prng) } else { 0 });
             words[0] = if prng.below(8) == 0 { words[0] } else { 0 };

@@ -92,7 +92,7 @@ impl Host {
         let (control, mut inbox) = (self.stage.control.clone(), Vec::new());
         let mut silent: Vec<u32> = (0..self.hosts()).filter(|&host| host != self.id).collect();
         let mut said = false;
-        while !control.stopped() && !(said && silent.is_empty()) {
+        while !(control.stopped() || said && silent.is_empty()) {
             // Whoever was heard may not have heard yet.
             let all = (0..self.hosts()).filter(|&host| host != self.id).map(NodeId);
             let head = Head { kind: GREETING, from: NodeId(self.id), ..Head::default() };
