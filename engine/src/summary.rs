@@ -89,7 +89,7 @@ fn warning_code(warning: &str) -> &str {
 mod epidemics;
 mod faults;
 
-pub use epidemics::epidemic_table;
+pub use epidemics::{epidemic_table, epidemic_warnings};
 pub use faults::fault_table;
 
 /// Warnings that say more about the set-up than about one point; they are said once, below the table.
