@@ -187,11 +187,8 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
         }
     }
     if let Some(table) = summary::epidemic_table(&finished.epidemics, spec) {
-        let _ = writeln!(text, "\nEpidemics, means over the trials and their 95 % intervals:\n{table}\n");
-        let warnings = summary::epidemic_warnings_text(&finished.epidemics);
-        if !warnings.is_empty() {
-            let _ = writeln!(text, "{warnings}");
-        }
+        let warnings = summary::epidemic_warnings(&finished.epidemics, spec);
+        let _ = writeln!(text, "\nEpidemics, means over the trials and their 95 % intervals:\n{table}\n{warnings}");
     }
     let _ = writeln!(text, "Results: {}", finished.dir.display());
     text

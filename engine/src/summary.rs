@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use crate::results::{EpidemicResult, PointResult};
+use crate::results::PointResult;
 use crate::spec::{ProtocolName, Spec};
 use crate::warnings::{PERCENTILES, samples_needed};
 
@@ -89,7 +89,7 @@ fn warning_code(warning: &str) -> &str {
 mod epidemics;
 mod faults;
 
-pub use epidemics::epidemic_table;
+pub use epidemics::{epidemic_table, epidemic_warnings};
 pub use faults::fault_table;
 
 /// Warnings that say more about the set-up than about one point; they are said once, below the table.
@@ -202,17 +202,9 @@ fn notes(row: &Row<'_>) -> String {
 
 /// The warnings in words, each kind once, with how many of the runs have it.
 pub fn warnings_text(rows: &[Row<'_>]) -> String {
-    in_words(&rows.iter().flat_map(|row| row.runs.iter().map(|run| &run.warnings[..])).collect::<Vec<_>>())
-}
-
-/// The same of epidemics.
-pub fn epidemic_warnings_text(results: &[EpidemicResult]) -> String {
-    in_words(&results.iter().map(|result| &result.warnings[..]).collect::<Vec<_>>())
-}
-
-fn in_words(runs: &[&[String]]) -> String {
+    let runs: Vec<&PointResult> = rows.iter().flat_map(|row| row.runs.iter().copied()).collect();
     let mut kinds: Vec<(&str, &str, usize)> = Vec::new();
-    for warning in runs.iter().copied().flatten() {
+    for warning in runs.iter().flat_map(|run| &run.warnings) {
         match kinds.iter_mut().find(|(code, ..)| *code == warning_code(warning)) {
             Some((.., count)) => *count += 1,
             None => kinds.push((warning_code(warning), warning, 1)),

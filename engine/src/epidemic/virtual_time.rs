@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use quorumbench_protocols::gossip::Gossip as Node;
 use quorumbench_protocols::gossip::message::Message;
-use quorumbench_protocols::gossip::{Config, Gossip as Node};
 use quorumbench_protocols::{Frame, Input, Nanos, NodeId, Outbox, Payload, Prng};
 
+use super::Updates;
 use crate::population::Trial;
 use crate::sim::queue::Queue;
 use crate::spec::{Gossip, Style};
@@ -27,11 +28,11 @@ pub struct VirtualTime<'a> {
     out: Outbox,
     /// Whether an update is lost.
     prng: Prng,
-    /// Members that spread the update.
+    /// Members that spread an update.
     spreading: usize,
-    /// Members that know it.
+    /// Members that know an update, for each.
     reached: usize,
-    trial: Trial,
+    updates: Updates,
 }
 
 /// The length of a cycle: the first begins at this time, too, and what arrives in it arrives in round 1.
@@ -40,7 +41,6 @@ const CYCLE: u64 = 1_000_000_000_000;
 const TRIP: u64 = 1_000;
 /// Events between two looks at the outside.
 const LOOK_EVENTS: u64 = 1 << 12;
-const ORIGIN: NodeId = NodeId(0);
 
 impl<'a> VirtualTime<'a> {
     /// Nodes that gossip so.
@@ -55,7 +55,7 @@ impl<'a> VirtualTime<'a> {
             prng: Prng::new(0),
             spreading: 0,
             reached: 0,
-            trial: Trial::default(),
+            updates: Updates::new(nodes, gossip, &mut Prng::new(0)),
         }
     }
 
@@ -70,38 +70,36 @@ impl<'a> VirtualTime<'a> {
             events += 1;
             self.event();
         }
-        self.trial.contacts = self.members.iter().map(Node::contacts).sum();
-        Some(std::mem::take(&mut self.trial))
+        let contacts = self.members.iter().map(Node::contacts).sum();
+        let next = Updates::new(self.nodes, self.gossip, &mut Prng::new(0));
+        Some(std::mem::replace(&mut self.updates, next).trial(contacts))
     }
 
-    /// New nodes, of which one is brought the update.
+    /// New nodes, of which some are brought the updates.
     fn begin(&mut self, mut prng: Prng) {
-        self.members.clear();
         self.frames.clear();
-        (self.turns, self.trial) = (Queue::new(), Trial::default());
+        self.turns = Queue::new();
         (self.spreading, self.reached) = (0, 0);
-        for id in (0..self.nodes as u32).map(NodeId) {
-            let timing = Config { first_cycle: Nanos(CYCLE), interval: CYCLE, turns: CYCLE / 2, ..self.rules(id) };
-            self.members.push(Node::new(timing, prng.next_u64()));
-            self.plan(id);
-        }
+        self.members.clear();
+        let members = super::members(self.nodes, self.gossip, Nanos(CYCLE), CYCLE, &mut prng);
+        self.members.extend(members.map(|(config, seed)| Node::new(config, seed)));
+        (0..self.nodes as u32).for_each(|id| self.plan(NodeId(id)));
+        self.updates = Updates::new(self.nodes, self.gossip, &mut prng);
         self.prng = prng;
         let update = Payload::from(Bytes::from(vec![0; self.gossip.payload]));
-        self.step(Nanos::ZERO, ORIGIN, Input::Submit(&update));
+        for origin in self.updates.origins.clone() {
+            self.step(Nanos::ZERO, origin, Input::Submit(&update));
+        }
     }
 
-    fn rules(&self, id: NodeId) -> Config {
-        super::config(id, self.nodes, self.gossip)
-    }
-
-    /// True if nothing can happen any more: nobody spreads the update; or everyone knows it, and the cycle is over.
+    /// True if nothing can happen any more: nobody spreads anything; or everyone knows all, and the cycle is over.
     fn is_over(&self) -> bool {
         let done = match self.gossip.style {
             Style::AntiEntropy => {
-                let round = self.trial.last();
-                self.reached == self.nodes && self.turns.next_at().is_none_or(|at| at.0 / CYCLE > round)
+                let (all, round) = (self.nodes * self.gossip.rumors, self.updates.last_round());
+                self.reached == all && self.turns.next_at().is_none_or(|at| at.0 / CYCLE > round)
             }
-            Style::DirectMail | Style::Rumor => self.spreading == 0,
+            _ => self.spreading == 0,
         };
         done && self.frames.is_empty()
     }
@@ -126,17 +124,15 @@ impl<'a> VirtualTime<'a> {
         if deadline == Nanos::NEVER {
             self.plan(id);
         }
-        for _ in self.out.deliveries.drain(..) {
+        for delivery in self.out.deliveries.drain(..) {
             self.reached += 1;
-            if let Some(round) = (now.0 / CYCLE).checked_sub(1) {
-                let rounds = self.trial.arrivals.len().max(round as usize + 1);
-                self.trial.arrivals.resize(rounds, 0);
-                self.trial.arrivals[round as usize] += 1;
+            if let Some(after) = now.0.checked_sub(CYCLE) {
+                self.updates.arrived(delivery.slot, after, CYCLE);
             }
         }
         for transmit in self.out.transmits.drain(..) {
-            if Message::is_update(&transmit.head) {
-                self.trial.sent += 1;
+            if let Some(number) = Message::update(&transmit.head) {
+                self.updates.sent(number);
                 if self.gossip.loss > 0.0 && self.prng.unit() < self.gossip.loss {
                     continue;
                 }

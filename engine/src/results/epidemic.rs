@@ -28,8 +28,8 @@ pub struct EpidemicResult {
     /// What it took, where it was real.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real: Option<Real>,
-    /// Reasons to doubt it: a code, a colon, and words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What makes its figures doubtful, each in a sentence.
+    #[serde(default)]
     pub warnings: Vec<String>,
 }
 
@@ -86,6 +86,14 @@ pub struct Epidemic {
     pub coverage: Spread,
     /// Bytes of updates sent, by the number of nodes.
     pub bytes_per_node: Spread,
+    /// Messages that only say where updates are, or should go (IHAVE, PRUNE, GRAFT), by the number of nodes; null where
+    /// there are none.
+    #[serde(default)]
+    pub control: Option<Spread>,
+    /// Trials in which the graph of who may talk to whom was in several parts, at the start or in the end; null where
+    /// everyone may talk to everyone.
+    #[serde(default)]
+    pub split: Option<usize>,
     /// The mean of `rounds_last` as time, in nanoseconds, by the length of a cycle.
     pub last_ns: f64,
     /// The share of nodes reached after each round, over all trials; first, before any, the origin's.

@@ -9,7 +9,7 @@ use crate::host;
 use crate::population;
 use crate::results::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real};
 use crate::spec::{Point, TransportName};
-use crate::warnings;
+use crate::warnings::of_epidemic;
 
 /// Its trials: where it is computed, on as many threads as there are cores.
 pub(super) fn shoot(
@@ -21,7 +21,6 @@ pub(super) fn shoot(
 ) -> Result<EpidemicResult, Missed> {
     let progress = &mut |finished| observer.trials(finished, point.gossip.trials);
     let (world, (epidemic, real)) = run(point, shot.seed, interrupted, progress).map_err(Missed::Drive)?;
-    let warnings = warnings::of_epidemic(real.as_ref());
     Ok(EpidemicResult {
         schema: EPIDEMIC_SCHEMA.into(),
         name: experiment.spec.name().into(),
@@ -29,9 +28,9 @@ pub(super) fn shoot(
         world: world.into(),
         seed: shot.seed,
         axes: point.axes(),
+        warnings: warnings(&epidemic, real.as_ref()),
         epidemic,
         real,
-        warnings: warnings.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -54,4 +53,16 @@ fn run(
         }
     };
     Ok((world, (computed.ok_or(DriveError::Interrupted)?, None)))
+}
+
+/// What makes its figures doubtful.
+fn warnings(epidemic: &Epidemic, real: Option<&Real>) -> Vec<String> {
+    let split = epidemic.split.filter(|&split| split > 0).map(|split| {
+        format!(
+            "split_view: in {split} of {} trials the graph of who may talk to whom was not connected: some could not be \
+             reached by any means",
+            epidemic.trials
+        )
+    });
+    split.into_iter().chain(of_epidemic(real).iter().map(ToString::to_string)).collect()
 }

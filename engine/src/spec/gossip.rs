@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::expand::Conflict;
-use super::keys;
-use super::names::{Exchange, Interest, Judging, ProtocolName, Stop, Style, TransportName};
+use super::keys::{self, Key};
+use super::names::{
+    Exchange, Interest, Judging, PartnerChoice, ProtocolName, Rounds, Stop, Style, TransportName, View,
+};
 use super::point::{Cluster, Point};
 use super::units::duration_text;
 
@@ -25,6 +27,28 @@ pub struct Gossip {
     pub k: usize,
     /// Partners that a node chooses in a cycle.
     pub fanout: usize,
+    /// Which nodes a node chooses.
+    pub partners: PartnerChoice,
+    /// a: the probability of a partner at a distance d falls as d^-a.
+    pub exponent: f64,
+    /// Whom a node may talk to.
+    pub view: View,
+    /// Nodes in an active view.
+    pub view_size: usize,
+    /// Nodes in a passive view.
+    pub passive_size: usize,
+    /// Updates of a trial over a tree, of which the last is measured.
+    pub broadcasts: usize,
+    /// Cycles until a node asks for what was announced.
+    pub graft_timeout: usize,
+    /// When nodes have their turns.
+    pub rounds: Rounds,
+    /// Updates that spread at once.
+    pub rumors: usize,
+    /// The share of the nodes that crash in a cycle.
+    pub crash: f64,
+    /// The share of the nodes that join in a cycle.
+    pub join: f64,
     /// Contacts that a node accepts in a cycle; `None` for all.
     pub connection_limit: Option<usize>,
     /// Other partners that a node tries when one does not accept; `None` for as many as it takes.
@@ -54,6 +78,17 @@ impl Gossip {
             stop: Stop::ALL[0],
             k: 0,
             fanout: 0,
+            partners: PartnerChoice::ALL[0],
+            exponent: 0.0,
+            view: View::ALL[0],
+            view_size: 0,
+            passive_size: 0,
+            broadcasts: 0,
+            graft_timeout: 0,
+            rounds: Rounds::ALL[0],
+            rumors: 0,
+            crash: 0.0,
+            join: 0.0,
             connection_limit: None,
             hunt_limit: None,
             minimize: false,
@@ -64,6 +99,11 @@ impl Gossip {
             payload: 0,
             loss: 0.0,
         }
+    }
+
+    /// Whether nodes know only some of the others.
+    pub fn is_partial(&self) -> bool {
+        self.view == View::Partial || self.style == Style::Plumtree
     }
 
     /// About how long all trials take: to be read as minutes or days, not more exactly.
@@ -88,13 +128,20 @@ impl Gossip {
             Style::DirectMail => 1.0,
             Style::AntiEntropy => 2.0 * doublings,
             // By push alone a node has only its own turns, and few of these.
+            Style::MedianCounter => 2.0 * doublings,
+            // Announcements, grafts and all, over every link.
+            Style::Plumtree => 2.0 * (self.view_size * self.broadcasts) as f64,
             Style::Rumor if !self.exchange.pulls() => 2.0 + self.k as f64,
             Style::Rumor => 2.0 * doublings + self.k as f64,
         };
         // A contact among them is a few nanoseconds, or a miss of the cache where nodes have to queue for each other.
-        let contact_ns = if self.connection_limit.is_some() { 100.0 } else { 10.0 };
-        let contacts = turns / (1.0 - self.loss) * self.fanout as f64 * nodes as f64 * self.trials as f64;
-        Duration::from_secs_f64(contacts * contact_ns / 1e9)
+        let is_plain = self.connection_limit.is_none() && self.partners == PartnerChoice::Uniform && !self.is_partial();
+        let contact_ns = if is_plain { 10.0 } else { 100.0 };
+        let contacts = turns / (1.0 - self.loss) * (self.fanout * self.rumors) as f64;
+        // To join, to settle, and to keep a view while others come and go.
+        let cycles = if self.crash > 0.0 { 10.0 * doublings } else { 0.0 };
+        let view_ns = if self.is_partial() { 10_000.0 + 2_000.0 * cycles } else { 5.0 * cycles };
+        Duration::from_secs_f64((contacts * contact_ns + view_ns) * nodes as f64 * self.trials as f64 / 1e9)
     }
 }
 
@@ -104,11 +151,18 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     runs_there(point).or_else(|| {
         let checks = [
             machines_fit,
+            machines_know,
             hosts_exist,
             partners_exist,
             hunts_are_needed,
+            hunts_are_uniform,
             counters_are_compared,
             judges_listen,
+            senders_push,
+            one_is_remembered,
+            places_exist,
+            views_hold_together,
+            views_fit,
             ends_in_time,
         ];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
@@ -144,6 +198,27 @@ fn machines_fit(point: &Point) -> Option<Conflict> {
     })
 }
 
+/// Some rules are there for a population only.
+fn machines_know(point: &Point) -> Option<Conflict> {
+    let (gossip, transport) = (&point.gossip, point.cluster.transport);
+    let (key, value): (&'static Key, &str) = if !gossip.style.has_contacts() && gossip.style != Style::DirectMail {
+        (&keys::STYLE, gossip.style.name())
+    } else if gossip.view == View::Partial {
+        (&keys::VIEW, gossip.view.name())
+    } else if gossip.partners != PartnerChoice::Uniform {
+        (&keys::PARTNERS, gossip.partners.name())
+    } else if gossip.crash > 0.0 {
+        (&keys::CRASH, "above 0")
+    } else {
+        return None;
+    };
+    (transport != TransportName::Population).then(|| Conflict {
+        keys: [key, &keys::TRANSPORT],
+        message: format!("{key} {value:?} with {} \"{transport}\": only a population goes by that", keys::TRANSPORT),
+        help: format!("set {} to \"{}\"", keys::TRANSPORT, TransportName::Population),
+    })
+}
+
 /// Nodes are on hosts, and talk across them.
 fn hosts_exist(point: &Point) -> Option<Conflict> {
     let (hosts, nodes) = (point.cluster.hosts, point.cluster.nodes);
@@ -163,16 +238,22 @@ fn hosts_exist(point: &Point) -> Option<Conflict> {
 
 /// Partners of one cycle are different nodes, and all of them others.
 fn partners_exist(point: &Point) -> Option<Conflict> {
-    let (fanout, nodes) = (point.gossip.fanout, point.cluster.nodes);
-    (point.gossip.style != Style::DirectMail && fanout >= nodes).then(|| Conflict {
-        keys: [&keys::FANOUT, &keys::NODES],
-        message: format!(
-            "{} {fanout} of {} {nodes}: a node has only {} others to choose from",
-            keys::FANOUT,
-            keys::NODES,
-            nodes - 1
-        ),
-        help: format!("it can be at most {}", nodes - 1),
+    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    let others = nodes - 1;
+    let (key, many, most, why) = if gossip.is_partial() && gossip.view_size > others {
+        (&keys::VIEW_SIZE, gossip.view_size, others, "there are")
+    } else if gossip.view == View::Partial && gossip.fanout > gossip.view_size {
+        (&keys::FANOUT, gossip.fanout, gossip.view_size, "a view has")
+    } else if gossip.style.chooses_partners() && gossip.fanout > others {
+        (&keys::FANOUT, gossip.fanout, others, "a node has")
+    } else {
+        return None;
+    };
+    let (other, value) = if most == others { (&keys::NODES, nodes) } else { (&keys::VIEW_SIZE, gossip.view_size) };
+    Some(Conflict {
+        keys: [key, other],
+        message: format!("{key} {many} of {other} {value}: {why} only {most} others to choose from"),
+        help: format!("it can be at most {most}"),
     })
 }
 
@@ -184,6 +265,109 @@ fn hunts_are_needed(point: &Point) -> Option<Conflict> {
         help: format!("leave it out, or set {} to 1", keys::CONNECTION_LIMIT),
     })
 }
+
+/// Who is hunted for without end is found among all that accept, wherever they are.
+fn hunts_are_uniform(point: &Point) -> Option<Conflict> {
+    let gossip = &point.gossip;
+    let key = if gossip.view == View::Partial { &keys::VIEW } else { &keys::PARTNERS };
+    let value = if gossip.view == View::Partial { gossip.view.name() } else { gossip.partners.name() };
+    let is_uniform = gossip.partners == PartnerChoice::Uniform && gossip.view == View::Full;
+    (gossip.hunt_limit.is_none() && !is_uniform).then(|| Conflict {
+        keys: [&keys::HUNT_LIMIT, key],
+        message: format!(
+            "{} \"unlimited\" with {key} \"{value}\": such a hunt is for any node that accepts",
+            keys::HUNT_LIMIT
+        ),
+        help: format!("set {} to a number", keys::HUNT_LIMIT),
+    })
+}
+
+/// Who only asks sends to nobody that it chooses.
+fn senders_push(point: &Point) -> Option<Conflict> {
+    let Gossip { style, exchange, partners, .. } = point.gossip;
+    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
+    (remembers && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
+        keys: [&keys::PARTNERS, &keys::EXCHANGE],
+        message: format!(
+            "{} \"{partners}\" with {} \"{exchange}\": nobody sends to whom it chooses",
+            keys::PARTNERS,
+            keys::EXCHANGE
+        ),
+        help: format!("set {} to \"{}\" or \"{}\"", keys::EXCHANGE, Exchange::Push, Exchange::PushPull),
+    })
+}
+
+/// Of several updates each has come another way.
+fn one_is_remembered(point: &Point) -> Option<Conflict> {
+    let Gossip { rumors, partners, .. } = point.gossip;
+    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
+    (remembers && rumors > 1).then(|| Conflict {
+        keys: [&keys::PARTNERS, &keys::RUMORS],
+        message: format!(
+            "{} \"{partners}\" with {} {rumors}, which share contacts and have come from different nodes",
+            keys::PARTNERS,
+            keys::RUMORS
+        ),
+        help: format!("set {} to 1", keys::RUMORS),
+    })
+}
+
+/// A grid is a square, and who has a place in it may be anywhere in a view.
+fn places_exist(point: &Point) -> Option<Conflict> {
+    let (Gossip { partners, view, .. }, nodes) = (&point.gossip, point.cluster.nodes);
+    let side = nodes.isqrt();
+    if partners.is_spatial() && *view == View::Partial {
+        return Some(Conflict {
+            keys: [&keys::PARTNERS, &keys::VIEW],
+            message: format!(
+                "{} \"{partners}\" with {} \"{view}\": views know no distances",
+                keys::PARTNERS,
+                keys::VIEW
+            ),
+            help: format!("set {} to \"{}\"", keys::VIEW, View::Full),
+        });
+    }
+    (*partners == PartnerChoice::Grid && side * side != nodes).then(|| Conflict {
+        keys: [&keys::PARTNERS, &keys::NODES],
+        message: format!(
+            "{} \"{partners}\" of {} {nodes}, which is not the square of a number",
+            keys::PARTNERS,
+            keys::NODES
+        ),
+        help: format!("it can be {} or {}", side * side, (side + 1) * (side + 1)),
+    })
+}
+
+/// With one peer each, nodes are pairs; with two, they are in rings, and hardly ever in a single one.
+fn views_hold_together(point: &Point) -> Option<Conflict> {
+    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    let size = gossip.view_size;
+    (gossip.is_partial() && size < LEAST_VIEW && nodes > size + 1).then(|| Conflict {
+        keys: [&keys::VIEW_SIZE, &keys::NODES],
+        message: format!(
+            "{} {size} of {} {nodes}: the graph of who may talk to whom would not be connected",
+            keys::VIEW_SIZE,
+            keys::NODES
+        ),
+        help: format!("it must be at least {LEAST_VIEW}"),
+    })
+}
+
+/// With three peers each, chosen at random, a graph is connected nearly always, however large it is.
+const LEAST_VIEW: usize = 3;
+
+fn views_fit(point: &Point) -> Option<Conflict> {
+    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    let size = gossip.view_size + gossip.passive_size;
+    (gossip.is_partial() && nodes > MOST_VIEWED / size).then(|| Conflict {
+        keys: [&keys::NODES, &keys::PASSIVE_SIZE],
+        message: format!("{} {nodes}, each with views of {size} others, take several GiB for each thread", keys::NODES),
+        help: format!("with such views there can be at most {}", MOST_VIEWED / size),
+    })
+}
+
+/// Entries of all views together: of four bytes each.
+const MOST_VIEWED: usize = 1 << 28;
 
 fn counters_are_compared(point: &Point) -> Option<Conflict> {
     let Gossip { minimize, exchange, .. } = point.gossip;

@@ -84,9 +84,9 @@ const ANSWER: u8 = 1;
 const USEFUL: u8 = 2;
 
 impl Message {
-    /// Whether a frame carries an update: what traffic is counted in.
-    pub const fn is_update(head: &Head) -> bool {
-        head.kind == RUMOR
+    /// The number of the rumor whose update a frame carries, if it does: what traffic is counted in.
+    pub fn update(head: &Head) -> Option<Slot> {
+        (head.kind == RUMOR).then_some(Slot(head.words[2]))
     }
 
     /// Who a frame is for: who shares its endpoint with others looks here.

@@ -132,7 +132,8 @@ impl Gossip {
             Input::Submit(body) => {
                 self.advance(now);
                 self.begun += 1;
-                self.learn(self.number(self.begun), body, self.config.style != Style::AntiEntropy, out);
+                let number = Self::number(self.config.id, self.config.nodes, self.begun);
+                self.learn(number, body, self.config.style != Style::AntiEntropy, out);
             }
             Input::Timeout if now >= self.turn_at => {
                 self.advance(now);
@@ -159,14 +160,14 @@ impl Gossip {
         self.spreading > 0
     }
 
+    /// The number of the rumor that begins as its `count`th at this one of so many nodes: no other has it.
+    pub fn number(id: NodeId, nodes: u32, count: u64) -> Slot {
+        Slot((count - 1) * u64::from(nodes) + u64::from(id.0) + 1)
+    }
+
     /// Contacts that it began.
     pub fn contacts(&self) -> u64 {
         self.contacts
-    }
-
-    /// The number of the rumor that began at this node as its `count`th: no other node's has it.
-    fn number(&self, count: u64) -> Slot {
-        Slot((count - 1) * u64::from(self.config.nodes) + u64::from(self.config.id.0) + 1)
     }
 
     fn on_frame(&mut self, now: Nanos, frame: &Frame, out: &mut Outbox) -> Result<(), Malformed> {

@@ -11,7 +11,7 @@ use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, 
 use quorumbench_transports::{Counters, Transport};
 
 use super::stage::{LOOK_NS, Plan, Record, Stage};
-use crate::epidemic;
+use crate::epidemic::{self, Updates};
 use crate::sim::queue::Queue;
 use crate::spec::Point;
 
@@ -41,12 +41,12 @@ struct Running {
     /// Whether an update is lost.
     prng: Prng,
     before: Counters,
+    updates: Updates,
     record: Record,
 }
 
 /// What hosts say until they have heard from all others.
 const GREETING: u8 = Head::FIRST_FOREIGN_KIND + 0x10;
-const ORIGIN: NodeId = NodeId(0);
 
 impl Host {
     pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>) -> Self {
@@ -111,40 +111,39 @@ impl Host {
     }
 
     fn begin(&mut self, plan: &Plan, before: Counters) {
-        let (nodes, interval) = (self.point.cluster.nodes, self.point.gossip.interval.as_nanos() as u64);
+        let (nodes, rules, interval) = (self.point.cluster.nodes, &self.point.gossip, self.interval());
         let (mut prng, mut members, mut turns) = (plan.prng.clone(), Vec::new(), Queue::new());
-        for id in (0..nodes as u32).map(NodeId) {
-            let seed = prng.next_u64();
-            if id.0 % self.hosts() == self.id {
-                let timing = Config {
-                    group: plan.number as u16,
-                    first_cycle: plan.first_cycle,
-                    interval,
-                    turns: interval / 2,
-                    ..epidemic::config(id, nodes, &self.point.gossip)
-                };
-                let node = Node::new(timing, seed);
+        for (config, seed) in epidemic::members(nodes, rules, plan.first_cycle, interval, &mut prng) {
+            if config.id.0 % self.hosts() == self.id {
+                let node = Node::new(Config { group: plan.number as u16, ..config }, seed);
                 if node.deadline() < Nanos::NEVER {
                     turns.push(node.deadline(), members.len() as u32);
                 }
                 members.push(node);
             }
         }
+        let updates = Updates::new(nodes, rules, &mut prng);
+        let is_here = |origin: &NodeId| origin.0 % self.hosts() == self.id;
+        let origins: Vec<_> = updates.origins.iter().copied().filter(is_here).collect();
         self.number = plan.number;
         self.here.clear();
         let (prng, record) = (prng.fork(self.id.into()), Record::default());
-        self.trial = Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, record });
-        if self.id == ORIGIN.0 % self.hosts() {
-            let update = Payload::from(Bytes::from(vec![0; self.point.gossip.payload]));
-            self.step(self.stage.control.clock().now(), ORIGIN, Input::Submit(&update));
+        self.trial = Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, updates, record });
+        let update = Payload::from(Bytes::from(vec![0; self.point.gossip.payload]));
+        for origin in origins {
+            self.step(self.stage.control.clock().now(), origin, Input::Submit(&update));
         }
+    }
+
+    fn interval(&self) -> u64 {
+        self.point.gossip.interval.as_nanos() as u64
     }
 
     /// Hands in what it saw.
     fn end(&mut self, now: Counters) {
         let Some(mut running) = self.trial.take() else { return };
         running.record.counters = now.since(running.before);
-        running.record.trial.contacts = running.members.iter().map(Node::contacts).sum();
+        running.record.trial = running.updates.trial(running.members.iter().map(Node::contacts).sum());
         self.stage.record(running.record);
     }
 
@@ -159,7 +158,7 @@ impl Host {
             return;
         }
         // Of a small update that is kept, only its own bytes: not all that was received with it.
-        if Message::is_update(&frame.head) && frame.body.len() < SMALL {
+        if Message::update(&frame.head).is_some() && frame.body.len() < SMALL {
             frame.body = Bytes::from(frame.body.pieces().concat()).into();
         }
         self.deliver(now, &frame);
@@ -169,7 +168,7 @@ impl Host {
     /// Everyone's turn that has come, if the trial goes on until then.
     fn turns(&mut self, now: Nanos) {
         let until = now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)));
-        let half = self.point.gossip.interval.as_nanos() as u64 / 2;
+        let half = self.interval() / 2;
         while let Some(running) = &mut self.trial
             && running.turns.next_at().is_some_and(|at| at <= until)
         {
@@ -199,7 +198,7 @@ impl Host {
     }
 
     fn step(&mut self, now: Nanos, id: NodeId, input: Input<'_>) {
-        let (hosts, loss) = (self.hosts(), self.point.gossip.loss);
+        let (hosts, interval, loss) = (self.hosts(), self.interval(), self.point.gossip.loss);
         let Some(running) = &mut self.trial else { return };
         let index = id.0 / hosts;
         let Some(node) = running.members.get_mut(index as usize) else { return };
@@ -214,14 +213,17 @@ impl Host {
         }
         self.untold.0 += isize::from(node.spreads()) - isize::from(spread);
         self.untold.1 += self.out.deliveries.len();
-        for _ in self.out.deliveries.drain(..).filter(|_| !matches!(input, Input::Submit(_))) {
-            running.record.arrived(now.saturating_since(running.first_cycle), self.point.gossip.interval);
+        for delivery in self.out.deliveries.drain(..).filter(|_| !matches!(input, Input::Submit(_))) {
+            let after = now.saturating_since(running.first_cycle);
+            running.updates.arrived(delivery.slot, after, interval);
+            running.record.last_ns = running.record.last_ns.max(after);
         }
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
-            let is_update = Message::is_update(&head);
-            running.record.trial.sent += u64::from(is_update);
-            if is_update && loss > 0.0 && running.prng.unit() < loss {
-                continue;
+            if let Some(number) = Message::update(&head) {
+                running.updates.sent(number);
+                if loss > 0.0 && running.prng.unit() < loss {
+                    continue;
+                }
             }
             let host = Message::recipient(&head).0 % hosts;
             if host == self.id {

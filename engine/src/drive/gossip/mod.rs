@@ -76,7 +76,7 @@ fn as_cluster(point: &Point) -> Point {
     };
     point.load.clients = 0;
     // A digest has eight bytes a rumor.
-    point.batch.bytes = point.gossip.payload;
+    point.batch.bytes = point.gossip.payload.max(8 * point.gossip.rumors);
     point
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use quorumbench_protocols::{Nanos, Prng};
 use quorumbench_transports::Counters;
 
 use super::super::control::Control;
+use crate::epidemic::together;
 use crate::population::Trial;
 use crate::spec::{Point, Style};
 
@@ -17,6 +17,8 @@ pub(super) struct Stage {
     pub(super) control: Control,
     pub(super) hosts: usize,
     nodes: usize,
+    /// Arrivals, and beginnings, until everyone knows all.
+    all: usize,
     interval: u64,
     /// Whether an epidemic is over when everyone knows, and not when nobody spreads.
     lasts: bool,
@@ -27,9 +29,9 @@ pub(super) struct Stage {
     ends_at: AtomicU64,
     /// Hosts that have heard from all others.
     greeted: AtomicUsize,
-    /// Nodes that spread the update.
+    /// Nodes that spread an update.
     spreading: AtomicIsize,
-    /// Nodes that know it.
+    /// Nodes that know an update, for each.
     reached: AtomicUsize,
     records: Mutex<Vec<Record>>,
 }
@@ -63,26 +65,10 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// An update arrived, so long after the first cycle began.
-    pub(super) fn arrived(&mut self, after_ns: u64, interval: Duration) {
-        let round = after_ns as usize / interval.as_nanos() as usize;
-        let rounds = self.trial.arrivals.len().max(round + 1);
-        self.trial.arrivals.resize(rounds, 0);
-        self.trial.arrivals[round] += 1;
-        self.last_ns = self.last_ns.max(after_ns);
-    }
-
     /// That of two hosts.
-    fn plus(mut self, other: &Self) -> Self {
-        let (mut arrivals, theirs) = (std::mem::take(&mut self.trial.arrivals), &other.trial.arrivals);
-        arrivals.resize(arrivals.len().max(theirs.len()), 0);
-        arrivals.iter_mut().zip(theirs).for_each(|(sum, arrived)| *sum += arrived);
+    fn plus(&self, other: &Self) -> Self {
         Self {
-            trial: Trial {
-                arrivals,
-                sent: self.trial.sent + other.trial.sent,
-                contacts: self.trial.contacts + other.trial.contacts,
-            },
+            trial: together(&self.trial, &other.trial),
             last_ns: self.last_ns.max(other.last_ns),
             counters: self.counters.plus(other.counters),
             handed_over: self.handed_over + other.handed_over,
@@ -106,6 +92,7 @@ impl Stage {
             control: control.clone(),
             hosts: point.cluster.replicas,
             nodes: point.cluster.nodes,
+            all: point.cluster.nodes * point.gossip.rumors,
             interval: point.gossip.interval.as_nanos() as u64,
             lasts: point.gossip.style == Style::AntiEntropy,
             plan: Mutex::new(None),
@@ -147,7 +134,7 @@ impl Stage {
         }
         let reached = self.reached.load(Ordering::Acquire);
         let spreading = self.spreading.load(Ordering::Acquire);
-        if reached == self.nodes && self.lasts || reached > 0 && spreading == 0 && !self.lasts {
+        if reached == self.all && self.lasts || reached > 0 && spreading == 0 && !self.lasts {
             let first = lock(&self.plan).as_ref().map_or(Nanos::ZERO, |plan| plan.first_cycle);
             let cycles = self.control.clock().now().saturating_since(first) / self.interval + 1;
             self.ends_at.store(first.0 + cycles * self.interval, Ordering::Release);
@@ -177,7 +164,7 @@ impl Stage {
 
     /// All of it together.
     pub(super) fn take(&self) -> Record {
-        lock(&self.records).drain(..).fold(Record::default(), |sum, record| sum.plus(&record))
+        lock(&self.records).drain(..).reduce(|sum, record| sum.plus(&record)).expect("there is a host")
     }
 }
 
