@@ -53,6 +53,14 @@ fn variants() -> Vec<Gossip> {
         rules(&format!("{feedback}, connection_limit = 1, hunt_limit = [0, 2, 'unlimited']")),
         rules(&format!("{feedback}, connection_limit = 2, hunt_limit = 1, fanout = 2")),
         rules("exchange = ['push', 'push-pull'], interest = 'blind', fanout = 3, k = 1, loss = [0.0, 0.1]"),
+        rules(&format!("{feedback}, rounds = 'asynchronous', stop = ['counter', 'coin'], fanout = [1, 2]")),
+        rules("exchange = ['push', 'push-pull'], interest = 'blind', stop = 'coin', k = 3, rounds = 'asynchronous'"),
+        rules("style = 'anti-entropy', exchange = ['push', 'pull', 'push-pull'], rounds = 'asynchronous', loss = [0.0, 0.1]"),
+        rules(&format!("{feedback}, rumors = 4, fanout = [1, 2]")),
+        rules("exchange = 'push-pull', minimize = true, k = 2, rumors = 4, connection_limit = 2, loss = 0.1"),
+        rules("style = 'anti-entropy', exchange = ['push', 'pull', 'push-pull'], rumors = 4, loss = [0.0, 0.1]"),
+        rules("style = 'anti-entropy', exchange = 'push-pull', rumors = 4, judging = 'arrival', fanout = 2, loss = 0.1"),
+        rules("style = 'anti-entropy', exchange = 'pull', rumors = 4, rounds = 'asynchronous'"),
         rules("exchange = 'push-pull', minimize = true, k = [1, 2, 3]"),
         rules("exchange = 'push-pull', minimize = true, k = 2, reset = false, loss = 0.1, fanout = 2"),
     ]
@@ -63,14 +71,24 @@ fn variants() -> Vec<Gossip> {
 type Figure = (&'static str, fn(&Trial) -> Option<f64>);
 
 const FIGURES: [Figure; 4] = [
-    ("residue", |trial| Some(1.0 - trial.reached() as f64 / NODES as f64)),
-    ("traffic", |trial| Some(trial.sent as f64 / NODES as f64)),
-    ("rounds_last", |trial| Some(trial.last() as f64)),
+    ("residue", |trial| Some(1.0 - over(trial, Trial::reached) as f64 / updates(trial) / NODES as f64)),
+    ("traffic", |trial| Some(over(trial, |each| each.sent) as f64 / updates(trial) / NODES as f64)),
+    ("rounds_last", |trial| Some(over(trial, Trial::last) as f64 / updates(trial) / trial.parts as f64)),
     ("rounds_mean", |trial| {
-        let rounds: u64 = (1..).zip(&trial.arrivals).map(|(round, arrived)| round * arrived).sum();
-        (trial.reached() > 1).then(|| rounds as f64 / (trial.reached() - 1) as f64)
+        let arrived = over(trial, |each| each.arrivals.iter().sum());
+        let parts = over(trial, |each| (1..).zip(&each.arrivals).map(|(part, arrived)| part * arrived).sum());
+        (arrived > 0).then(|| parts as f64 / (arrived * trial.parts) as f64)
     }),
 ];
+
+/// Over all updates of a trial.
+fn over(trial: &Trial, of: impl Fn(&Trial) -> u64) -> u64 {
+    std::iter::once(trial).chain(&trial.others).map(of).sum()
+}
+
+fn updates(trial: &Trial) -> f64 {
+    1.0 + trial.others.len() as f64
+}
 
 fn over_a_population(gossip: &Gossip, trials: u64) -> Vec<Trial> {
     let mut population = Population::new(NODES, gossip);
@@ -121,7 +139,7 @@ fn for_each<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 
 fn all_agree(trials: u64) {
     let variants = variants();
-    assert_eq!(variants.len(), 91);
+    assert_eq!(variants.len(), 124);
     let furthest = AtomicUsize::new(0);
     for_each(&variants, |gossip| {
         let (figure, errors) = difference(&over_a_population(gossip, trials), &among_machines(gossip, trials));
@@ -161,6 +179,8 @@ fn a_wrong_rule_is_noticed() {
         ("connection_limit = 1, hunt_limit = 2", "connection_limit = 1, hunt_limit = 1"),
         ("connection_limit = 1, hunt_limit = 'unlimited'", "connection_limit = 1, hunt_limit = 2"),
         ("style = 'anti-entropy', judging = 'arrival'", "style = 'anti-entropy'"),
+        ("k = 1, rounds = 'asynchronous'", "k = 1"),
+        ("style = 'anti-entropy', rounds = 'asynchronous'", "style = 'anti-entropy'"),
         ("style = 'anti-entropy', exchange = 'pull'", "style = 'anti-entropy', exchange = 'push-pull'"),
     ];
     for_each(&pairs, |(right, wrong)| {

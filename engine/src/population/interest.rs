@@ -34,14 +34,18 @@ impl Interests {
         }
     }
 
-    /// Nobody but `origin` spreads anything.
-    pub(super) fn begin(&mut self, origin: u32) {
+    /// Nobody spreads anything.
+    pub(super) fn begin(&mut self) {
         for each in [&mut self.infective, &mut self.asked_in_vain, &mut self.useful] {
             each.clear();
         }
         self.counters.fill(0);
         self.useless.fill(0);
-        self.infective.add(origin);
+    }
+
+    /// `node` spreads it.
+    pub(super) fn add(&mut self, node: u32) {
+        self.infective.add(node);
     }
 
     pub(super) fn infective(&self) -> &Bits {

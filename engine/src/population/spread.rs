@@ -62,7 +62,8 @@ impl<'a> Spread<'a> {
         (self.prng, self.contacts) = (prng, 0);
         self.partners.members.begin(&mut self.prng);
         for (index, update) in self.updates.iter_mut().enumerate() {
-            update.begin(if index == 0 { ORIGIN } else { self.prng.below(self.nodes as u64) as u32 });
+            let origin = if index == 0 { ORIGIN } else { self.prng.below(self.nodes as u64) as u32 };
+            update.begin(origin, self.gossip.rounds);
         }
     }
 

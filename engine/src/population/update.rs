@@ -40,14 +40,19 @@ impl Update {
         }
     }
 
-    /// Only `origin` knows it.
-    pub(super) fn begin(&mut self, origin: u32) {
+    /// Only `origin` knows it: from the first cycle, or its own first turn.
+    pub(super) fn begin(&mut self, origin: u32, rounds: Rounds) {
         self.known.clear();
         self.fresh.clear();
-        self.known.add(origin);
         self.history.clear();
         if let Some(interests) = &mut self.interests {
-            interests.begin(origin);
+            interests.begin();
+        }
+        if rounds == Rounds::Synchronous {
+            self.known.add(origin);
+            self.interests.iter_mut().for_each(|interests| interests.add(origin));
+        } else {
+            self.fresh.add(origin);
         }
         (self.sent, self.arrived, self.knowing) = (0, 0, 1);
     }
