@@ -69,6 +69,9 @@ fn every_style_comes_to_an_end() {
         "exchange = 'pull', k = 2",
         "exchange = 'push-pull', interest = 'blind', stop = 'coin', k = 3, fanout = 2",
         "exchange = 'push-pull', k = 2, connection_limit = 1, hunt_limit = 'unlimited'",
+        "exchange = 'push-pull', k = 3, rumors = 5",
+        "style = 'anti-entropy', exchange = 'push-pull', rumors = 5, rounds = 'asynchronous'",
+        "exchange = 'push', k = 3, rounds = 'asynchronous'",
     ] {
         let gossip = format!("{gossip}, interval = '20ms', trials = 3");
         let (epidemic, real) = run("transport = 'mem', nodes = 60", &gossip);

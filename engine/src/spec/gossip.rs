@@ -201,20 +201,20 @@ fn machines_fit(point: &Point) -> Option<Conflict> {
 /// Some rules are there for a population only.
 fn machines_know(point: &Point) -> Option<Conflict> {
     let (gossip, transport) = (&point.gossip, point.cluster.transport);
-    let (key, value): (&'static Key, &str) = if !gossip.style.has_contacts() && gossip.style != Style::DirectMail {
-        (&keys::STYLE, gossip.style.name())
+    let (key, value): (&'static Key, String) = if !gossip.style.has_contacts() && gossip.style != Style::DirectMail {
+        (&keys::STYLE, format!("\"{}\"", gossip.style))
     } else if gossip.view == View::Partial {
-        (&keys::VIEW, gossip.view.name())
+        (&keys::VIEW, format!("\"{}\"", gossip.view))
     } else if gossip.partners != PartnerChoice::Uniform {
-        (&keys::PARTNERS, gossip.partners.name())
+        (&keys::PARTNERS, format!("\"{}\"", gossip.partners))
     } else if gossip.crash > 0.0 {
-        (&keys::CRASH, "above 0")
+        (&keys::CRASH, gossip.crash.to_string())
     } else {
         return None;
     };
     (transport != TransportName::Population).then(|| Conflict {
         keys: [key, &keys::TRANSPORT],
-        message: format!("{key} {value:?} with {} \"{transport}\": only a population goes by that", keys::TRANSPORT),
+        message: format!("{key} {value} with {} \"{transport}\": only a population goes by that", keys::TRANSPORT),
         help: format!("set {} to \"{}\"", keys::TRANSPORT, TransportName::Population),
     })
 }

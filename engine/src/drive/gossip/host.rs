@@ -10,7 +10,7 @@ use quorumbench_protocols::gossip::{Config, Gossip as Node};
 use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Recipients, Transmit};
 use quorumbench_transports::{Counters, Transport};
 
-use super::stage::{LOOK_NS, Plan, Record, Stage};
+use super::stage::{LOOK_NS, News, Plan, Record, Stage};
 use crate::epidemic::{self, Updates};
 use crate::sim::queue::Queue;
 use crate::spec::Point;
@@ -28,8 +28,7 @@ pub(super) struct Host {
     here: VecDeque<Frame>,
     transmits: Vec<Transmit>,
     out: Outbox,
-    /// What is not yet told: nodes that spread the update, and nodes that know it.
-    untold: (isize, usize),
+    news: News,
 }
 
 struct Running {
@@ -59,7 +58,7 @@ impl Host {
             here: VecDeque::new(),
             transmits: Vec::new(),
             out: Outbox::default(),
-            untold: (0, 0),
+            news: News::default(),
         }
     }
 
@@ -78,8 +77,7 @@ impl Host {
             }
             self.turns(control.clock().now());
             transport.send(&mut self.transmits)?;
-            let (spreading, reached) = std::mem::take(&mut self.untold);
-            self.stage.tell(spreading, reached);
+            self.stage.tell(std::mem::take(&mut self.news));
             if control.clock().now() >= self.stage.ends_at() {
                 self.end(transport.counters());
             }
@@ -90,20 +88,31 @@ impl Host {
     /// Until it has heard from all others: each is connected then.
     fn greet(&mut self, transport: &mut dyn Transport) -> io::Result<()> {
         let (control, mut inbox) = (self.stage.control.clone(), Vec::new());
-        let mut silent: Vec<u32> = (0..self.hosts()).filter(|&host| host != self.id).collect();
-        let mut said = false;
-        while !(control.stopped() || said && silent.is_empty()) {
-            // Whoever was heard may not have heard yet.
-            let all = (0..self.hosts()).filter(|&host| host != self.id).map(NodeId);
-            let head = Head { kind: GREETING, from: NodeId(self.id), ..Head::default() };
-            let greeting = |to| Transmit { to: Recipients::One(to), head, body: Payload::EMPTY };
-            said = silent.is_empty();
-            transport.send(&mut all.map(greeting).collect())?;
+        let mut silent: Vec<_> = (0..self.hosts()).filter(|&host| host != self.id).map(NodeId).collect();
+        while !(control.stopped() || silent.is_empty()) {
+            transport.send(&mut silent.iter().map(|&host| self.greeting(host, true)).collect())?;
             transport.recv(control.clock().now() + LOOK_NS, &mut inbox)?;
-            inbox.drain(..).for_each(|frame| silent.retain(|&host| NodeId(host) != frame.head.from));
+            for frame in inbox.drain(..) {
+                silent.retain(|&host| host != frame.head.from);
+                self.return_greeting(&frame.head);
+            }
+            transport.send(&mut self.transmits)?;
         }
         self.stage.greet();
         Ok(())
+    }
+
+    fn greeting(&self, to: NodeId, asks: bool) -> Transmit {
+        let words = [u64::from(asks), 0, 0, 0, 0, 0];
+        let head = Head { kind: GREETING, from: NodeId(self.id), words, ..Head::default() };
+        Transmit { to: Recipients::One(to), head, body: Payload::EMPTY }
+    }
+
+    /// Who greets has not heard from this host, unless it is answering.
+    fn return_greeting(&mut self, head: &Head) {
+        if head.words[0] > 0 {
+            self.transmits.push(self.greeting(head.from, false));
+        }
     }
 
     fn hosts(&self) -> u32 {
@@ -155,11 +164,14 @@ impl Host {
     /// A frame of the transport's, and all that follows from it within the host.
     fn hear(&mut self, now: Nanos, mut frame: Frame) {
         if frame.head.kind == GREETING {
-            return;
+            return self.return_greeting(&frame.head);
         }
-        // Of a small update that is kept, only its own bytes: not all that was received with it.
-        if Message::update(&frame.head).is_some() && frame.body.len() < SMALL {
-            frame.body = Bytes::from(frame.body.pieces().concat()).into();
+        if Message::update(&frame.head).is_some() {
+            self.news.under_way -= isize::from(self.is_in(&frame.head));
+            // Of a small one that is kept, only its own bytes: not all that was received with it.
+            if frame.body.len() < SMALL {
+                frame.body = Bytes::from(frame.body.pieces().concat()).into();
+            }
         }
         self.deliver(now, &frame);
         self.settle(now);
@@ -180,6 +192,11 @@ impl Host {
         }
     }
 
+    /// Whether a frame is of the trial that is on.
+    fn is_in(&self, head: &Head) -> bool {
+        self.trial.is_some() && head.group == self.number as u16
+    }
+
     /// What nodes of this host say to each other.
     fn settle(&mut self, now: Nanos) {
         while let Some(frame) = self.here.pop_front() {
@@ -189,8 +206,7 @@ impl Host {
 
     fn deliver(&mut self, now: Nanos, frame: &Frame) {
         let to = Message::recipient(&frame.head);
-        let is_stray = frame.head.group != self.number as u16 || self.trial.is_none();
-        if !is_stray && to.0 % self.hosts() == self.id {
+        if self.is_in(&frame.head) && to.0 % self.hosts() == self.id {
             self.step(now, to, Input::Frame(frame));
         } else if let Some(running) = &mut self.trial {
             running.record.strays += 1;
@@ -211,21 +227,22 @@ impl Host {
         if planned == Nanos::NEVER && node.deadline() < Nanos::NEVER {
             running.turns.push(node.deadline(), index);
         }
-        self.untold.0 += isize::from(node.spreads()) - isize::from(spread);
-        self.untold.1 += self.out.deliveries.len();
+        self.news.spreading += isize::from(node.spreads()) - isize::from(spread);
+        self.news.reached += self.out.deliveries.len();
         for delivery in self.out.deliveries.drain(..).filter(|_| !matches!(input, Input::Submit(_))) {
             let after = now.saturating_since(running.first_cycle);
             running.updates.arrived(delivery.slot, after, interval);
             running.record.last_ns = running.record.last_ns.max(after);
         }
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
+            let host = Message::recipient(&head).0 % hosts;
             if let Some(number) = Message::update(&head) {
                 running.updates.sent(number);
                 if loss > 0.0 && running.prng.unit() < loss {
                     continue;
                 }
+                self.news.under_way += isize::from(host != self.id);
             }
-            let host = Message::recipient(&head).0 % hosts;
             if host == self.id {
                 running.record.handed_over += 1;
                 self.here.push_back(Frame { head, body });

@@ -33,6 +33,10 @@ pub(super) struct Stage {
     spreading: AtomicIsize,
     /// Nodes that know an update, for each.
     reached: AtomicUsize,
+    /// Updates that one host has sent to another, and that has not got yet.
+    under_way: AtomicIsize,
+    /// How many there were when the conductor looked, if nobody spreads any more, and since when there are.
+    awaited: Mutex<(isize, Nanos)>,
     records: Mutex<Vec<Record>>,
 }
 
@@ -80,11 +84,24 @@ impl Record {
     }
 }
 
+/// What a host has not told yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct News {
+    /// Nodes that spread an update, more or fewer.
+    pub(super) spreading: isize,
+    /// Nodes that know an update.
+    pub(super) reached: usize,
+    /// Updates to other hosts, less those from them.
+    pub(super) under_way: isize,
+}
+
 /// Hosts look at the plan at least this often.
 pub(super) const LOOK_NS: u64 = 4_000_000;
 /// A first cycle begins so much later than it is planned, and by [`NODE_NS`] for each node, which has to be made.
 const LEAD_NS: u64 = 4 * LOOK_NS;
 const NODE_NS: u64 = 2_000;
+/// An update that has not come for so long, and for a cycle, is lost.
+const PATIENCE_NS: u64 = 100_000_000;
 
 impl Stage {
     pub(super) fn new(point: &Point, control: &Control) -> Self {
@@ -101,6 +118,8 @@ impl Stage {
             greeted: AtomicUsize::new(0),
             spreading: AtomicIsize::new(0),
             reached: AtomicUsize::new(0),
+            under_way: AtomicIsize::new(0),
+            awaited: Mutex::new((0, Nanos::ZERO)),
             records: Mutex::new(Vec::new()),
         }
     }
@@ -110,6 +129,7 @@ impl Stage {
         let first_cycle = self.control.clock().now() + (LEAD_NS + NODE_NS * self.nodes as u64);
         self.spreading.store(0, Ordering::Relaxed);
         self.reached.store(0, Ordering::Relaxed);
+        self.under_way.store(0, Ordering::Relaxed);
         self.ends_at.store(u64::MAX, Ordering::Relaxed);
         *lock(&self.plan) = Some(Plan { number, first_cycle, prng });
         self.number.store(number, Ordering::Release);
@@ -120,25 +140,39 @@ impl Stage {
         if self.number.load(Ordering::Acquire) == number { None } else { lock(&self.plan).clone() }
     }
 
-    /// So many nodes more of a host spread the update, or fewer; and so many more know it.
-    pub(super) fn tell(&self, spreading: isize, reached: usize) {
-        // Before it is known who got it: else it would seem for a moment that nobody spreads it.
-        self.spreading.fetch_add(spreading, Ordering::Release);
-        self.reached.fetch_add(reached, Ordering::Release);
+    /// What changed on a host.
+    pub(super) fn tell(&self, news: News) {
+        // Updates before who spreads, and that before who knows: nothing seems to be over for a moment that is not.
+        self.under_way.fetch_add(news.under_way, Ordering::Release);
+        self.spreading.fetch_add(news.spreading, Ordering::Release);
+        self.reached.fetch_add(news.reached, Ordering::Release);
     }
 
     /// Sees to it that the trial ends with this cycle, if nothing more can happen in it.
     pub(super) fn look(&self) {
-        if self.ends_at.load(Ordering::Relaxed) < u64::MAX {
-            return;
-        }
-        let reached = self.reached.load(Ordering::Acquire);
-        let spreading = self.spreading.load(Ordering::Acquire);
-        if reached == self.all && self.lasts || reached > 0 && spreading == 0 && !self.lasts {
+        let now = self.control.clock().now();
+        if self.ends_at.load(Ordering::Relaxed) == u64::MAX && self.is_over(now) {
             let first = lock(&self.plan).as_ref().map_or(Nanos::ZERO, |plan| plan.first_cycle);
-            let cycles = self.control.clock().now().saturating_since(first) / self.interval + 1;
+            let cycles = now.saturating_since(first) / self.interval + 1;
             self.ends_at.store(first.0 + cycles * self.interval, Ordering::Release);
         }
+    }
+
+    /// Everyone knows all; or nobody spreads anything, and what is under way has arrived, or will not.
+    fn is_over(&self, now: Nanos) -> bool {
+        let reached = self.reached.load(Ordering::Acquire);
+        if self.lasts {
+            return reached == self.all;
+        }
+        if reached == 0 || self.spreading.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        let under_way = self.under_way.load(Ordering::Acquire);
+        let mut awaited = lock(&self.awaited);
+        if awaited.0 != under_way {
+            *awaited = (under_way, now);
+        }
+        under_way == 0 || now.saturating_since(awaited.1) > self.interval.max(PATIENCE_NS)
     }
 
     pub(super) fn ends_at(&self) -> Nanos {
