@@ -258,7 +258,8 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
         }
     }
     if let Some(table) = summary::epidemic_table(&finished.epidemics, spec) {
-        let _ = writeln!(text, "\nEpidemics, means over the trials and their 95 % intervals:\n{table}\n");
+        let warnings = summary::epidemic_warnings(&finished.epidemics, spec);
+        let _ = writeln!(text, "\nEpidemics, means over the trials and their 95 % intervals:\n{table}\n{warnings}");
     }
     let _ = writeln!(text, "Results: {}", finished.dir.display());
     text
@@ -300,7 +301,7 @@ fn plan_text(spec: &Spec) -> String {
     let run = spec.run();
     let each = |point: &Point| {
         let gossips = point.cluster.protocol.is_gossip();
-        if gossips { point.gossip.estimate(point.cluster.nodes) } else { run.warmup + run.duration }
+        if gossips { point.gossip.takes(&point.cluster) } else { run.warmup + run.duration }
     };
     let total = points.iter().map(each).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
     let (name, repetitions) = (spec.name(), run.repetitions);

@@ -44,6 +44,7 @@ pub mod session;
 pub mod wal;
 
 pub mod check;
+pub mod epidemic;
 pub mod population;
 pub mod sim;
 

@@ -90,7 +90,7 @@ mod epidemics;
 mod faults;
 
 pub(crate) use epidemics::digits;
-pub use epidemics::epidemic_table;
+pub use epidemics::{epidemic_table, epidemic_warnings};
 pub use faults::fault_table;
 
 /// Warnings that say more about the set-up than about one point; they are said once, below the table.

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use crate::disk::Disk;
 use crate::drive::{Aftermath, Outcome};
 use crate::measure::INTERVAL_NS;
-use crate::results::Percentiles;
+use crate::results::{Percentiles, Real};
 use crate::spec::{Point, size_text};
 
 /// One reason. Its `Display` is what results carry: a code, a colon, and words.
@@ -106,6 +106,11 @@ pub enum Warning {
         /// The median of its syncs alone.
         p50_ns: u64,
     },
+    /// Nodes that gossip had their turns so late that others were in their next cycle already, or nearly.
+    LateRounds {
+        /// The share of all turns.
+        share: f64,
+    },
     /// This program was built without optimisation.
     DebugBuild,
 }
@@ -175,6 +180,11 @@ impl std::fmt::Display for Warning {
                 "fast_sync: a sync alone took {:.1} us, quicker than any device: something on the way does not wait for it",
                 *p50_ns as f64 / 1e3
             ),
+            Self::LateRounds { share } => write!(
+                f,
+                "late_rounds: {:.2} % of turns began more than half a cycle late; this machine needs a longer gossip.interval",
+                share * 100.0
+            ),
             Self::DebugBuild => write!(f, "debug_build: built without optimisation; use cargo run --release"),
         }
     }
@@ -212,6 +222,26 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
     .into_iter()
     .flatten()
     .chain(outcome.faults.iter().filter_map(lag_grows))
+    .collect()
+}
+
+/// The same of epidemics.
+pub fn of_epidemic(real: Option<&Real>) -> Vec<Warning> {
+    let Some(real) = real else { return Vec::new() };
+    let late = real.late_turns as f64 / real.turns.max(1) as f64;
+    let Real { dropped_frames, lost_connections, malformed, .. } = *real;
+    [
+        cfg!(debug_assertions).then_some(Warning::DebugBuild),
+        (late > 0.0).then_some(Warning::LateRounds { share: late }),
+        (dropped_frames > 0).then_some(Warning::DroppedFrames { frames: dropped_frames }),
+        (lost_connections + malformed > 0).then_some(Warning::Disturbed {
+            lost: lost_connections,
+            strangers: 0,
+            malformed,
+        }),
+    ]
+    .into_iter()
+    .flatten()
     .collect()
 }
 

@@ -232,6 +232,176 @@ fn figures_add_up_whatever_the_rules() {
     }
 }
 
+/// Karp et al. 2000, theorem 3.1: everyone, in O(log n) cycles, for O(n log log n) updates.
+#[test]
+fn a_median_counter_knows_when_to_stop() {
+    let of = |style: &str| epidemics("[100, 1000, 10_000]", &format!("{style}, trials = 30"));
+    let counted = of("style = 'median-counter'");
+    let endless = of("style = 'anti-entropy', exchange = 'push-pull'");
+    for (counted, endless) in counted.iter().zip(&endless) {
+        assert_eq!(counted.residue.max, 0.0, "{counted:?}");
+        let later = counted.rounds_last.mean - endless.rounds_last.mean;
+        assert!(later.abs() < 0.5, "it stops after the last one knows: {later}");
+        // Two for each contact, while B and C last: ever more, but by the logarithm of a logarithm.
+        let cycles = counted.traffic.mean / (counted.nodes as f64).ln().log2().ceil();
+        assert!((4.5..6.0).contains(&cycles), "{}: {cycles}", counted.nodes);
+    }
+    let lossy = one(1000, "style = 'median-counter', loss = 0.1, trials = 30");
+    assert!(lossy.residue.mean < 1e-3, "robust (section 3.2): {:?}", lossy.residue);
+}
+
+/// Leitão et al. 2007, section 4: flooding sends as many as there are links, a tree one for each node; and what the others
+/// would have sent, they announce.
+#[test]
+fn a_tree_has_no_redundancy() {
+    let tree = |broadcasts: usize| trials(300, &format!("style = 'plumtree', broadcasts = {broadcasts}"), 5);
+    for ((first, second), tenth) in tree(1).iter().zip(tree(2)).zip(tree(10)) {
+        for each in [first, &second, &tenth] {
+            assert!(each.reached() == 300 && each.is_split == Some(false), "{each:?}");
+            assert_eq!(each.last(), first.last(), "first come is shortest: the tree is no deeper than the flood");
+        }
+        assert_eq!((second.sent, tenth.sent), (299, 299), "one for each");
+        // PRUNE answers each that was useless; what is left is IHAVE. Over each link but one to each node goes one of the
+        // two.
+        let prunes = first.sent - 299;
+        assert_eq!(second.sent + second.control, first.sent + first.control - prunes, "over the same links");
+        let redundancy = first.sent as f64 / 299.0 - 1.0;
+        assert!((1.8..3.01).contains(&redundancy), "five peers but the sender: {redundancy}");
+    }
+    let lossy = one(300, "style = 'plumtree', loss = 0.05, trials = 20");
+    assert!(lossy.residue.mean < 1e-3, "what is lost is asked for: {:?}", lossy.residue);
+    assert!(lossy.redundancy.mean < 0.6 && lossy.rounds_last.mean > 7.0, "{lossy:?}");
+    let patient = one(300, "style = 'plumtree', loss = 0.05, graft_timeout = 9, trials = 20");
+    assert!(patient.rounds_last.mean > lossy.rounds_last.mean + 3.0, "{:?}", patient.rounds_last);
+}
+
+#[test]
+fn nobody_tells_whom_it_heard_it_from() {
+    // The first tells one, and that one the other: nobody tells the same twice.
+    for choice in ["not-sender", "not-sent"] {
+        let rumor = format!("interest = 'blind', k = 2, partners = '{choice}'");
+        assert!(trials(3, &rumor, 30).iter().all(|trial| trial.reached() == 3 && trial.last() == 2), "{choice}");
+    }
+    let anyone = trials(3, "interest = 'blind', k = 2", 30);
+    assert!(anyone.iter().any(|trial| trial.reached() < 3 || trial.last() > 2), "by chance");
+    // After all others it begins again.
+    let all = trials(4, "interest = 'blind', k = 9, partners = 'not-sent', fanout = 2", 10);
+    assert!(all.iter().all(|trial| trial.reached() == 4 && trial.sent == 4 * 9 * 2));
+}
+
+/// Demers et al. 1987, section 3, and Kempe et al. 2001: the nearer partners are, the longer it takes; from a = 0, where
+/// all are as good, to neighbors alone, from whom it goes a step a cycle.
+#[test]
+fn distance_takes_time() {
+    for (partners, nodes, neighbors) in [("ring", 100, 50.0), ("grid", 100, 10.0)] {
+        let gossip = format!("style = 'anti-entropy', exchange = 'push-pull', partners = '{partners}', trials = 40");
+        let rows = epidemics(&nodes.to_string(), &format!("{gossip}, exponent = [0.0, 2.0, 3.0, 16.0]"));
+        let uniform = one(nodes, "style = 'anti-entropy', exchange = 'push-pull', trials = 40");
+        let last: Vec<f64> = rows.iter().map(|row| row.rounds_last.mean).collect();
+        assert!((last[0] - uniform.rounds_last.mean).abs() < 0.5, "{last:?}");
+        assert!(last.is_sorted() && last[3] > neighbors && last[3] < 3.0 * neighbors, "{last:?}");
+    }
+    // As many different ones as there are to choose from, however far some of them are.
+    let all = trials(9, "style = 'anti-entropy', partners = 'ring', exponent = 16.0, fanout = 8", 5);
+    assert!(all.iter().all(|trial| trial.last() == 1));
+}
+
+/// Leitão et al. 2007 (DSN), section 5: five peers are enough.
+#[test]
+fn partial_views_reach_everyone() {
+    for exchange in ["push", "push-pull"] {
+        let row = |view: &str| {
+            one(300, &format!("style = 'anti-entropy', exchange = '{exchange}', view = '{view}', trials = 20"))
+        };
+        let (full, partial) = (row("full"), row("partial"));
+        assert_eq!((full.split, partial.split, partial.residue.max), (None, Some(0), 0.0));
+        let factor = partial.rounds_last.mean / full.rounds_last.mean;
+        assert!((1.0..1.8).contains(&factor), "{exchange}: {factor}");
+    }
+    // All peers of a view at once are a flood, whose last hop is the overlay's depth.
+    let flood = trials(300, "interest = 'blind', k = 1, view = 'partial', fanout = 5", 3);
+    let tree = trials(300, "style = 'plumtree', broadcasts = 1", 3);
+    for (flood, tree) in flood.iter().zip(&tree) {
+        assert_eq!((flood.reached(), flood.last()), (tree.reached(), tree.last()), "the same overlay");
+    }
+}
+
+#[test]
+fn who_is_up_counts() {
+    let gossip = "style = 'anti-entropy', exchange = 'push-pull', crash = 0.02";
+    for trial in trials(1000, gossip, 10).iter().filter(|trial| trial.reached() > 1) {
+        let (alive, cycles) = (1000 - trial.down, trial.departures.len());
+        assert_eq!(trial.reached(), alive, "all that are left know");
+        let expected = 1000.0 * 0.98_f64.powi(cycles as i32);
+        assert!((alive as f64 - expected).abs() < 5.0 * expected.sqrt(), "{alive} after {cycles} cycles");
+    }
+    // As many come as go, and 1/e of those that do not know is not told in a cycle of push: 1/e + 1/e^2 + ... of those that
+    // come in one.
+    let row = one(1000, "style = 'anti-entropy', crash = 0.02, join = 0.02, trials = 10");
+    let missed = 0.02 / (1_f64.exp() - 1.0);
+    assert!((row.residue.p50 - missed).abs() < 0.006, "{:?}, not {missed}", row.residue);
+    assert!(row.theory.rounds_last.is_none(), "theory is about those that stay");
+    // What is over is over: a rumor does not reach those that come later, which is what anti-entropy is for.
+    let rumor = one(1000, "exchange = 'push-pull', k = 3, crash = 0.02, join = 0.02, trials = 10");
+    assert!(rumor.residue.p50 > row.residue.p50, "{:?}", rumor.residue);
+    for style in ["style = 'plumtree'", "style = 'median-counter'", "view = 'partial', k = 4"] {
+        let row = one(300, &format!("{style}, crash = 0.01, join = 0.01, trials = 8"));
+        assert!(
+            row.residue.p50 < 0.3 && (row.coverage.mean + row.residue.mean - 1.0).abs() < 1e-9,
+            "{style}: {:?}",
+            row.residue
+        );
+        assert!(row.curve.len() > row.rounds_last.max as usize, "{style}");
+    }
+}
+
+/// Those who know are e^r times as many after a round. By push r = 1: one who hears of it has its first turn anywhere in
+/// the next round. By pull r = e^-r, as it hears in a turn of its own, and answers from the next; both ways r = 1 + e^-r.
+#[test]
+fn rounds_of_ones_own_are_faster() {
+    for (exchange, r, end) in [("push", 1.0, 100_f64.ln()), ("pull", 0.567, 1.4), ("push-pull", 1.278, 1.0)] {
+        let gossip = format!("style = 'anti-entropy', exchange = '{exchange}', rounds = 'asynchronous', trials = 40");
+        let sizes = epidemics("[100, 10_000]", &gossip);
+        let (grew, expected) = (sizes[1].rounds_last.mean - sizes[0].rounds_last.mean, 100_f64.ln() / r + end);
+        assert!((grew - expected).abs() < 1.0, "{exchange}: {grew} rounds more, not {expected}");
+        for row in &sizes {
+            assert_eq!(row.coverage.mean, 1.0, "everyone is reached, always");
+            assert_eq!(row.curve.len() - 1, row.rounds_last.max.ceil() as usize);
+        }
+    }
+    // A turn is a cycle: what a node heard since the last one counts in the next.
+    let blind = trials(500, "interest = 'blind', k = 3, rounds = 'asynchronous'", 5);
+    assert!(blind.iter().all(|trial| trial.sent == 3 * trial.reached()), "three turns each, and one update in each");
+}
+
+/// Contacts are shared, and nothing else is: each update spreads as if it were alone.
+#[test]
+fn several_rumors_share_contacts() {
+    let [alone, together] = [1, 4].map(|rumors| one(300, &format!("k = 2, trials = 200, rumors = {rumors}")));
+    for (what, alone, together) in [
+        ("s", &alone.residue, &together.residue),
+        ("m", &alone.traffic, &together.traffic),
+        ("t_last", &alone.rounds_last, &together.rounds_last),
+        ("t_ave", &alone.rounds_mean.expect("arrivals"), &together.rounds_mean.expect("arrivals")),
+    ] {
+        let open = alone.half_interval.expect("several") + together.half_interval.expect("several");
+        assert!((alone.mean - together.mean).abs() < 1.5 * open, "{what}: {} {}", alone.mean, together.mean);
+    }
+    for trial in trials(300, "k = 2, rumors = 4", 5) {
+        let sent: u64 = trial.sent + trial.others.iter().map(|other| other.sent).sum::<u64>();
+        assert!(trial.others.len() == 3 && trial.contacts < sent, "one message carries several: {trial:?}");
+    }
+}
+
+#[test]
+fn an_overlay_in_parts_is_told() {
+    let spec = points("100", "style = 'anti-entropy', view = 'partial', view_size = 3, passive_size = 1, crash = 0.2");
+    let ran = run_spec(&spec);
+    let row = &ran.finished.epidemics[0];
+    assert!(row.epidemic.split.is_some_and(|split| split > 50), "{:?}", row.epidemic.split);
+    assert!(row.warnings.len() == 1 && row.warnings[0].starts_with("split_view: in "), "{:?}", row.warnings);
+}
+
 #[test]
 fn a_run_stores_its_epidemics() {
     let spec = points("[50, 100]", "style = ['direct-mail', 'rumor'], trials = 5");

@@ -243,7 +243,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         let text = fs::read_to_string(&path).expect("just read");
         assert!(question(&text).is_some_and(|question| question.contains('?')), "{stem} asks nothing");
         if spec.points()[0].cluster.protocol.is_gossip() {
-            let takes: Duration = spec.points().iter().map(|point| point.gossip.estimate(point.cluster.nodes)).sum();
+            let takes: Duration = spec.points().iter().map(|point| point.gossip.takes(&point.cluster)).sum();
             assert!(takes < Duration::from_secs(300), "{stem} takes a core {takes:?}");
             continue;
         }

@@ -17,7 +17,7 @@
 //! [`quorum`], [`window`] and [`prng`], and inside the crate `journal` (what is durable), `timer`
 //! (elections), `snapshots` (what may go because of one), `transfer` (one on its way), `handover` (of leadership) and `reads`
 //! (beside the log). [`raft`], [`multipaxos`], [`zab`] and [`paxos`] are protocols; [`floors`] are not: they are what a
-//! protocol's numbers are read against.
+//! protocol's numbers are read against. [`gossip`] orders nothing: an update spreads from node to node.
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes of each protocol, up to three
 //! commands and timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that
@@ -63,6 +63,7 @@
 //! ```
 
 pub mod floors;
+pub mod gossip;
 mod handover;
 pub mod io;
 mod journal;

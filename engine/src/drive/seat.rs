@@ -154,7 +154,7 @@ pub(super) fn options(point: &Point) -> Options {
                 QuicStreams::Peer => quic::Streams::Peer,
                 QuicStreams::Group => quic::Streams::Group,
             },
-            datagrams: false,
+            datagrams: point.cluster.protocol.is_gossip(),
             idle_timeout: tuned.idle_timeout,
         },
         max_body: point.batch.bytes.max(longest_answer(point)).max(defaults.max_body),

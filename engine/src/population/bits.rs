@@ -14,6 +14,16 @@ impl Bits {
         Self { words: vec![0; nodes.div_ceil(64)], last: u64::MAX >> (nodes.wrapping_neg() % 64) }
     }
 
+    /// Of `nodes` nodes, all.
+    pub(super) fn all(nodes: usize) -> Self {
+        let mut all = Self::new(nodes);
+        all.words.fill(u64::MAX);
+        if let Some(word) = all.words.last_mut() {
+            *word = all.last;
+        }
+        all
+    }
+
     #[inline]
     pub(super) fn has(&self, node: u32) -> bool {
         self.words[node as usize / 64] >> (node % 64) & 1 == 1
@@ -29,10 +39,20 @@ impl Bits {
         self.words[node as usize / 64] |= u64::from(is_in) << (node % 64);
     }
 
+    #[inline]
+    pub(super) fn drop(&mut self, node: u32) {
+        self.words[node as usize / 64] &= !(1 << (node % 64));
+    }
+
     /// Takes those of 64 out that are in `word`.
     #[inline]
     pub(super) fn remove(&mut self, index: usize, word: u64) {
         self.words[index] &= !word;
+    }
+
+    /// How many nodes there are.
+    pub(super) fn nodes(&self) -> usize {
+        self.words.len() * 64 - self.last.leading_zeros() as usize
     }
 
     /// How many words there are.

@@ -34,14 +34,18 @@ impl Interests {
         }
     }
 
-    /// Nobody but `origin` spreads anything.
-    pub(super) fn begin(&mut self, origin: u32) {
+    /// Nobody spreads anything.
+    pub(super) fn begin(&mut self) {
         for each in [&mut self.infective, &mut self.asked_in_vain, &mut self.useful] {
             each.clear();
         }
         self.counters.fill(0);
         self.useless.fill(0);
-        self.infective.add(origin);
+    }
+
+    /// `node` spreads it.
+    pub(super) fn add(&mut self, node: u32) {
+        self.infective.add(node);
     }
 
     pub(super) fn infective(&self) -> &Bits {
@@ -72,31 +76,77 @@ impl Interests {
 
     /// The cycle is over: some lose interest, and those that heard of the rumor in it begin to spread it.
     pub(super) fn end_cycle(&mut self, fresh: &Bits, gossip: &Gossip, prng: &mut Prng) {
-        let (k, reset) = (gossip.k, gossip.reset);
-        let mut toss = || prng.below(k as u64) == 0;
+        // Each rule has a loop of its own, that asks nothing twice.
         match (gossip.interest, gossip.stop) {
-            (Interest::Feedback, Stop::Counter) => self.lose(|it, node, was_useful| {
-                let keeps = !(was_useful && reset);
-                let useless = it.useless_contacts(node, was_useful);
-                let counter = &mut it.counters[node as usize];
-                *counter = counter.saturating_add(useless) * u16::from(keeps);
-                usize::from(*counter) >= k
-            }),
+            (Interest::Feedback, Stop::Counter) => self
+                .lose(|it, node, useful| it.has_enough(Interest::Feedback, Stop::Counter, node, useful, gossip, prng)),
             (Interest::Feedback, Stop::Coin) => {
-                self.lose(|it, node, was_useful| (0..it.useless_contacts(node, was_useful)).any(|_| toss()));
+                self.lose(|it, node, useful| it.has_enough(Interest::Feedback, Stop::Coin, node, useful, gossip, prng))
             }
-            (Interest::Blind, Stop::Counter) => self.lose(|it, node, _| {
-                let counter = &mut it.counters[node as usize];
-                *counter += 1;
-                usize::from(*counter) >= k
-            }),
-            (Interest::Blind, Stop::Coin) => self.lose(|_, _, _| toss()),
+            (Interest::Blind, Stop::Counter) => {
+                self.lose(|it, node, useful| it.has_enough(Interest::Blind, Stop::Counter, node, useful, gossip, prng))
+            }
+            (Interest::Blind, Stop::Coin) => {
+                self.lose(|it, node, useful| it.has_enough(Interest::Blind, Stop::Coin, node, useful, gossip, prng));
+            }
         }
         if gossip.interest == Interest::Feedback {
             self.asked_in_vain.clear();
             self.useful.clear();
         }
         self.infective.add_all(fresh);
+    }
+
+    /// The same of one node, whose turn it is again: what it met with since its last one has its effect.
+    pub(super) fn end_turn(&mut self, node: u32, is_fresh: bool, gossip: &Gossip, prng: &mut Prng) {
+        if self.infective.has(node) {
+            let useful = self.useful.has(node);
+            if self.has_enough(gossip.interest, gossip.stop, node, useful, gossip, prng) {
+                self.infective.drop(node);
+            }
+            self.asked_in_vain.drop(node);
+            self.useful.drop(node);
+        } else if is_fresh {
+            self.infective.add(node);
+        }
+    }
+
+    /// A node is gone, with all that it had noted.
+    pub(super) fn forget(&mut self, node: u32) {
+        for each in [&mut self.infective, &mut self.asked_in_vain, &mut self.useful] {
+            each.drop(node);
+        }
+        (self.counters[node as usize], self.useless[node as usize]) = (0, 0);
+    }
+
+    /// Whether an infective node loses interest after this cycle, in which it was of use, or not.
+    #[inline(always)]
+    fn has_enough(
+        &mut self,
+        interest: Interest,
+        stop: Stop,
+        node: u32,
+        was_useful: bool,
+        gossip: &Gossip,
+        prng: &mut Prng,
+    ) -> bool {
+        let mut toss = || prng.below(gossip.k as u64) == 0;
+        match (interest, stop) {
+            (Interest::Feedback, Stop::Counter) => {
+                let keeps = !(was_useful && gossip.reset);
+                let useless = self.useless_contacts(node, was_useful);
+                let counter = &mut self.counters[node as usize];
+                *counter = counter.saturating_add(useless) * u16::from(keeps);
+                usize::from(*counter) >= gossip.k
+            }
+            (Interest::Feedback, Stop::Coin) => (0..self.useless_contacts(node, was_useful)).any(|_| toss()),
+            (Interest::Blind, Stop::Counter) => {
+                let counter = &mut self.counters[node as usize];
+                *counter += 1;
+                usize::from(*counter) >= gossip.k
+            }
+            (Interest::Blind, Stop::Coin) => toss(),
+        }
     }
 
     /// Those lose interest whom `loses` says, of each infective node and whether it was of use in this cycle. Nothing

@@ -1,8 +1,11 @@
-//! Whom a node talks to: uniformly any other, as long as that one accepts.
+//! Whom a node talks to: one of those that it may talk to, as long as that one accepts.
 
 use quorumbench_protocols::Prng;
 
-use crate::spec::Gossip;
+use super::history::History;
+use super::members::Members;
+use super::places::Places;
+use crate::spec::{Gossip, PartnerChoice};
 
 /// Draws partners, and remembers who has accepted how many of them.
 #[derive(Clone, Debug)]
@@ -13,22 +16,36 @@ pub(super) struct Partners {
     chosen: Vec<u32>,
     /// `None` where everyone accepts all.
     desks: Option<Desks>,
+    /// `None` where nodes have no places.
+    places: Option<Places>,
+    pub(super) members: Members,
+    is_uniform: bool,
 }
 
 impl Partners {
     pub(super) fn new(nodes: usize, gossip: &Gossip) -> Self {
+        let members = Members::new(nodes, gossip);
+        let of_all = gossip.partners == PartnerChoice::Uniform && members.views().is_none() && !members.has_churn();
         Self {
             nodes: nodes as u32,
             hunt_limit: gossip.hunt_limit,
             chosen: Vec::with_capacity(gossip.fanout),
             desks: gossip.connection_limit.map(|limit| Desks::new(nodes, limit)),
+            places: Places::new(nodes, gossip.partners, gossip.exponent),
+            is_uniform: of_all && gossip.connection_limit.is_none(),
+            members,
         }
+    }
+
+    /// True where a partner is any other node, and always there: [`other`].
+    pub(super) fn is_uniform(&self) -> bool {
+        self.is_uniform
     }
 
     /// Everyone accepts again.
     pub(super) fn begin_cycle(&mut self) {
         if let Some(desks) = &mut self.desks {
-            desks.open();
+            desks.open(|node| self.members.is_up(node));
         }
     }
 
@@ -37,36 +54,64 @@ impl Partners {
         self.chosen.clear();
     }
 
-    /// Another partner of `node` in its turn; `None` if none accepted.
-    pub(super) fn next(&mut self, node: u32, prng: &mut Prng) -> Option<u32> {
+    /// Another partner of `node` in its turn; `None` if none accepted, or the one that was chosen is down.
+    pub(super) fn next(&mut self, node: u32, history: &History, prng: &mut Prng) -> Option<u32> {
         let partner = match (&self.desks, self.hunt_limit) {
-            (None, _) => Some(self.stranger(node, prng)),
-            (Some(_), Some(hunts)) => self.accepting(node, hunts, prng),
+            (None, _) => self.stranger(node, history, prng),
+            (Some(_), Some(hunts)) => self.accepting(node, hunts, history, prng),
             (Some(desks), None) => desks.any_open(node, &self.chosen, prng),
         }?;
         self.chosen.push(partner);
         if let Some(desks) = &mut self.desks {
             desks.accept(partner);
         }
-        Some(partner)
+        self.members.is_up(partner).then_some(partner)
     }
 
-    /// Someone else, whom it has not chosen in this turn.
-    fn stranger(&self, node: u32, prng: &mut Prng) -> u32 {
-        loop {
-            let partner = other(node, self.nodes, prng);
-            if !self.chosen.contains(&partner) {
-                return partner;
+    /// Someone else, whom it has not chosen in this turn, nor would rather not choose. `None` if there is nobody.
+    fn stranger(&self, node: u32, history: &History, prng: &mut Prng) -> Option<u32> {
+        if self.members.views().is_none() {
+            for _ in 0..TRIES {
+                let partner = match &self.places {
+                    Some(places) => places.draw(node, prng),
+                    None => other(node, self.nodes, prng),
+                };
+                if !self.chosen.contains(&partner) && !history.avoids(node, partner) {
+                    return Some(partner);
+                }
             }
         }
+        self.any_of(node, |partner| !history.avoids(node, partner), prng).or_else(|| self.any_of(node, |_| true, prng))
+    }
+
+    /// One of those that it may talk to, by looking at them all.
+    fn any_of(&self, node: u32, suits: impl Fn(u32) -> bool, prng: &mut Prng) -> Option<u32> {
+        let fits = |&partner: &u32| partner != node && !self.chosen.contains(&partner) && suits(partner);
+        let fitting: Vec<u32> = match self.members.views() {
+            Some(views) => views.active(node).iter().copied().filter(fits).collect(),
+            None => (0..self.nodes).filter(fits).collect(),
+        };
+        let Some(places) = &self.places else {
+            return (!fitting.is_empty()).then(|| fitting[prng.below(fitting.len() as u64) as usize]);
+        };
+        let sum: f64 = fitting.iter().map(|&partner| places.weight_of(node, partner)).sum();
+        let mut left = prng.unit() * sum;
+        let drawn = fitting.iter().copied().find(|&partner| {
+            left -= places.weight_of(node, partner);
+            left < 0.0
+        });
+        drawn.or(fitting.last().copied())
     }
 
     /// The first of `1 + hunts` who accepts.
-    fn accepting(&self, node: u32, hunts: usize, prng: &mut Prng) -> Option<u32> {
+    fn accepting(&self, node: u32, hunts: usize, history: &History, prng: &mut Prng) -> Option<u32> {
         let desks = self.desks.as_ref().expect("only desks refuse");
-        (0..=hunts).map(|_| self.stranger(node, prng)).find(|&partner| desks.is_open(partner))
+        (0..=hunts).filter_map(|_| self.stranger(node, history, prng)).find(|&partner| desks.is_open(partner))
     }
 }
+
+/// Draws after which those that are left are looked at one by one.
+const TRIES: usize = 64;
 
 /// Uniformly any node but this one.
 #[inline]
@@ -91,12 +136,17 @@ impl Desks {
         Self { limit: limit as u16, accepted: vec![0; nodes], open: Vec::with_capacity(nodes), places: vec![0; nodes] }
     }
 
-    fn open(&mut self) {
-        let nodes = self.accepted.len() as u32;
-        self.accepted.fill(0);
+    /// All accept again, but those that are down.
+    fn open(&mut self, is_up: impl Fn(u32) -> bool) {
         self.open.clear();
-        self.open.extend(0..nodes);
-        self.places.iter_mut().zip(0..nodes).for_each(|(place, node)| *place = node);
+        for node in 0..self.accepted.len() as u32 {
+            let is_up = is_up(node);
+            self.accepted[node as usize] = if is_up { 0 } else { self.limit };
+            self.places[node as usize] = self.open.len() as u32;
+            if is_up {
+                self.open.push(node);
+            }
+        }
     }
 
     fn is_open(&self, node: u32) -> bool {

@@ -1,74 +1,100 @@
-//! The cycles of one epidemic.
+//! The cycles of epidemics by contacts.
 
 use quorumbench_protocols::Prng;
 
-use super::bits::{Bits, for_each_of};
-use super::interest::Interests;
+use super::Trial;
+use super::bits::for_each_of;
 use super::partners::{Partners, other};
-use crate::spec::{Exchange, Gossip, Interest, Judging, Style};
+use super::update::Update;
+use crate::spec::{Exchange, Gossip, Rounds};
 
-/// Nodes among which one update spreads, in synchronous cycles.
+/// Nodes among which updates spread.
 #[derive(Clone, Debug)]
 pub(super) struct Spread<'a> {
-    gossip: &'a Gossip,
-    nodes: usize,
-    /// Who knew the update at the start of the cycle.
-    known: Bits,
-    /// Who got it in this cycle, and acts from the next.
-    fresh: Bits,
-    /// `None` for anti-entropy, of which nobody ever tires.
-    interests: Option<Interests>,
-    partners: Partners,
+    pub(super) gossip: &'a Gossip,
+    pub(super) nodes: usize,
+    /// Those that spread at once, over the same contacts.
+    pub(super) updates: Vec<Update>,
+    pub(super) partners: Partners,
     /// Where partners refuse, nodes have their turns in a random order: nobody is always the first.
     queue: Vec<u32>,
-    prng: Prng,
-    /// Updates that were sent.
-    pub(super) sent: u64,
-    /// Contacts in which one might have been.
+    pub(super) prng: Prng,
+    /// Contacts in which one might have been sent.
     pub(super) contacts: u64,
 }
 
 /// Who begins.
-const ORIGIN: u32 = 0;
+pub(super) const ORIGIN: u32 = 0;
 
 impl<'a> Spread<'a> {
     pub(super) fn new(nodes: usize, gossip: &'a Gossip) -> Self {
         Self {
             gossip,
             nodes,
-            known: Bits::new(nodes),
-            fresh: Bits::new(nodes),
-            interests: (gossip.style == Style::Rumor).then(|| Interests::new(nodes)),
+            updates: vec![Update::new(nodes, gossip); gossip.rumors],
             partners: Partners::new(nodes, gossip),
             queue: Vec::new(),
             prng: Prng::new(0),
-            sent: 0,
             contacts: 0,
         }
     }
 
-    /// Only the origin knows the update.
-    pub(super) fn begin(&mut self, prng: Prng) {
-        self.known.clear();
-        self.fresh.clear();
-        self.known.add(ORIGIN);
-        if let Some(interests) = &mut self.interests {
-            interests.begin(ORIGIN);
+    /// One epidemic of each update, from the beginning of all to the end of all; `None` if `go_on` is false.
+    pub(super) fn trial(&mut self, prng: Prng, go_on: &dyn Fn() -> bool) -> Option<Trial> {
+        self.begin(prng);
+        if self.gossip.rounds == Rounds::Asynchronous {
+            return super::asynchronous::trial(self, go_on);
         }
-        (self.prng, self.sent, self.contacts) = (prng, 0, 0);
+        let mut trials = vec![Trial::default(); self.updates.len()];
+        let mut cycles = 0;
+        while !self.is_over(cycles) {
+            if !go_on() {
+                return None;
+            }
+            self.cycle(&mut trials);
+            cycles += 1;
+        }
+        self.finished(trials)
     }
 
-    /// True if nothing can happen any more: everyone knows the update, or nobody spreads it.
-    pub(super) fn is_over(&self, reached: u64) -> bool {
-        match &self.interests {
-            Some(interests) => interests.infective().is_empty(),
-            None => reached == self.nodes as u64,
+    /// Each update is known by one node.
+    fn begin(&mut self, prng: Prng) {
+        (self.prng, self.contacts) = (prng, 0);
+        self.partners.members.begin(&mut self.prng);
+        for (index, update) in self.updates.iter_mut().enumerate() {
+            let origin = if index == 0 { ORIGIN } else { self.prng.below(self.nodes as u64) as u32 };
+            update.begin(origin, self.gossip.rounds);
         }
     }
 
-    /// One cycle. How many got the update in it.
-    pub(super) fn cycle(&mut self) -> u64 {
-        match (self.interests.is_some(), self.gossip.exchange) {
+    /// True if nothing can happen any more; with nodes that join, after so many cycles.
+    pub(super) fn is_over(&self, cycles: u64) -> bool {
+        let members = &self.partners.members;
+        let comes = self.gossip.join > 0.0 && self.updates.iter().any(|update| update.interests.is_none());
+        let is_over = |update: &Update| update.is_over(members.alive());
+        cycles >= members.last_cycle() || (!comes && self.updates.iter().all(is_over))
+    }
+
+    /// The first update's, with the others, and what is the same for all.
+    pub(super) fn finished(&self, trials: Vec<Trial>) -> Option<Trial> {
+        let members = &self.partners.members;
+        let of = |(trial, update): (Trial, &Update)| Trial {
+            sent: update.sent,
+            contacts: self.contacts,
+            down: self.nodes as u64 - members.alive(),
+            is_split: members.is_split(),
+            ..trial
+        };
+        let mut trials = trials.into_iter().zip(&self.updates).map(of);
+        let first = trials.next()?;
+        Some(Trial { others: trials.collect(), ..first })
+    }
+
+    /// One cycle: who got which update in it.
+    fn cycle(&mut self, trials: &mut [Trial]) {
+        self.lose_and_win(trials);
+        self.partners.begin_cycle();
+        match (self.updates[0].interests.is_some(), self.gossip.exchange) {
             (false, Exchange::Push) => self.turns::<false, true, false>(),
             (false, Exchange::Pull) => self.turns::<false, false, true>(),
             (false, Exchange::PushPull) => self.turns::<false, true, true>(),
@@ -76,13 +102,22 @@ impl<'a> Spread<'a> {
             (true, Exchange::Pull) => self.turns::<true, false, true>(),
             (true, Exchange::PushPull) => self.turns::<true, true, true>(),
         }
-        if let Some(interests) = &mut self.interests {
-            interests.end_cycle(&self.fresh, self.gossip, &mut self.prng);
+        for (update, trial) in self.updates.iter_mut().zip(trials) {
+            trial.arrivals.push(update.end_cycle(self.gossip, &mut self.prng));
         }
-        let arrived = self.fresh.count();
-        self.known.add_all(&self.fresh);
-        self.fresh.clear();
-        arrived
+    }
+
+    /// Some crash, and some join, who know nothing.
+    pub(super) fn lose_and_win(&mut self, trials: &mut [Trial]) {
+        let members = &mut self.partners.members;
+        if !members.has_churn() {
+            return;
+        }
+        members.cycle(&mut self.prng);
+        for (update, trial) in self.updates.iter_mut().zip(trials) {
+            let lost = members.gone.iter().filter(|&&node| update.forget(node)).count();
+            trial.departures.push(lost as u64);
+        }
     }
 
     /// Everyone's turn who chooses partners.
@@ -90,50 +125,59 @@ impl<'a> Spread<'a> {
         if self.gossip.connection_limit.is_some() {
             return self.queued_turns::<RUMOR, PUSH, PULL>();
         }
-        for index in 0..self.known.len() {
-            let known = self.known.word(index);
-            let initiators = match &self.interests {
-                Some(interests) if !PULL => interests.infective().word(index),
-                // Those that have nothing to give, or nothing to gain, need not be looked at.
-                None if !PULL => known,
-                None if !PUSH => self.known.everyone(index) & !known,
-                _ => self.known.everyone(index),
-            };
-            if self.gossip.fanout > 1 {
+        let is_plain = self.gossip.fanout == 1 && self.partners.is_uniform() && self.updates.len() == 1;
+        for index in 0..self.nodes.div_ceil(64) {
+            let initiators = self.initiators::<RUMOR, PUSH, PULL>(index);
+            if !is_plain {
                 for_each_of(index, initiators, |node| self.turn::<RUMOR, PUSH, PULL>(node));
                 continue;
             }
+            let (update, nodes, prng) = (&mut self.updates[0], self.nodes as u32, &mut self.prng);
             self.contacts += u64::from(initiators.count_ones());
+            let known = update.known.word(index);
             let knows = |node: u32| known >> (node % 64) & 1 == 1;
             if RUMOR {
                 for_each_of(index, initiators, |node| {
-                    let partner = other(node, self.nodes as u32, &mut self.prng);
-                    self.meet::<RUMOR, PUSH, PULL>(node, knows(node), partner);
+                    let partner = other(node, nodes, prng);
+                    update.meet::<RUMOR, PUSH, PULL>(self.gossip, prng, node, knows(node), partner);
                 });
                 continue;
             }
             // Most pairs agree. Without a branch on whether they do, a processor looks at many of them at once.
             let (mut partners, mut differ) = ([0; 64], 0);
             for_each_of(index, initiators, |node| {
-                let partner = other(node, self.nodes as u32, &mut self.prng);
+                let partner = other(node, nodes, prng);
                 partners[node as usize % 64] = partner;
-                differ |= u64::from(self.known.has(partner) != knows(node)) << (node % 64);
+                differ |= u64::from(update.known.has(partner) != knows(node)) << (node % 64);
             });
             for_each_of(index, differ, |node| {
-                self.meet::<RUMOR, PUSH, PULL>(node, knows(node), partners[node as usize % 64]);
+                let partner = partners[node as usize % 64];
+                update.meet::<RUMOR, PUSH, PULL>(self.gossip, prng, node, knows(node), partner);
             });
         }
     }
 
+    /// Which of 64 choose partners. Those that have nothing to give, or nothing to gain, need not be looked at.
+    #[inline]
+    fn initiators<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&self, index: usize) -> u64 {
+        let everyone = self.updates[0].known.everyone(index);
+        let any = |of: fn(&Update, usize) -> u64| self.updates.iter().fold(0, |any, update| any | of(update, index));
+        let choose = match (PUSH, PULL) {
+            (_, false) => any(|update, index| update.spreaders().word(index)),
+            (false, true) if !RUMOR => everyone & any(|update, index| !update.known.word(index)),
+            _ => everyone,
+        };
+        choose & self.partners.members.word(index)
+    }
+
     /// The same where partners may refuse: in random order, and all who would connect.
     fn queued_turns<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self) {
-        self.partners.begin_cycle();
         let mut queue = std::mem::take(&mut self.queue);
         queue.clear();
-        for index in 0..self.known.len() {
-            let initiators = match &self.interests {
-                Some(interests) if !PULL => interests.infective().word(index),
-                _ => self.known.everyone(index),
+        for index in 0..self.nodes.div_ceil(64) {
+            let initiators = match RUMOR && !PULL {
+                true => self.initiators::<RUMOR, PUSH, PULL>(index),
+                false => self.updates[0].known.everyone(index) & self.partners.members.word(index),
             };
             for_each_of(index, initiators, |node| queue.push(node));
         }
@@ -144,77 +188,21 @@ impl<'a> Spread<'a> {
         self.queue = queue;
     }
 
-    fn turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self, node: u32) {
+    pub(super) fn turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self, node: u32) {
         self.partners.begin_turn();
         for _ in 0..self.gossip.fanout {
-            if let Some(partner) = self.partners.next(node, &mut self.prng) {
+            if let Some(partner) = self.partners.next(node, &self.updates[0].history, &mut self.prng) {
                 self.contacts += 1;
-                self.meet::<RUMOR, PUSH, PULL>(node, self.known.has(node), partner);
+                for update in &mut self.updates {
+                    // Of a hot rumor list each node sends what it is infective with: by push, all others need not be
+                    // looked at.
+                    if RUMOR && !PULL && !update.spreaders().has(node) {
+                        continue;
+                    }
+                    let knows = update.known.has(node);
+                    update.meet::<RUMOR, PUSH, PULL>(self.gossip, &mut self.prng, node, knows, partner);
+                }
             }
         }
-    }
-
-    #[inline]
-    fn meet<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self, node: u32, knows: bool, partner: u32) {
-        if RUMOR {
-            self.gossip_with::<PUSH, PULL>(node, partner);
-        } else {
-            self.resolve_with::<PUSH, PULL>(node, knows, partner);
-        }
-    }
-
-    /// Anti-entropy: the two compare, and only what is missing is sent (Demers et al. 1987, section 1.3).
-    #[inline]
-    fn resolve_with<const PUSH: bool, const PULL: bool>(&mut self, node: u32, knows: bool, partner: u32) {
-        match (knows, self.known.has(partner)) {
-            (true, false) if PUSH && self.is_missing(partner) => _ = self.send(partner),
-            (false, true) if PULL && self.is_missing(node) => _ = self.send(node),
-            _ => {}
-        }
-    }
-
-    /// Rumors: whoever is infective sends, whatever the other knows (section 1.4).
-    #[inline]
-    fn gossip_with<const PUSH: bool, const PULL: bool>(&mut self, node: u32, partner: u32) {
-        let Some(interests) = &self.interests else { return };
-        let pushes = PUSH && (!PULL || interests.infective().has(node));
-        let answers = PULL && interests.infective().has(partner);
-        let compared = (self.gossip.minimize && pushes && answers).then(|| interests.smaller(node, partner));
-        let (node_tires, partner_tires) = compared.unwrap_or((true, true));
-        if pushes {
-            let is_useful = self.is_missing(partner);
-            self.tell(partner, is_useful || node_tires, |sender| sender.told(node, is_useful));
-        }
-        if answers {
-            let is_useful = self.is_missing(node);
-            self.tell(node, is_useful || partner_tires, |sender| sender.answered(partner, is_useful));
-        }
-    }
-
-    /// Sends the rumor. If it arrives, and `counts`, the sender learns from it.
-    #[inline]
-    fn tell(&mut self, to: u32, counts: bool, learn: impl FnOnce(&mut Interests)) {
-        let hears = self.send(to) && counts && self.gossip.interest == Interest::Feedback;
-        if let Some(interests) = self.interests.as_mut().filter(|_| hears) {
-            learn(interests);
-        }
-    }
-
-    /// Whether a node is judged not to know the update.
-    #[inline]
-    fn is_missing(&self, node: u32) -> bool {
-        let missing = !self.known.has(node);
-        if self.gossip.judging == Judging::Snapshot { missing } else { missing && !self.fresh.has(node) }
-    }
-
-    /// Sends the update to a node. Whether it arrives.
-    #[inline]
-    fn send(&mut self, to: u32) -> bool {
-        self.sent += 1;
-        if self.gossip.loss > 0.0 && self.prng.unit() < self.gossip.loss {
-            return false;
-        }
-        self.fresh.add_if(to, !self.known.has(to));
-        true
     }
 }

@@ -1,12 +1,17 @@
 //! What the literature says that should come out.
 
 use crate::results::Theory;
-use crate::spec::{Exchange, Gossip, Interest, Stop, Style};
+use crate::spec::{Exchange, Gossip, Interest, PartnerChoice, Rounds, Stop, Style, View};
 
 /// Of so many nodes that gossip so, and were measured to send so many updates each. Empty where there is none: for
 /// partners that refuse, and for updates that are lost, but by mail.
 pub(super) fn of(nodes: usize, gossip: &Gossip, traffic: f64) -> Theory {
-    let plain = gossip.connection_limit.is_none() && gossip.loss == 0.0;
+    let plain = gossip.connection_limit.is_none()
+        && gossip.loss == 0.0
+        && gossip.crash == 0.0
+        && gossip.partners == PartnerChoice::Uniform
+        && gossip.view == View::Full
+        && gossip.rounds == Rounds::Synchronous;
     match gossip.style {
         Style::DirectMail => Theory { rounds_last: Some(1.0), residue: Some(gossip.loss), residue_of_traffic: None },
         _ if !plain => Theory::default(),
@@ -15,6 +20,10 @@ pub(super) fn of(nodes: usize, gossip: &Gossip, traffic: f64) -> Theory {
             residue: Some(0.0),
             residue_of_traffic: None,
         },
+        // O(log n) and O(n log log n), with constants that nobody has published.
+        Style::MedianCounter => Theory::default(),
+        // A broadcast tree has no redundancy, and reaches all: section 3 of its paper.
+        Style::Plumtree => Theory { rounds_last: None, residue: Some(0.0), residue_of_traffic: None },
         Style::Rumor => Theory {
             rounds_last: None,
             residue: residue(gossip),

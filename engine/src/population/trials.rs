@@ -9,7 +9,7 @@ use quorumbench_protocols::Prng;
 
 use super::{Population, Trial, theory};
 use crate::results::{Epidemic, Spread};
-use crate::spec::Gossip;
+use crate::spec::{Gossip, Style};
 
 /// Runs `gossip.trials` epidemics on `threads` threads, each with randomness that follows from `seed` and its number:
 /// what comes out does not depend on how many threads there are. `None` if `interrupted`.
@@ -23,6 +23,23 @@ pub fn epidemic(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(usize),
 ) -> Option<Epidemic> {
+    epidemic_of(nodes, gossip, seed, threads, interrupted, progress, &|| {
+        let mut population = Population::new(nodes, gossip);
+        move |prng, go_on: &dyn Fn() -> bool| population.trial(prng, go_on)
+    })
+}
+
+/// The same in another world: `world` makes one for each thread, which runs a trial from its randomness, for as long as
+/// it may go on.
+pub(crate) fn epidemic_of<T: FnMut(Prng, &dyn Fn() -> bool) -> Option<Trial>>(
+    nodes: usize,
+    gossip: &Gossip,
+    seed: u64,
+    threads: usize,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+    world: &(dyn Fn() -> T + Sync),
+) -> Option<Epidemic> {
     let seeds = Prng::new(seed);
     let next = AtomicUsize::new(0);
     let go_on = || !interrupted.load(Ordering::Relaxed);
@@ -32,13 +49,13 @@ pub fn epidemic(
         for _ in 0..threads.clamp(1, gossip.trials) {
             let (finished, next, seeds, go_on) = (finished.clone(), &next, &seeds, &go_on);
             scope.spawn(move || {
-                let mut population = Population::new(nodes, gossip);
+                let mut run = world();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= gossip.trials {
                         break;
                     }
-                    let Some(trial) = population.trial(seeds.fork(index as u64), go_on) else { break };
+                    let Some(trial) = run(seeds.fork(index as u64), go_on) else { break };
                     if finished.send((index, trial)).is_err() {
                         break;
                     }
@@ -61,65 +78,104 @@ pub fn epidemic(
 /// How often progress is told while no trial ends.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is kept of each trial.
+/// What is kept of each trial: of all updates that spread in it, added up.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
+    updates: u64,
+    /// Nodes that are up in the end, and those of them that know.
+    alive: u64,
     reached: u64,
+    arrived: u64,
     sent: u64,
+    control: u64,
+    /// Rounds, or parts of them.
     last: u64,
-    /// The rounds of all arrivals, added up.
+    /// Those of all arrivals.
     rounds: u64,
+    parts: u64,
+    is_split: Option<bool>,
+}
+
+impl Kept {
+    fn add(&mut self, nodes: usize, trial: &Trial) {
+        self.updates += 1;
+        self.alive += nodes as u64 - trial.down;
+        self.reached += trial.reached();
+        self.arrived += trial.arrivals.iter().sum::<u64>();
+        self.sent += trial.sent;
+        self.control += trial.control;
+        self.last += trial.last();
+        self.rounds += (1..).zip(&trial.arrivals).map(|(round, arrived)| round * arrived).sum::<u64>();
+        (self.parts, self.is_split) = (trial.parts, trial.is_split);
+    }
 }
 
 /// All trials so far. Sums are of whole numbers, and so the same in whatever order they come.
 #[derive(Debug)]
-struct Tally<'a> {
+pub(crate) struct Tally<'a> {
     nodes: usize,
     gossip: &'a Gossip,
     kept: Vec<Kept>,
     finished: usize,
     /// Arrivals by round, over all trials.
     arrivals: Vec<u64>,
+    /// Of those that knew, who crashed, by round.
+    departures: Vec<u64>,
 }
 
 impl<'a> Tally<'a> {
-    fn new(nodes: usize, gossip: &'a Gossip) -> Self {
-        Self { nodes, gossip, kept: vec![Kept::default(); gossip.trials], finished: 0, arrivals: Vec::new() }
+    pub(crate) fn new(nodes: usize, gossip: &'a Gossip) -> Self {
+        Self {
+            nodes,
+            gossip,
+            kept: vec![Kept::default(); gossip.trials],
+            finished: 0,
+            arrivals: Vec::new(),
+            departures: Vec::new(),
+        }
     }
 
-    fn add(&mut self, index: usize, trial: &Trial) {
-        let rounds = (1..).zip(&trial.arrivals).map(|(round, arrived)| round * arrived).sum();
-        self.kept[index] = Kept { reached: trial.reached(), sent: trial.sent, last: trial.last(), rounds };
+    pub(crate) fn add(&mut self, index: usize, trial: &Trial) {
+        for each in std::iter::once(trial).chain(&trial.others) {
+            self.kept[index].add(self.nodes, each);
+            let parts = each.parts as usize;
+            let rounds = each.last().div_ceil(each.parts) as usize;
+            self.arrivals.resize(self.arrivals.len().max(rounds), 0);
+            for (sum, arrived) in self.arrivals.iter_mut().zip(each.arrivals.chunks(parts)) {
+                *sum += arrived.iter().sum::<u64>();
+            }
+            self.departures.resize(self.departures.len().max(each.departures.len()), 0);
+            self.departures.iter_mut().zip(&each.departures).for_each(|(sum, departed)| *sum += departed);
+        }
         self.finished += 1;
-        let rounds = trial.last() as usize;
-        self.arrivals.resize(self.arrivals.len().max(rounds), 0);
-        self.arrivals.iter_mut().zip(&trial.arrivals).for_each(|(sum, arrived)| *sum += arrived);
     }
 
-    fn epidemic(&self) -> Epidemic {
-        let nodes = self.nodes as f64;
+    pub(crate) fn epidemic(&self) -> Epidemic {
         let over = |of: fn(&Kept) -> f64| self.kept.iter().map(of).collect::<Vec<f64>>();
-        let share =
-            |of: fn(&Kept) -> f64, per: f64| over(of).into_iter().map(|value| value / per).collect::<Vec<f64>>();
+        let by_node = |of: fn(&Kept) -> u64| {
+            let nodes = self.nodes as f64;
+            self.kept.iter().map(|kept| of(kept) as f64 / kept.updates as f64 / nodes).collect::<Vec<f64>>()
+        };
         let spread = |values: Vec<f64>| Spread::of(values).expect("there is a trial");
-        let sent = share(|kept| kept.sent as f64, nodes);
+        let sent = by_node(|kept| kept.sent);
         let traffic = spread(sent.clone());
-        let residues = self.kept.iter().map(|kept| (self.nodes as u64 - kept.reached) as f64 / nodes).collect();
-        let anyone = self.kept.iter().filter(|kept| kept.reached > 1);
-        let rounds_last = spread(over(|kept| kept.last as f64));
+        let anyone = self.kept.iter().filter(|kept| kept.arrived > 0);
+        let rounds_last = spread(over(|kept| kept.last as f64 / (kept.parts * kept.updates) as f64));
+        let splits = || self.kept.iter().filter_map(|kept| kept.is_split);
         Epidemic {
             nodes: self.nodes,
             trials: self.finished,
             last_ns: rounds_last.mean * self.gossip.interval.as_nanos() as f64,
             rounds_last,
-            rounds_mean: Spread::of(anyone.map(|kept| kept.rounds as f64 / (kept.reached - 1) as f64).collect()),
-            residue: spread(residues),
-            redundancy: spread(over(|kept| {
-                let arrived = kept.reached - 1;
-                (kept.sent - arrived) as f64 / arrived.max(1) as f64
-            })),
-            coverage: spread(share(|kept| kept.reached as f64, nodes)),
+            rounds_mean: Spread::of(
+                anyone.map(|kept| kept.rounds as f64 / (kept.parts * kept.arrived) as f64).collect(),
+            ),
+            residue: spread(over(|kept| (kept.alive - kept.reached) as f64 / kept.alive.max(1) as f64)),
+            redundancy: spread(over(|kept| (kept.sent - kept.arrived) as f64 / kept.arrived.max(1) as f64)),
+            coverage: spread(over(|kept| kept.reached as f64 / kept.alive.max(1) as f64)),
             bytes_per_node: spread(sent.iter().map(|sent| sent * self.gossip.payload as f64).collect()),
+            control: (self.gossip.style == Style::Plumtree).then(|| spread(by_node(|kept| kept.control))),
+            split: splits().next().map(|_| splits().filter(|&is_split| is_split).count()),
             curve: self.curve(),
             theory: theory::of(self.nodes, self.gossip, traffic.mean),
             traffic,
@@ -128,11 +184,13 @@ impl<'a> Tally<'a> {
 
     /// The share that knows the update after each round, from round 0, when only the origin does.
     fn curve(&self) -> Vec<f64> {
-        let all = (self.nodes * self.finished) as f64;
-        let mut reached = self.finished as u64;
+        let updates = (self.gossip.rumors * self.finished) as u64;
+        let all = (self.nodes as u64 * updates) as f64;
+        let mut reached = updates;
         let begin = std::iter::once(reached as f64 / all);
-        let after = self.arrivals.iter().map(|arrived| {
-            reached += arrived;
+        let departures = self.departures.iter().copied().chain(std::iter::repeat(0));
+        let after = self.arrivals.iter().zip(departures).map(|(arrived, departed)| {
+            reached = reached + arrived - departed;
             reached as f64 / all
         });
         begin.chain(after).collect()

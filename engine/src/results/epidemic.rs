@@ -16,7 +16,8 @@ pub struct EpidemicResult {
     pub name: String,
     /// Which repetition, from 0.
     pub repetition: usize,
-    /// `"population"`: computed in synchronous rounds, without any time but their number.
+    /// `"population"`: computed in synchronous rounds, without any time but their number. `"virtual"`: among nodes that
+    /// are state machines, in virtual time. `"real"`: among the same, on a real transport.
     pub world: String,
     /// The seed of this very run.
     pub seed: u64,
@@ -24,6 +25,37 @@ pub struct EpidemicResult {
     pub axes: Map<String, Json>,
     /// What came of it.
     pub epidemic: Epidemic,
+    /// What it took, where it was real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<Real>,
+    /// What makes its figures doubtful, each in a sentence.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// What epidemics took on a real transport.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Real {
+    /// Threads, each with an endpoint of the transport, that the nodes lived on.
+    pub hosts: usize,
+    /// When the last update arrived, in nanoseconds from the beginning of the first cycle.
+    pub last_ns: Spread,
+    /// Bytes that were handed to the transport, heads and all, by the number of nodes. Over `mem`, what they would be.
+    pub wire_bytes_per_node: Spread,
+    /// The share of frames that went over the transport. The others were between nodes of one host.
+    pub travelled: f64,
+    /// Turns of all nodes, over all trials.
+    pub turns: u64,
+    /// Those that began more than half a cycle late.
+    pub late_turns: u64,
+    /// Frames that a full or absent link dropped.
+    pub dropped_frames: u64,
+    /// Frames that came when their trial was over.
+    pub strays: u64,
+    /// Connections lost after they were established.
+    pub lost_connections: u64,
+    /// Frames, and connections, that no correct peer sends.
+    pub malformed: u64,
 }
 
 impl EpidemicResult {
@@ -54,6 +86,14 @@ pub struct Epidemic {
     pub coverage: Spread,
     /// Bytes of updates sent, by the number of nodes.
     pub bytes_per_node: Spread,
+    /// Messages that only say where updates are, or should go (IHAVE, PRUNE, GRAFT), by the number of nodes; null where
+    /// there are none.
+    #[serde(default)]
+    pub control: Option<Spread>,
+    /// Trials in which the graph of who may talk to whom was in several parts, at the start or in the end; null where
+    /// everyone may talk to everyone.
+    #[serde(default)]
+    pub split: Option<usize>,
     /// The mean of `rounds_last` as time, in nanoseconds, by the length of a cycle.
     pub last_ns: f64,
     /// The share of nodes reached after each round, over all trials; first, before any, the origin's.

@@ -14,7 +14,7 @@ mod epidemic;
 mod store;
 
 pub use encode::{decode_histogram, encode_histogram};
-pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Spread, Theory};
+pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
 pub(crate) use store::stamped_folder;
 pub use store::{Ending, RunDir, StoreError};
 

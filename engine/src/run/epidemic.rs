@@ -3,13 +3,15 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{Experiment, Missed, Observer, Shot};
-use crate::drive::DriveError;
+use crate::drive::{self, DriveError};
+use crate::epidemic;
 use crate::host;
 use crate::population;
-use crate::results::{EPIDEMIC_SCHEMA, EpidemicResult};
-use crate::spec::Point;
+use crate::results::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real};
+use crate::spec::{Point, TransportName};
+use crate::warnings::of_epidemic;
 
-/// Its trials, on as many threads as there are cores.
+/// Its trials: where it is computed, on as many threads as there are cores.
 pub(super) fn shoot(
     experiment: &Experiment<'_>,
     point: &Point,
@@ -17,16 +19,50 @@ pub(super) fn shoot(
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<EpidemicResult, Missed> {
-    let (nodes, gossip) = (point.cluster.nodes, &point.gossip);
-    let progress = &mut |finished| observer.trials(finished, gossip.trials);
-    let epidemic = population::epidemic(nodes, gossip, shot.seed, host::cores(), interrupted, progress);
+    let progress = &mut |finished| observer.trials(finished, point.gossip.trials);
+    let (world, (epidemic, real)) = run(point, shot.seed, interrupted, progress).map_err(Missed::Drive)?;
     Ok(EpidemicResult {
         schema: EPIDEMIC_SCHEMA.into(),
         name: experiment.spec.name().into(),
         repetition: shot.repetition,
-        world: "population".into(),
+        world: world.into(),
         seed: shot.seed,
         axes: point.axes(),
-        epidemic: epidemic.ok_or(Missed::Drive(DriveError::Interrupted))?,
+        warnings: warnings(&epidemic, real.as_ref()),
+        epidemic,
+        real,
     })
+}
+
+/// In its world.
+fn run(
+    point: &Point,
+    seed: u64,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(&'static str, (Epidemic, Option<Real>)), DriveError> {
+    let (nodes, gossip, cores) = (point.cluster.nodes, &point.gossip, host::cores());
+    let (world, computed) = match point.cluster.transport {
+        TransportName::Population => {
+            ("population", population::epidemic(nodes, gossip, seed, cores, interrupted, progress))
+        }
+        TransportName::Sim => ("virtual", epidemic::epidemic(nodes, gossip, seed, cores, interrupted, progress)),
+        _ => {
+            let (epidemic, real) = drive::gossip(point, seed, interrupted, progress)?;
+            return Ok(("real", (epidemic, Some(real))));
+        }
+    };
+    Ok((world, (computed.ok_or(DriveError::Interrupted)?, None)))
+}
+
+/// What makes its figures doubtful.
+fn warnings(epidemic: &Epidemic, real: Option<&Real>) -> Vec<String> {
+    let split = epidemic.split.filter(|&split| split > 0).map(|split| {
+        format!(
+            "split_view: in {split} of {} trials the graph of who may talk to whom was not connected: some could not be \
+             reached by any means",
+            epidemic.trials
+        )
+    });
+    split.into_iter().chain(of_epidemic(real).iter().map(ToString::to_string)).collect()
 }

@@ -1,11 +1,12 @@
 //! Where a key means something: what other keys must say for it.
 
 use super::keys::{
-    ARRIVAL, DURABILITY, EMULATION, GROUPS, INTEREST, JITTER, Key, LOSS, MACHINE, PROTOCOL, REORDER, STOP, STYLE,
-    TRANSPORT,
+    ARRIVAL, CRASH, DURABILITY, EMULATION, GROUPS, INTEREST, JITTER, Key, LOSS, MACHINE, PARTNERS, PROTOCOL, REORDER,
+    ROUNDS, STOP, STYLE, TRANSPORT, VIEW,
 };
 use super::names::{
-    ArrivalName, Durability, Emulation, Interest, MachineName, ProtocolName, Stop, Style, TransportName,
+    ArrivalName, Durability, Emulation, Interest, MachineName, PartnerChoice, ProtocolName, Rounds, Stop, Style,
+    TransportName, View,
 };
 use super::parse;
 use super::value::{Kind, Value};
@@ -19,8 +20,24 @@ pub enum Applies {
     Ordered,
     /// With gossip.
     Gossip,
+    /// With gossip on a real transport.
+    Hosts,
     /// With gossip of more than one round.
+    Lasting,
+    /// With gossip whose nodes choose partners.
+    Partners,
+    /// With gossip in which it can be chosen what a contact is.
     Epidemic,
+    /// With such gossip, where all have their turns at once.
+    Cycles,
+    /// With partners at a distance.
+    Spatial,
+    /// With gossip over an overlay.
+    PartialView,
+    /// With a tree.
+    Tree,
+    /// With nodes that crash.
+    Crash,
     /// With rumors.
     Rumor,
     /// With rumors that are lost interest in for what contacts knew.
@@ -84,13 +101,29 @@ impl Applies {
 
     /// True of what only gossip has.
     pub(super) fn asks_for_gossip(self) -> bool {
-        matches!(self, Self::Gossip | Self::Epidemic | Self::Rumor | Self::Feedback | Self::Counted)
+        matches!(
+            self,
+            Self::Gossip
+                | Self::Hosts
+                | Self::Lasting
+                | Self::Partners
+                | Self::Epidemic
+                | Self::Cycles
+                | Self::Spatial
+                | Self::PartialView
+                | Self::Tree
+                | Self::Crash
+                | Self::Rumor
+                | Self::Feedback
+                | Self::Counted
+        )
     }
 
     /// What else must hold.
     pub(super) const fn also(self) -> Self {
         match self {
             Self::Counted => Self::Feedback,
+            Self::Hosts => Self::Gossip,
             Self::Streams => Self::ManyGroups,
             _ => Self::Always,
         }
@@ -102,7 +135,17 @@ impl Applies {
             Self::Always => return Vec::new(),
             Self::Ordered => (&PROTOCOL, |name| name != ProtocolName::Gossip.name()),
             Self::Gossip => (&PROTOCOL, |name| name == ProtocolName::Gossip.name()),
-            Self::Epidemic => (&STYLE, |name| name != Style::DirectMail.name()),
+            Self::Lasting => (&STYLE, |name| name != Style::DirectMail.name()),
+            Self::Partners => (&STYLE, |name| Style::named(name).is_some_and(Style::chooses_partners)),
+            Self::Epidemic => (&STYLE, |name| Style::named(name).is_some_and(Style::has_contacts)),
+            Self::Cycles => (&ROUNDS, |name| name == Rounds::Synchronous.name()),
+            Self::Spatial => (&PARTNERS, |name| PartnerChoice::named(name).is_some_and(PartnerChoice::is_spatial)),
+            Self::PartialView => {
+                let partial = Rule { key: &VIEW, allows: Allows::Names(|name| name == View::Partial.name()) };
+                return [vec![partial], Self::Tree.rules()].concat();
+            }
+            Self::Tree => (&STYLE, |name| name == Style::Plumtree.name()),
+            Self::Crash => return vec![Rule::more_than_nothing(&CRASH)],
             Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
             Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),
             Self::Counted => (&STOP, |name| name == Stop::Counter.name()),
@@ -116,7 +159,9 @@ impl Applies {
             Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
             Self::Quic | Self::Streams => (&TRANSPORT, |name| name == TransportName::Quic.name()),
             Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
-            Self::Threads => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real)),
+            Self::Threads | Self::Hosts => {
+                (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real))
+            }
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
             Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
             Self::Packets => (&EMULATION, |name| name == Emulation::Packets.name()),

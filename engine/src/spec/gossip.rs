@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::expand::Conflict;
-use super::keys;
-use super::names::{Exchange, Interest, Judging, ProtocolName, Stop, Style, TransportName};
-use super::point::Point;
+use super::keys::{self, Key};
+use super::names::{
+    Exchange, Interest, Judging, PartnerChoice, ProtocolName, Rounds, Stop, Style, TransportName, View,
+};
+use super::point::{Cluster, Point};
 use super::units::duration_text;
 
 /// How an update spreads. `docs/gossip.md` has the rules.
@@ -25,6 +27,28 @@ pub struct Gossip {
     pub k: usize,
     /// Partners that a node chooses in a cycle.
     pub fanout: usize,
+    /// Which nodes a node chooses.
+    pub partners: PartnerChoice,
+    /// a: the probability of a partner at a distance d falls as d^-a.
+    pub exponent: f64,
+    /// Whom a node may talk to.
+    pub view: View,
+    /// Nodes in an active view.
+    pub view_size: usize,
+    /// Nodes in a passive view.
+    pub passive_size: usize,
+    /// Updates of a trial over a tree, of which the last is measured.
+    pub broadcasts: usize,
+    /// Cycles until a node asks for what was announced.
+    pub graft_timeout: usize,
+    /// When nodes have their turns.
+    pub rounds: Rounds,
+    /// Updates that spread at once.
+    pub rumors: usize,
+    /// The share of the nodes that crash in a cycle.
+    pub crash: f64,
+    /// The share of the nodes that join in a cycle.
+    pub join: f64,
     /// Contacts that a node accepts in a cycle; `None` for all.
     pub connection_limit: Option<usize>,
     /// Other partners that a node tries when one does not accept; `None` for as many as it takes.
@@ -54,6 +78,17 @@ impl Gossip {
             stop: Stop::ALL[0],
             k: 0,
             fanout: 0,
+            partners: PartnerChoice::ALL[0],
+            exponent: 0.0,
+            view: View::ALL[0],
+            view_size: 0,
+            passive_size: 0,
+            broadcasts: 0,
+            graft_timeout: 0,
+            rounds: Rounds::ALL[0],
+            rumors: 0,
+            crash: 0.0,
+            join: 0.0,
             connection_limit: None,
             hunt_limit: None,
             minimize: false,
@@ -66,20 +101,47 @@ impl Gossip {
         }
     }
 
-    /// About how long all trials over so many nodes take on one core: to be read as minutes or days, not more exactly.
+    /// Whether nodes know only some of the others.
+    pub fn is_partial(&self) -> bool {
+        self.view == View::Partial || self.style == Style::Plumtree
+    }
+
+    /// About how long all trials take: to be read as minutes or days, not more exactly.
+    pub fn takes(&self, cluster: &Cluster) -> Duration {
+        match cluster.transport {
+            TransportName::Population => self.estimate(cluster.nodes),
+            // A contact is a few messages among state machines.
+            TransportName::Sim => self.estimate(cluster.nodes) * 50,
+            // A trial waits for its cycles: twice as many as it takes to reach everyone, and a moment to begin.
+            _ => {
+                let cycles = 2.0 + 2.0 * (cluster.nodes as f64).log2() / (1.0 - self.loss);
+                let cycles = if self.style == Style::DirectMail { 1.0 } else { cycles };
+                (self.interval.mul_f64(cycles) + Duration::from_millis(30)) * self.trials as u32
+            }
+        }
+    }
+
+    /// About how long all trials over a population of so many take on one core.
     pub fn estimate(&self, nodes: usize) -> Duration {
         let doublings = (nodes as f64).log2();
         let turns = match self.style {
             Style::DirectMail => 1.0,
             Style::AntiEntropy => 2.0 * doublings,
             // By push alone a node has only its own turns, and few of these.
+            Style::MedianCounter => 2.0 * doublings,
+            // Announcements, grafts and all, over every link.
+            Style::Plumtree => 2.0 * (self.view_size * self.broadcasts) as f64,
             Style::Rumor if !self.exchange.pulls() => 2.0 + self.k as f64,
             Style::Rumor => 2.0 * doublings + self.k as f64,
         };
         // A contact among them is a few nanoseconds, or a miss of the cache where nodes have to queue for each other.
-        let contact_ns = if self.connection_limit.is_some() { 100.0 } else { 10.0 };
-        let contacts = turns / (1.0 - self.loss) * self.fanout as f64 * nodes as f64 * self.trials as f64;
-        Duration::from_secs_f64(contacts * contact_ns / 1e9)
+        let is_plain = self.connection_limit.is_none() && self.partners == PartnerChoice::Uniform && !self.is_partial();
+        let contact_ns = if is_plain { 10.0 } else { 100.0 };
+        let contacts = turns / (1.0 - self.loss) * (self.fanout * self.rumors) as f64;
+        // To join, to settle, and to keep a view while others come and go.
+        let cycles = if self.crash > 0.0 { 10.0 * doublings } else { 0.0 };
+        let view_ns = if self.is_partial() { 10_000.0 + 2_000.0 * cycles } else { 5.0 * cycles };
+        Duration::from_secs_f64((contacts * contact_ns + view_ns) * nodes as f64 * self.trials as f64 / 1e9)
     }
 }
 
@@ -87,44 +149,111 @@ impl Gossip {
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     let gossips = point.cluster.protocol.is_gossip();
     runs_there(point).or_else(|| {
-        let checks = [partners_exist, hunts_are_needed, counters_are_compared, judges_listen, ends_in_time];
+        let checks = [
+            machines_fit,
+            machines_know,
+            hosts_exist,
+            partners_exist,
+            hunts_are_needed,
+            hunts_are_uniform,
+            counters_are_compared,
+            judges_listen,
+            senders_push,
+            one_is_remembered,
+            places_exist,
+            views_hold_together,
+            views_fit,
+            ends_in_time,
+        ];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
     })
 }
 
 fn runs_there(point: &Point) -> Option<Conflict> {
     let (protocol, transport) = (point.cluster.protocol, point.cluster.transport);
-    let among_many = transport == TransportName::Population;
-    let (why, help) = match (protocol.is_gossip(), among_many) {
-        (true, false) => (
-            "gossip runs over a population only, so far",
-            format!("set {} to \"{}\"", keys::TRANSPORT, TransportName::Population),
-        ),
-        (false, true) => (
-            "a population only gossips",
-            format!("set {} to \"{}\", or use another transport", keys::PROTOCOL, ProtocolName::Gossip),
-        ),
-        _ => return None,
-    };
-    Some(Conflict {
+    (!protocol.is_gossip() && transport == TransportName::Population).then(|| Conflict {
         keys: [&keys::TRANSPORT, &keys::PROTOCOL],
-        message: format!("{} \"{transport}\" with {} \"{protocol}\": {why}", keys::TRANSPORT, keys::PROTOCOL),
-        help,
+        message: format!(
+            "{} \"{transport}\" with {} \"{protocol}\": a population only gossips",
+            keys::TRANSPORT,
+            keys::PROTOCOL
+        ),
+        help: format!("set {} to \"{}\", or use another transport", keys::PROTOCOL, ProtocolName::Gossip),
     })
+}
+
+/// Most nodes that are state machines of their own.
+const MOST_MACHINES: usize = 100_000;
+
+fn machines_fit(point: &Point) -> Option<Conflict> {
+    let (nodes, transport) = (point.cluster.nodes, point.cluster.transport);
+    (transport != TransportName::Population && nodes > MOST_MACHINES).then(|| Conflict {
+        keys: [&keys::NODES, &keys::TRANSPORT],
+        message: format!(
+            "{} {nodes} with {} \"{transport}\", where each is a state machine of its own",
+            keys::NODES,
+            keys::TRANSPORT
+        ),
+        help: format!("it can be at most {MOST_MACHINES}, or {} \"{}\"", keys::TRANSPORT, TransportName::Population),
+    })
+}
+
+/// Some rules are there for a population only.
+fn machines_know(point: &Point) -> Option<Conflict> {
+    let (gossip, transport) = (&point.gossip, point.cluster.transport);
+    let (key, value): (&'static Key, String) = if !gossip.style.has_contacts() && gossip.style != Style::DirectMail {
+        (&keys::STYLE, format!("\"{}\"", gossip.style))
+    } else if gossip.view == View::Partial {
+        (&keys::VIEW, format!("\"{}\"", gossip.view))
+    } else if gossip.partners != PartnerChoice::Uniform {
+        (&keys::PARTNERS, format!("\"{}\"", gossip.partners))
+    } else if gossip.crash > 0.0 {
+        (&keys::CRASH, gossip.crash.to_string())
+    } else {
+        return None;
+    };
+    (transport != TransportName::Population).then(|| Conflict {
+        keys: [key, &keys::TRANSPORT],
+        message: format!("{key} {value} with {} \"{transport}\": only a population goes by that", keys::TRANSPORT),
+        help: format!("set {} to \"{}\"", keys::TRANSPORT, TransportName::Population),
+    })
+}
+
+/// Nodes are on hosts, and talk across them.
+fn hosts_exist(point: &Point) -> Option<Conflict> {
+    let (hosts, nodes) = (point.cluster.hosts, point.cluster.nodes);
+    let conflict = |message, help| Some(Conflict { keys: [&keys::HOSTS, &keys::NODES], message, help });
+    match hosts {
+        1 => conflict(
+            format!("{} 1: nothing would go over the transport", keys::HOSTS),
+            format!("set it to at least 2, or {} to \"{}\"", keys::TRANSPORT, TransportName::Sim),
+        ),
+        _ if hosts > nodes => conflict(
+            format!("{} {hosts} for {} {nodes}: some would have none", keys::HOSTS, keys::NODES),
+            format!("it can be at most {nodes}"),
+        ),
+        _ => None,
+    }
 }
 
 /// Partners of one cycle are different nodes, and all of them others.
 fn partners_exist(point: &Point) -> Option<Conflict> {
-    let (fanout, nodes) = (point.gossip.fanout, point.cluster.nodes);
-    (point.gossip.style != Style::DirectMail && fanout >= nodes).then(|| Conflict {
-        keys: [&keys::FANOUT, &keys::NODES],
-        message: format!(
-            "{} {fanout} of {} {nodes}: a node has only {} others to choose from",
-            keys::FANOUT,
-            keys::NODES,
-            nodes - 1
-        ),
-        help: format!("it can be at most {}", nodes - 1),
+    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    let others = nodes - 1;
+    let (key, many, most, why) = if gossip.is_partial() && gossip.view_size > others {
+        (&keys::VIEW_SIZE, gossip.view_size, others, "there are")
+    } else if gossip.view == View::Partial && gossip.fanout > gossip.view_size {
+        (&keys::FANOUT, gossip.fanout, gossip.view_size, "a view has")
+    } else if gossip.style.chooses_partners() && gossip.fanout > others {
+        (&keys::FANOUT, gossip.fanout, others, "a node has")
+    } else {
+        return None;
+    };
+    let (other, value) = if most == others { (&keys::NODES, nodes) } else { (&keys::VIEW_SIZE, gossip.view_size) };
+    Some(Conflict {
+        keys: [key, other],
+        message: format!("{key} {many} of {other} {value}: {why} only {most} others to choose from"),
+        help: format!("it can be at most {most}"),
     })
 }
 
@@ -136,6 +265,109 @@ fn hunts_are_needed(point: &Point) -> Option<Conflict> {
         help: format!("leave it out, or set {} to 1", keys::CONNECTION_LIMIT),
     })
 }
+
+/// Who is hunted for without end is found among all that accept, wherever they are.
+fn hunts_are_uniform(point: &Point) -> Option<Conflict> {
+    let gossip = &point.gossip;
+    let key = if gossip.view == View::Partial { &keys::VIEW } else { &keys::PARTNERS };
+    let value = if gossip.view == View::Partial { gossip.view.name() } else { gossip.partners.name() };
+    let is_uniform = gossip.partners == PartnerChoice::Uniform && gossip.view == View::Full;
+    (gossip.hunt_limit.is_none() && !is_uniform).then(|| Conflict {
+        keys: [&keys::HUNT_LIMIT, key],
+        message: format!(
+            "{} \"unlimited\" with {key} \"{value}\": such a hunt is for any node that accepts",
+            keys::HUNT_LIMIT
+        ),
+        help: format!("set {} to a number", keys::HUNT_LIMIT),
+    })
+}
+
+/// Who only asks sends to nobody that it chooses.
+fn senders_push(point: &Point) -> Option<Conflict> {
+    let Gossip { style, exchange, partners, .. } = point.gossip;
+    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
+    (remembers && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
+        keys: [&keys::PARTNERS, &keys::EXCHANGE],
+        message: format!(
+            "{} \"{partners}\" with {} \"{exchange}\": nobody sends to whom it chooses",
+            keys::PARTNERS,
+            keys::EXCHANGE
+        ),
+        help: format!("set {} to \"{}\" or \"{}\"", keys::EXCHANGE, Exchange::Push, Exchange::PushPull),
+    })
+}
+
+/// Of several updates each has come another way.
+fn one_is_remembered(point: &Point) -> Option<Conflict> {
+    let Gossip { rumors, partners, .. } = point.gossip;
+    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
+    (remembers && rumors > 1).then(|| Conflict {
+        keys: [&keys::PARTNERS, &keys::RUMORS],
+        message: format!(
+            "{} \"{partners}\" with {} {rumors}, which share contacts and have come from different nodes",
+            keys::PARTNERS,
+            keys::RUMORS
+        ),
+        help: format!("set {} to 1", keys::RUMORS),
+    })
+}
+
+/// A grid is a square, and who has a place in it may be anywhere in a view.
+fn places_exist(point: &Point) -> Option<Conflict> {
+    let (Gossip { partners, view, .. }, nodes) = (&point.gossip, point.cluster.nodes);
+    let side = nodes.isqrt();
+    if partners.is_spatial() && *view == View::Partial {
+        return Some(Conflict {
+            keys: [&keys::PARTNERS, &keys::VIEW],
+            message: format!(
+                "{} \"{partners}\" with {} \"{view}\": views know no distances",
+                keys::PARTNERS,
+                keys::VIEW
+            ),
+            help: format!("set {} to \"{}\"", keys::VIEW, View::Full),
+        });
+    }
+    (*partners == PartnerChoice::Grid && side * side != nodes).then(|| Conflict {
+        keys: [&keys::PARTNERS, &keys::NODES],
+        message: format!(
+            "{} \"{partners}\" of {} {nodes}, which is not the square of a number",
+            keys::PARTNERS,
+            keys::NODES
+        ),
+        help: format!("it can be {} or {}", side * side, (side + 1) * (side + 1)),
+    })
+}
+
+/// With one peer each, nodes are pairs; with two, they are in rings, and hardly ever in a single one.
+fn views_hold_together(point: &Point) -> Option<Conflict> {
+    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    let size = gossip.view_size;
+    (gossip.is_partial() && size < LEAST_VIEW && nodes > size + 1).then(|| Conflict {
+        keys: [&keys::VIEW_SIZE, &keys::NODES],
+        message: format!(
+            "{} {size} of {} {nodes}: the graph of who may talk to whom would not be connected",
+            keys::VIEW_SIZE,
+            keys::NODES
+        ),
+        help: format!("it must be at least {LEAST_VIEW}"),
+    })
+}
+
+/// With three peers each, chosen at random, a graph is connected nearly always, however large it is.
+const LEAST_VIEW: usize = 3;
+
+fn views_fit(point: &Point) -> Option<Conflict> {
+    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    let size = gossip.view_size + gossip.passive_size;
+    (gossip.is_partial() && nodes > MOST_VIEWED / size).then(|| Conflict {
+        keys: [&keys::NODES, &keys::PASSIVE_SIZE],
+        message: format!("{} {nodes}, each with views of {size} others, take several GiB for each thread", keys::NODES),
+        help: format!("with such views there can be at most {}", MOST_VIEWED / size),
+    })
+}
+
+/// Entries of all views together: of four bytes each.
+const MOST_VIEWED: usize = 1 << 28;
 
 fn counters_are_compared(point: &Point) -> Option<Conflict> {
     let Gossip { minimize, exchange, .. } = point.gossip;
@@ -169,13 +401,13 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 fn ends_in_time(point: &Point) -> Option<Conflict> {
     let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
-    let takes = gossip.estimate(nodes);
+    let takes = gossip.takes(&point.cluster);
     (takes > LONGEST).then(|| {
         let fit = gossip.trials as f64 * LONGEST.as_secs_f64() / takes.as_secs_f64();
         Conflict {
             keys: [&keys::TRIALS, &keys::NODES],
             message: format!(
-                "{} {} over {} {nodes} would take a core about {:.0} hours",
+                "{} {} over {} {nodes} would take about {:.0} hours",
                 keys::TRIALS,
                 gossip.trials,
                 keys::NODES,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::applies::{Applies, Rule};
 use super::names::{
-    ArrivalName, Cipher, Durability, Emulation, Exchange, Interest, JitterDistribution, Judging, MachineName, Pin,
-    Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, Stop, Style, TransportName, Wait,
+    ArrivalName, Cipher, Durability, Emulation, Exchange, Interest, JitterDistribution, Judging, MachineName,
+    PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds, SnapshotBasis, Stop,
+    Style, TransportName, View, Wait,
 };
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
@@ -193,6 +194,9 @@ table! {
         TRANSPORT = key("transport", Kind::Choice(TransportName::CHOICES), "uring",
             "what moves frames between nodes",
             |to, value| to.point.cluster.transport = value.choice(TransportName::named)).axis();
+        HOSTS = key("hosts", count(0, 63), "0",
+            "threads that nodes share, each with an endpoint of the transport; 0 for as many as cores, and at least 2",
+            |to, value| to.point.cluster.hosts = value.count()).axis().when(Applies::Hosts);
         MACHINE = key("machine", Kind::Choice(MachineName::CHOICES), "null",
             "what delivered commands are applied to",
             |to, value| to.point.cluster.machine = value.choice(MachineName::named)).axis();
@@ -434,19 +438,52 @@ table! {
             |to, value| to.point.gossip.k = value.count()).axis().when(Applies::Rumor);
         FANOUT = key("fanout", count(1, 1024), "1",
             "partners that a node chooses in a cycle; fewer than there are others",
-            |to, value| to.point.gossip.fanout = value.count()).axis().when(Applies::Epidemic);
+            |to, value| to.point.gossip.fanout = value.count()).axis().when(Applies::Partners);
+        PARTNERS = key("partners", Kind::Choice(PartnerChoice::CHOICES), "uniform",
+            "which nodes a node chooses",
+            |to, value| to.point.gossip.partners = value.choice(PartnerChoice::named)).axis().when(Applies::Partners);
+        EXPONENT = key("exponent", Kind::Number { min: 0.0, max: 100.0 }, "2.0",
+            "a: how fast the probability falls with the distance d, as d^-a",
+            |to, value| to.point.gossip.exponent = value.number()).axis().when(Applies::Spatial);
+        VIEW = key("view", Kind::Choice(View::CHOICES), "full",
+            "whom a node may talk to",
+            |to, value| to.point.gossip.view = value.choice(View::named)).axis().when(Applies::Partners);
+        VIEW_SIZE = key("view_size", count(1, 64), "5",
+            "nodes in an active view: those that a node talks to",
+            |to, value| to.point.gossip.view_size = value.count()).axis().when(Applies::PartialView);
+        PASSIVE_SIZE = key("passive_size", count(1, 1024), "30",
+            "nodes in a passive view: those that take the place of active ones",
+            |to, value| to.point.gossip.passive_size = value.count()).axis().when(Applies::PartialView);
+        BROADCASTS = key("broadcasts", count(1, 1000), "10",
+            "updates of a trial, one after the other, of which the last is measured",
+            |to, value| to.point.gossip.broadcasts = value.count()).axis().when(Applies::Tree);
+        GRAFT_TIMEOUT = key("graft_timeout", count(1, 1000), "3",
+            "cycles that a node waits for an update that was announced, before it asks for it",
+            |to, value| to.point.gossip.graft_timeout = value.count()).axis().when(Applies::Tree);
+        ROUNDS = key("rounds", Kind::Choice(Rounds::CHOICES), "synchronous",
+            "when nodes have their turns",
+            |to, value| to.point.gossip.rounds = value.choice(Rounds::named)).axis().when(Applies::Epidemic);
+        RUMORS = key("rumors", count(1, 1024), "1",
+            "updates that spread at once, and share contacts",
+            |to, value| to.point.gossip.rumors = value.count()).axis().when(Applies::Epidemic);
+        CRASH = key("crash", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
+            "share of the nodes that crash in a cycle",
+            |to, value| to.point.gossip.crash = value.number()).axis().when(Applies::Lasting);
+        JOIN = key("join", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
+            "share of the nodes that join in a cycle, as far as so many are down; they know nothing",
+            |to, value| to.point.gossip.join = value.number()).axis().when(Applies::Crash);
         CONNECTION_LIMIT = key("connection_limit", Kind::Limit { min: 1, max: 1024 }, "unlimited",
             "contacts that a node accepts in a cycle",
-            |to, value| to.point.gossip.connection_limit = value.limit()).axis().when(Applies::Epidemic);
+            |to, value| to.point.gossip.connection_limit = value.limit()).axis().when(Applies::Cycles);
         HUNT_LIMIT = key("hunt_limit", Kind::Limit { min: 0, max: 1024 }, "0",
             "other partners that a node tries when one does not accept",
-            |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Epidemic);
+            |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Cycles);
         MINIMIZE = key("minimize", Kind::Switch, "false",
             "whether of two who both know an update only the smaller counter rises",
             |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Counted);
         JUDGING = key("judging", Kind::Choice(Judging::CHOICES), "snapshot",
             "when it is judged whether a contact knew the update",
-            |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Epidemic);
+            |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Cycles);
         RESET = key("reset", Kind::Switch, "true",
             "whether a useful contact sets the counter back to zero",
             |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Counted);

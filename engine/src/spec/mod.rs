@@ -71,8 +71,8 @@ pub use gossip::Gossip;
 pub use keys::Key;
 pub use names::{
     ArrivalName, Choice, Cipher, Durability, Emulation, Exchange, FaultName, Interest, JitterDistribution, Judging,
-    MachineName, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, Stop, Style,
-    TransportName, Wait,
+    MachineName, PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds,
+    SnapshotBasis, Stop, Style, TransportName, View, Wait,
 };
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;

@@ -295,6 +295,54 @@ names! {
         DirectMail = "direct-mail": "the origin posts to everyone, once",
         AntiEntropy = "anti-entropy": "each node resolves differences with partners every round, for ever",
         Rumor = "rumor": "each node that hears it spreads it, until it loses interest",
+        MedianCounter = "median-counter": "each node calls another, and both send, until counters say that it is old",
+        Plumtree = "plumtree": "a tree in an overlay carries it, and the other links announce it",
+    }
+}
+
+impl Style {
+    /// True where each node chooses partners in each of its cycles.
+    pub const fn chooses_partners(self) -> bool {
+        matches!(self, Self::AntiEntropy | Self::Rumor | Self::MedianCounter)
+    }
+
+    /// True of those in which the rules of a contact can be chosen (Demers et al. 1987).
+    pub const fn has_contacts(self) -> bool {
+        matches!(self, Self::AntiEntropy | Self::Rumor)
+    }
+}
+
+names! {
+    /// Which nodes a node chooses among those that it may talk to.
+    PartnerChoice {
+        Uniform = "uniform": "any, with the same probability",
+        NotSender = "not-sender": "any but the one that it has the update from",
+        NotSent = "not-sent": "any that it has not sent the update to, while there are such",
+        Ring = "ring": "on a ring, with a probability that falls with the distance",
+        Grid = "grid": "on a square grid without an edge, with a probability that falls with the distance",
+    }
+}
+
+impl PartnerChoice {
+    /// True where nodes have places, and distances.
+    pub const fn is_spatial(self) -> bool {
+        matches!(self, Self::Ring | Self::Grid)
+    }
+}
+
+names! {
+    /// Whom a node may talk to.
+    View {
+        Full = "full": "everyone",
+        Partial = "partial": "a few, its active view, that HyParView keeps",
+    }
+}
+
+names! {
+    /// When nodes have their turns.
+    Rounds {
+        Synchronous = "synchronous": "all at once, in cycles",
+        Asynchronous = "asynchronous": "each by a clock and at a phase of its own",
     }
 }
 

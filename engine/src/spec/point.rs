@@ -98,6 +98,7 @@ impl Point {
                 protocol: ProtocolName::ALL[0],
                 replicas: 0,
                 nodes: 0,
+                hosts: 0,
                 observers: 0,
                 groups: 0,
                 transport: TransportName::ALL[0],
@@ -176,6 +177,8 @@ pub struct Cluster {
     pub replicas: usize,
     /// Of gossip, how many nodes.
     pub nodes: usize,
+    /// Of gossip on a real transport, how many threads these share; 0 for as many as cores, and at least 2.
+    pub hosts: usize,
     /// How many of them, the last ones, receive everything and never vote.
     pub observers: usize,
     /// How many consensus groups there are over these nodes, numbered from 0.

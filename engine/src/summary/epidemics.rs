@@ -28,6 +28,16 @@ pub fn epidemic_table(results: &[EpidemicResult], spec: &Spec) -> Option<String>
     (!rows.is_empty()).then(|| table.trim_fmt())
 }
 
+/// What makes figures doubtful, a line each, with the point that it is about; empty if nothing does.
+pub fn epidemic_warnings(results: &[EpidemicResult], spec: &Spec) -> String {
+    let varied = spec.varied();
+    let line = |row: &EpidemicResult, warning: &String| {
+        let point = varied.iter().map(|&axis| format!("{axis}={}", row.axis(axis))).collect::<Vec<_>>().join(" ");
+        if point.is_empty() { format!("warning: {warning}\n") } else { format!("warning: {point}: {warning}\n") }
+    };
+    results.iter().flat_map(|row| row.warnings.iter().map(move |warning| line(row, warning))).collect()
+}
+
 struct Column {
     title: &'static str,
     of: fn(&EpidemicResult) -> Option<String>,
@@ -43,8 +53,12 @@ const COLUMNS: &[Column] = &[
     Column { title: "p99", of: |row| Some(digits(row.epidemic.rounds_last.p99)) },
     Column { title: "t_ave", of: |row| row.epidemic.rounds_mean.as_ref().map(with_interval) },
     Column { title: "redundancy", of: |row| Some(digits(row.epidemic.redundancy.mean)) },
+    Column { title: "control/node", of: |row| row.epidemic.control.as_ref().map(with_interval) },
     Column { title: "bytes/node", of: |row| Some(digits(row.epidemic.bytes_per_node.mean)) },
+    Column { title: "wire B/node", of: |row| Some(digits(row.real.as_ref()?.wire_bytes_per_node.mean)) },
+    Column { title: "travelled", of: |row| Some(format!("{:.0} %", row.real.as_ref()?.travelled * 100.0)) },
     Column { title: "time", of: |row| Some(time_text(row.epidemic.last_ns)) },
+    Column { title: "time p99", of: |row| Some(time_text(row.real.as_ref()?.last_ns.p99)) },
 ];
 
 /// The mean, and half of its 95 % interval where that is not nothing.

@@ -119,7 +119,7 @@ fn at_point(setting: &Setting, point: &Point) -> Option<Wrong> {
     match (target, named) {
         _ if protocol.is_gossip() => {
             let complaint = Complaint::new(format!("a fault with {} \"{protocol}\"", &keys::PROTOCOL));
-            Some((&KIND, complaint.help("a population has no replicas that could fail")))
+            Some((&KIND, complaint.help("nodes that gossip are no replicas that could fail")))
         }
         (Target::Id(id), _) if id as usize >= replicas => {
             let complaint = Complaint::new(format!("{} {id} with {} {replicas}", &TARGET, &keys::REPLICAS));

@@ -1,0 +1,258 @@
+//! A host: one thread, one endpoint, and as many nodes as fall to it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorumbench_protocols::gossip::message::Message;
+use quorumbench_protocols::gossip::{Config, Gossip as Node};
+use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Recipients, Transmit};
+use quorumbench_transports::{Counters, Transport};
+
+use super::stage::{LOOK_NS, News, Plan, Record, Stage};
+use crate::epidemic::{self, Updates};
+use crate::sim::queue::Queue;
+use crate::spec::Point;
+
+/// A host between two waits.
+pub(super) struct Host {
+    id: u32,
+    point: Arc<Point>,
+    stage: Arc<Stage>,
+    /// The trial that it is in, and what it saw of it so far.
+    trial: Option<Running>,
+    /// The last trial that it was in.
+    number: u64,
+    /// For nodes of this host.
+    here: VecDeque<Frame>,
+    transmits: Vec<Transmit>,
+    out: Outbox,
+    news: News,
+}
+
+struct Running {
+    first_cycle: Nanos,
+    /// Its nodes, in the order of their ids.
+    members: Vec<Node>,
+    /// When each of them has its next turn.
+    turns: Queue<u32>,
+    /// Whether an update is lost.
+    prng: Prng,
+    before: Counters,
+    updates: Updates,
+    record: Record,
+}
+
+/// What hosts say until they have heard from all others.
+const GREETING: u8 = Head::FIRST_FOREIGN_KIND + 0x10;
+
+impl Host {
+    pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>) -> Self {
+        Self {
+            id: id as u32,
+            point,
+            stage,
+            trial: None,
+            number: 0,
+            here: VecDeque::new(),
+            transmits: Vec::new(),
+            out: Outbox::default(),
+            news: News::default(),
+        }
+    }
+
+    /// Until all is over.
+    pub(super) fn run(&mut self, transport: &mut dyn Transport) -> io::Result<()> {
+        let (control, mut inbox) = (self.stage.control.clone(), Vec::new());
+        self.greet(transport)?;
+        while !control.stopped() {
+            if let Some(plan) = self.stage.next(self.number) {
+                self.begin(&plan, transport.counters());
+            }
+            let look = control.clock().now() + LOOK_NS;
+            transport.recv(self.next_turn().min(look), &mut inbox)?;
+            for frame in inbox.drain(..) {
+                self.hear(control.clock().now(), frame);
+            }
+            self.turns(control.clock().now());
+            transport.send(&mut self.transmits)?;
+            self.stage.tell(std::mem::take(&mut self.news));
+            if control.clock().now() >= self.stage.ends_at() {
+                self.end(transport.counters());
+            }
+        }
+        Ok(())
+    }
+
+    /// Until it has heard from all others: each is connected then.
+    fn greet(&mut self, transport: &mut dyn Transport) -> io::Result<()> {
+        let (control, mut inbox) = (self.stage.control.clone(), Vec::new());
+        let mut silent: Vec<_> = (0..self.hosts()).filter(|&host| host != self.id).map(NodeId).collect();
+        while !(control.stopped() || silent.is_empty()) {
+            transport.send(&mut silent.iter().map(|&host| self.greeting(host, true)).collect())?;
+            transport.recv(control.clock().now() + LOOK_NS, &mut inbox)?;
+            for frame in inbox.drain(..) {
+                silent.retain(|&host| host != frame.head.from);
+                self.return_greeting(&frame.head);
+            }
+            transport.send(&mut self.transmits)?;
+        }
+        self.stage.greet();
+        Ok(())
+    }
+
+    fn greeting(&self, to: NodeId, asks: bool) -> Transmit {
+        let words = [u64::from(asks), 0, 0, 0, 0, 0];
+        let head = Head { kind: GREETING, from: NodeId(self.id), words, ..Head::default() };
+        Transmit { to: Recipients::One(to), head, body: Payload::EMPTY }
+    }
+
+    /// Who greets has not heard from this host, unless it is answering.
+    fn return_greeting(&mut self, head: &Head) {
+        if head.words[0] > 0 {
+            self.transmits.push(self.greeting(head.from, false));
+        }
+    }
+
+    fn hosts(&self) -> u32 {
+        self.point.cluster.replicas as u32
+    }
+
+    fn begin(&mut self, plan: &Plan, before: Counters) {
+        let (nodes, rules, interval) = (self.point.cluster.nodes, &self.point.gossip, self.interval());
+        let (mut prng, mut members, mut turns) = (plan.prng.clone(), Vec::new(), Queue::new());
+        for (config, seed) in epidemic::members(nodes, rules, plan.first_cycle, interval, &mut prng) {
+            if config.id.0 % self.hosts() == self.id {
+                let node = Node::new(Config { group: plan.number as u16, ..config }, seed);
+                if node.deadline() < Nanos::NEVER {
+                    turns.push(node.deadline(), members.len() as u32);
+                }
+                members.push(node);
+            }
+        }
+        let updates = Updates::new(nodes, rules, &mut prng);
+        let is_here = |origin: &NodeId| origin.0 % self.hosts() == self.id;
+        let origins: Vec<_> = updates.origins.iter().copied().filter(is_here).collect();
+        self.number = plan.number;
+        self.here.clear();
+        let (prng, record) = (prng.fork(self.id.into()), Record::default());
+        self.trial = Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, updates, record });
+        let update = Payload::from(Bytes::from(vec![0; self.point.gossip.payload]));
+        for origin in origins {
+            self.step(self.stage.control.clock().now(), origin, Input::Submit(&update));
+        }
+    }
+
+    fn interval(&self) -> u64 {
+        self.point.gossip.interval.as_nanos() as u64
+    }
+
+    /// Hands in what it saw.
+    fn end(&mut self, now: Counters) {
+        let Some(mut running) = self.trial.take() else { return };
+        running.record.counters = now.since(running.before);
+        running.record.trial = running.updates.trial(running.members.iter().map(Node::contacts).sum());
+        self.stage.record(running.record);
+    }
+
+    fn next_turn(&self) -> Nanos {
+        let Some(running) = &self.trial else { return Nanos::NEVER };
+        running.turns.next_at().unwrap_or(Nanos::NEVER).min(self.stage.ends_at())
+    }
+
+    /// A frame of the transport's, and all that follows from it within the host.
+    fn hear(&mut self, now: Nanos, mut frame: Frame) {
+        if frame.head.kind == GREETING {
+            return self.return_greeting(&frame.head);
+        }
+        if Message::update(&frame.head).is_some() {
+            self.news.under_way -= isize::from(self.is_in(&frame.head));
+            // Of a small one that is kept, only its own bytes: not all that was received with it.
+            if frame.body.len() < SMALL {
+                frame.body = Bytes::from(frame.body.pieces().concat()).into();
+            }
+        }
+        self.deliver(now, &frame);
+        self.settle(now);
+    }
+
+    /// Everyone's turn that has come, if the trial goes on until then.
+    fn turns(&mut self, now: Nanos) {
+        let until = now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)));
+        let half = self.interval() / 2;
+        while let Some(running) = &mut self.trial
+            && running.turns.next_at().is_some_and(|at| at <= until)
+        {
+            let Some((at, index)) = running.turns.pop() else { break };
+            running.record.turns += 1;
+            running.record.late_turns += u64::from(now.saturating_since(at) > half);
+            self.step(now, NodeId(index * self.hosts() + self.id), Input::Timeout);
+            self.settle(now);
+        }
+    }
+
+    /// Whether a frame is of the trial that is on.
+    fn is_in(&self, head: &Head) -> bool {
+        self.trial.is_some() && head.group == self.number as u16
+    }
+
+    /// What nodes of this host say to each other.
+    fn settle(&mut self, now: Nanos) {
+        while let Some(frame) = self.here.pop_front() {
+            self.deliver(now, &frame);
+        }
+    }
+
+    fn deliver(&mut self, now: Nanos, frame: &Frame) {
+        let to = Message::recipient(&frame.head);
+        if self.is_in(&frame.head) && to.0 % self.hosts() == self.id {
+            self.step(now, to, Input::Frame(frame));
+        } else if let Some(running) = &mut self.trial {
+            running.record.strays += 1;
+        }
+    }
+
+    fn step(&mut self, now: Nanos, id: NodeId, input: Input<'_>) {
+        let (hosts, interval, loss) = (self.hosts(), self.interval(), self.point.gossip.loss);
+        let Some(running) = &mut self.trial else { return };
+        let index = id.0 / hosts;
+        let Some(node) = running.members.get_mut(index as usize) else { return };
+        let planned = if matches!(input, Input::Timeout) { Nanos::NEVER } else { node.deadline() };
+        let spread = node.spreads();
+        if node.step(now, input, &mut self.out).is_err() {
+            running.record.malformed += 1;
+        }
+        node.flush(now, &mut self.out);
+        if planned == Nanos::NEVER && node.deadline() < Nanos::NEVER {
+            running.turns.push(node.deadline(), index);
+        }
+        self.news.spreading += isize::from(node.spreads()) - isize::from(spread);
+        self.news.reached += self.out.deliveries.len();
+        for delivery in self.out.deliveries.drain(..).filter(|_| !matches!(input, Input::Submit(_))) {
+            let after = now.saturating_since(running.first_cycle);
+            running.updates.arrived(delivery.slot, after, interval);
+            running.record.last_ns = running.record.last_ns.max(after);
+        }
+        for Transmit { head, body, .. } in self.out.transmits.drain(..) {
+            let host = Message::recipient(&head).0 % hosts;
+            if let Some(number) = Message::update(&head) {
+                running.updates.sent(number);
+                if loss > 0.0 && running.prng.unit() < loss {
+                    continue;
+                }
+                self.news.under_way += isize::from(host != self.id);
+            }
+            if host == self.id {
+                running.record.handed_over += 1;
+                self.here.push_back(Frame { head, body });
+            } else {
+                let head = Head { from: NodeId(self.id), ..head };
+                self.transmits.push(Transmit { to: Recipients::One(NodeId(host)), head, body });
+            }
+        }
+    }
+}
+
+/// Updates below this are copied out of what they were received in.
+const SMALL: usize = 16 << 10;

@@ -1,0 +1,186 @@
+//! Gossip on real transports: many nodes to a thread, a thread and an endpoint of the transport to a host.
+//!
+//! Node i lives on host i mod `cluster.hosts`. What it says to a node of another host goes over the transport, in the
+//! host's name; what it says to one of its own host is handed over in memory, and counted apart. The conductor gives out
+//! one trial after the other: new nodes with new randomness on each host, whose first cycle begins at one moment of the
+//! clock that all share. It is over at the end of the cycle in which nothing more can happen.
+
+mod host;
+mod stage;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use quorumbench_protocols::{NodeId, Prng};
+use quorumbench_transports::Clock;
+
+use self::host::Host;
+use self::stage::{Record, Stage};
+use super::control::Control;
+use super::packets::Network;
+use super::seat::{self, Held, Place, Seat};
+use super::{DriveError, PATIENCE, threads};
+use crate::population::Tally;
+use crate::results::{Epidemic, Real, Spread};
+use crate::spec::{Point, TransportName};
+
+/// How often the conductor looks up.
+const TICK: Duration = Duration::from_millis(2);
+
+/// Runs the trials of a point that gossips on a real transport, with all randomness but time's from `seed`.
+///
+/// `progress` hears every few milliseconds how many are finished, on the calling thread.
+///
+/// # Errors
+/// [`DriveError`]; no thread and no socket is left behind.
+pub fn gossip(
+    point: &Point,
+    seed: u64,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(Epidemic, Real), DriveError> {
+    let point = &as_cluster(point);
+    let control = Control::new(Clock::start());
+    let mut hosts = Hosts::start(point, &control)?;
+    let gossip = &point.gossip;
+    let (seeds, mut tally, mut whole) = (Prng::new(seed), Tally::new(point.cluster.nodes, gossip), Vec::new());
+    hosts.wait(interrupted, &mut |stage| stage.greeted() == point.cluster.replicas)?;
+    for index in 0..gossip.trials {
+        hosts.stage.begin(index as u64 + 1, seeds.fork(index as u64));
+        hosts.wait(interrupted, &mut |stage| {
+            progress(index);
+            stage.look();
+            stage.recorded() == point.cluster.replicas
+        })?;
+        let record = hosts.stage.take();
+        tally.add(index, &record.trial);
+        whole.push(record);
+    }
+    hosts.end()?;
+    let real = real(point, &whole);
+    let epidemic = tally.epidemic();
+    Ok((Epidemic { last_ns: real.last_ns.mean, ..epidemic }, real))
+}
+
+/// The same point as the rest of this module knows one: with a replica for each host, and no clients.
+fn as_cluster(point: &Point) -> Point {
+    let mut point = point.clone();
+    let most = point.cluster.nodes.min(MOST_HOSTS);
+    point.cluster.replicas = match point.cluster.hosts {
+        0 => threads::cores().len().clamp(2, most),
+        hosts => hosts,
+    };
+    point.load.clients = 0;
+    // A digest has eight bytes a rumor.
+    point.batch.bytes = point.gossip.payload.max(8 * point.gossip.rumors);
+    point
+}
+
+/// Beyond that, threads wait for each other more than for messages.
+const MOST_HOSTS: usize = 63;
+
+fn real(point: &Point, records: &[Record]) -> Real {
+    let nodes = point.cluster.nodes as f64;
+    let over = |of: &dyn Fn(&Record) -> f64| Spread::of(records.iter().map(of).collect()).expect("there is a trial");
+    let sum = |of: &dyn Fn(&Record) -> u64| records.iter().map(of).sum::<u64>();
+    let travelled = sum(&|record| record.counters.sent_frames + record.counters.dropped_frames);
+    let handed_over = sum(&|record| record.handed_over);
+    Real {
+        hosts: point.cluster.replicas,
+        last_ns: over(&|record| record.last_ns as f64),
+        wire_bytes_per_node: over(&|record| record.counters.sent_bytes as f64 / nodes),
+        travelled: travelled as f64 / (travelled + handed_over).max(1) as f64,
+        turns: sum(&|record| record.turns),
+        late_turns: sum(&|record| record.late_turns),
+        dropped_frames: sum(&|record| record.counters.dropped_frames),
+        strays: sum(&|record| record.strays),
+        lost_connections: sum(&|record| record.counters.lost_connections),
+        malformed: sum(&|record| record.malformed + record.counters.malformed),
+    }
+}
+
+/// The hosts' threads. When it is dropped, all of them end.
+struct Hosts {
+    stage: Arc<Stage>,
+    control: Control,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    _ports: Vec<Held>,
+}
+
+impl Hosts {
+    fn start(point: &Point, control: &Control) -> Result<Self, DriveError> {
+        let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
+        let network = Network::of(point, 0, control)?;
+        let is_mem = point.cluster.transport == TransportName::Mem;
+        let ports = if is_mem { Ok(Vec::new()) } else { seat::hold(point, &network) }.map_err(failed)?;
+        let seats = seats(point, &ports, control).map_err(failed)?;
+        let stage = Arc::new(Stage::new(point, control));
+        let cores = threads::cores();
+        let start = |(id, seat): (usize, Seat)| {
+            let (stage, rules) = (stage.clone(), Arc::new(point.clone()));
+            let body = move || Host::new(id, rules, stage).run(&mut *seat.join()?);
+            threads::spawn(format!("host {id}"), Some(cores[id % cores.len()]), body)
+        };
+        let threads = seats.into_iter().enumerate().map(start).collect();
+        Ok(Self { stage, control: control.clone(), threads, _ports: ports })
+    }
+
+    /// Until it is `done`, which is asked every few milliseconds.
+    fn wait(&mut self, interrupted: &AtomicBool, done: &mut dyn FnMut(&Stage) -> bool) -> Result<(), DriveError> {
+        while !done(&self.stage) {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(DriveError::Interrupted);
+            }
+            if let Some(ended) = self.threads.iter().position(JoinHandle::is_finished) {
+                threads::join(self.threads.swap_remove(ended))?;
+            }
+            if self.stage.greeted() < self.stage.hosts && self.control.clock().now().0 > PATIENCE.as_nanos() as u64 {
+                return Err(DriveError::NoAnswer { waited: PATIENCE });
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(), DriveError> {
+        self.control.stop();
+        std::mem::take(&mut self.threads).into_iter().try_for_each(threads::join)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        self.control.stop();
+        // Whoever drops it has a failure already.
+        self.threads.drain(..).for_each(|thread| drop(threads::join(thread)));
+    }
+}
+
+/// Everyone's seat; every port is bound before anyone dials.
+fn seats(point: &Point, held: &[Held], control: &Control) -> io::Result<Vec<Seat>> {
+    let (options, hosts) = (seat::options(point), point.cluster.replicas);
+    if point.cluster.transport == TransportName::Mem {
+        return Ok(seat::mem_seats(hosts, control.clock(), &options));
+    }
+    let run = seat::fresh_run();
+    let addresses: Vec<_> = held.iter().map(|held| held.address).collect();
+    let listeners = addresses.iter().map(|&address| seat::bind(address)).collect::<io::Result<Vec<TcpListener>>>()?;
+    let credentials = seat::credentials(point, run, hosts)?;
+    let seat = |((id, listener), credentials): ((usize, TcpListener), _)| {
+        let place = Place {
+            transport: point.cluster.transport,
+            run,
+            id: NodeId(id as u32),
+            replicas: addresses.clone(),
+            credentials,
+            clock: control.clock(),
+            options: options.clone(),
+        };
+        place.seat(Some(listener))
+    };
+    Ok(listeners.into_iter().enumerate().zip(credentials).map(seat).collect())
+}

@@ -1,0 +1,207 @@
+//! What the hosts share with their conductor: which trial is on, how far it is, and when it is over.
+
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use quorumbench_protocols::{Nanos, Prng};
+use quorumbench_transports::Counters;
+
+use super::super::control::Control;
+use crate::epidemic::together;
+use crate::population::Trial;
+use crate::spec::{Point, Style};
+
+/// Shared by all.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) control: Control,
+    pub(super) hosts: usize,
+    nodes: usize,
+    /// Arrivals, and beginnings, until everyone knows all.
+    all: usize,
+    interval: u64,
+    /// Whether an epidemic is over when everyone knows, and not when nobody spreads.
+    lasts: bool,
+    plan: Mutex<Option<Plan>>,
+    /// The number of the plan, for those who only look.
+    number: AtomicU64,
+    /// When the trial ends: from here on no node has a turn in it.
+    ends_at: AtomicU64,
+    /// Hosts that have heard from all others.
+    greeted: AtomicUsize,
+    /// Nodes that spread an update.
+    spreading: AtomicIsize,
+    /// Nodes that know an update, for each.
+    reached: AtomicUsize,
+    /// Updates that one host has sent to another, and that has not got yet.
+    under_way: AtomicIsize,
+    /// How many there were when the conductor looked, if nobody spreads any more, and since when there are.
+    awaited: Mutex<(isize, Nanos)>,
+    records: Mutex<Vec<Record>>,
+}
+
+/// A trial to come.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// Counted from 1.
+    pub(super) number: u64,
+    pub(super) first_cycle: Nanos,
+    pub(super) prng: Prng,
+}
+
+/// What a host saw of a trial.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    pub(super) trial: Trial,
+    /// When the last update arrived, from the beginning of the first cycle.
+    pub(super) last_ns: u64,
+    /// What the transport did.
+    pub(super) counters: Counters,
+    /// Frames between nodes of the host.
+    pub(super) handed_over: u64,
+    pub(super) turns: u64,
+    /// Turns that began more than half a cycle late.
+    pub(super) late_turns: u64,
+    /// Frames that came when their trial was over.
+    pub(super) strays: u64,
+    /// Frames that no node says.
+    pub(super) malformed: u64,
+}
+
+impl Record {
+    /// That of two hosts.
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            trial: together(&self.trial, &other.trial),
+            last_ns: self.last_ns.max(other.last_ns),
+            counters: self.counters.plus(other.counters),
+            handed_over: self.handed_over + other.handed_over,
+            turns: self.turns + other.turns,
+            late_turns: self.late_turns + other.late_turns,
+            strays: self.strays + other.strays,
+            malformed: self.malformed + other.malformed,
+        }
+    }
+}
+
+/// What a host has not told yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct News {
+    /// Nodes that spread an update, more or fewer.
+    pub(super) spreading: isize,
+    /// Nodes that know an update.
+    pub(super) reached: usize,
+    /// Updates to other hosts, less those from them.
+    pub(super) under_way: isize,
+}
+
+/// Hosts look at the plan at least this often.
+pub(super) const LOOK_NS: u64 = 4_000_000;
+/// A first cycle begins so much later than it is planned, and by [`NODE_NS`] for each node, which has to be made.
+const LEAD_NS: u64 = 4 * LOOK_NS;
+const NODE_NS: u64 = 2_000;
+/// An update that has not come for so long, and for a cycle, is lost.
+const PATIENCE_NS: u64 = 100_000_000;
+
+impl Stage {
+    pub(super) fn new(point: &Point, control: &Control) -> Self {
+        Self {
+            control: control.clone(),
+            hosts: point.cluster.replicas,
+            nodes: point.cluster.nodes,
+            all: point.cluster.nodes * point.gossip.rumors,
+            interval: point.gossip.interval.as_nanos() as u64,
+            lasts: point.gossip.style == Style::AntiEntropy,
+            plan: Mutex::new(None),
+            number: AtomicU64::new(0),
+            ends_at: AtomicU64::new(u64::MAX),
+            greeted: AtomicUsize::new(0),
+            spreading: AtomicIsize::new(0),
+            reached: AtomicUsize::new(0),
+            under_way: AtomicIsize::new(0),
+            awaited: Mutex::new((0, Nanos::ZERO)),
+            records: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Gives out a trial.
+    pub(super) fn begin(&self, number: u64, prng: Prng) {
+        let first_cycle = self.control.clock().now() + (LEAD_NS + NODE_NS * self.nodes as u64);
+        self.spreading.store(0, Ordering::Relaxed);
+        self.reached.store(0, Ordering::Relaxed);
+        self.under_way.store(0, Ordering::Relaxed);
+        self.ends_at.store(u64::MAX, Ordering::Relaxed);
+        *lock(&self.plan) = Some(Plan { number, first_cycle, prng });
+        self.number.store(number, Ordering::Release);
+    }
+
+    /// The trial that is on, if it is another one than the host has.
+    pub(super) fn next(&self, number: u64) -> Option<Plan> {
+        if self.number.load(Ordering::Acquire) == number { None } else { lock(&self.plan).clone() }
+    }
+
+    /// What changed on a host.
+    pub(super) fn tell(&self, news: News) {
+        // Updates before who spreads, and that before who knows: nothing seems to be over for a moment that is not.
+        self.under_way.fetch_add(news.under_way, Ordering::Release);
+        self.spreading.fetch_add(news.spreading, Ordering::Release);
+        self.reached.fetch_add(news.reached, Ordering::Release);
+    }
+
+    /// Sees to it that the trial ends with this cycle, if nothing more can happen in it.
+    pub(super) fn look(&self) {
+        let now = self.control.clock().now();
+        if self.ends_at.load(Ordering::Relaxed) == u64::MAX && self.is_over(now) {
+            let first = lock(&self.plan).as_ref().map_or(Nanos::ZERO, |plan| plan.first_cycle);
+            let cycles = now.saturating_since(first) / self.interval + 1;
+            self.ends_at.store(first.0 + cycles * self.interval, Ordering::Release);
+        }
+    }
+
+    /// Everyone knows all; or nobody spreads anything, and what is under way has arrived, or will not.
+    fn is_over(&self, now: Nanos) -> bool {
+        let reached = self.reached.load(Ordering::Acquire);
+        if self.lasts {
+            return reached == self.all;
+        }
+        if reached == 0 || self.spreading.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        let under_way = self.under_way.load(Ordering::Acquire);
+        let mut awaited = lock(&self.awaited);
+        if awaited.0 != under_way {
+            *awaited = (under_way, now);
+        }
+        under_way == 0 || now.saturating_since(awaited.1) > self.interval.max(PATIENCE_NS)
+    }
+
+    pub(super) fn ends_at(&self) -> Nanos {
+        Nanos(self.ends_at.load(Ordering::Acquire))
+    }
+
+    pub(super) fn greet(&self) {
+        self.greeted.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn greeted(&self) -> usize {
+        self.greeted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn record(&self, record: Record) {
+        lock(&self.records).push(record);
+    }
+
+    /// How many hosts have handed in what they saw.
+    pub(super) fn recorded(&self) -> usize {
+        lock(&self.records).len()
+    }
+
+    /// All of it together.
+    pub(super) fn take(&self) -> Record {
+        lock(&self.records).drain(..).reduce(|sum, record| sum.plus(&record)).expect("there is a host")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

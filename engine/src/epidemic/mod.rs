@@ -1,0 +1,94 @@
+//! Epidemics among nodes: gossip's state machines ([`quorumbench_protocols::gossip`]), each with its own state, that know
+//! of each other only what they say.
+//!
+//! [`crate::population`] has the same rules over bitsets, for millions of nodes at once; what comes out is the same, and a
+//! test holds the two to each other. Here the nodes run in virtual time, one event after the other.
+
+mod updates;
+mod virtual_time;
+
+use std::sync::atomic::AtomicBool;
+
+use quorumbench_protocols::gossip::{self, Config, Mongering};
+use quorumbench_protocols::{Nanos, NodeId, Prng};
+
+use crate::population::epidemic_of;
+use crate::results::Epidemic;
+use crate::spec::{Exchange, Gossip, Interest, Judging, Rounds, Stop, Style};
+
+pub(crate) use updates::{Updates, together};
+pub use virtual_time::VirtualTime;
+
+/// Runs `gossip.trials` epidemics in virtual time, as [`crate::population::epidemic`] does over a population.
+pub fn epidemic(
+    nodes: usize,
+    gossip: &Gossip,
+    seed: u64,
+    threads: usize,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Option<Epidemic> {
+    epidemic_of(nodes, gossip, seed, threads, interrupted, progress, &|| {
+        let mut world = VirtualTime::new(nodes, gossip);
+        move |prng, go_on: &dyn Fn() -> bool| world.trial(prng, go_on)
+    })
+}
+
+/// Every node of a trial as it is to be made, with its seed: cycles are so long, and the first begins at this time. In
+/// asynchronous rounds each node's has a phase of its own, and its turn is at its cycle's very beginning.
+pub(crate) fn members(
+    nodes: usize,
+    rules: &Gossip,
+    first_cycle: Nanos,
+    interval: u64,
+    prng: &mut Prng,
+) -> impl Iterator<Item = (Config, u64)> {
+    let own_clocks = rules.rounds == Rounds::Asynchronous;
+    (0..nodes as u32).map(move |id| {
+        let seed = prng.next_u64();
+        let phase = if own_clocks { prng.below(interval) } else { 0 };
+        let turns = if own_clocks { 0 } else { interval / 2 };
+        let rules = config(NodeId(id), nodes, rules);
+        (Config { first_cycle: first_cycle + phase, interval, turns, ..rules }, seed)
+    })
+}
+
+/// A node of so many that goes by these rules.
+fn config(id: NodeId, nodes: usize, rules: &Gossip) -> Config {
+    // What each has for a cycle is its own: another's start says nothing of what it knew.
+    let at_start = rules.judging == Judging::Snapshot && rules.rounds == Rounds::Synchronous;
+    Config {
+        style: match rules.style {
+            Style::DirectMail => gossip::Style::DirectMail,
+            Style::AntiEntropy => gossip::Style::AntiEntropy,
+            Style::Rumor => gossip::Style::Rumor(mongering(rules)),
+            Style::MedianCounter | Style::Plumtree => unreachable!("only a population goes by that"),
+        },
+        exchange: match rules.exchange {
+            Exchange::Push => gossip::Exchange::Push,
+            Exchange::Pull => gossip::Exchange::Pull,
+            Exchange::PushPull => gossip::Exchange::PushPull,
+        },
+        fanout: rules.fanout,
+        connection_limit: rules.connection_limit,
+        hunt_limit: rules.hunt_limit,
+        judging: if at_start { gossip::Judging::Snapshot } else { gossip::Judging::Arrival },
+        ..Config::new(id, nodes as u32)
+    }
+}
+
+fn mongering(rules: &Gossip) -> Mongering {
+    Mongering {
+        interest: match rules.interest {
+            Interest::Feedback => gossip::Interest::Feedback,
+            Interest::Blind => gossip::Interest::Blind,
+        },
+        stop: match rules.stop {
+            Stop::Counter => gossip::Stop::Counter,
+            Stop::Coin => gossip::Stop::Coin,
+        },
+        k: rules.k as u64,
+        reset: rules.reset,
+        minimize: rules.minimize,
+    }
+}

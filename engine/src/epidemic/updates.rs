@@ -1,0 +1,75 @@
+//! The updates of a trial: where each begins, and what is seen of it.
+
+use quorumbench_protocols::gossip::Gossip as Node;
+use quorumbench_protocols::{NodeId, Prng, Slot};
+use rustc_hash::FxHashMap;
+
+use crate::population::{PARTS, Trial};
+use crate::spec::{Gossip, Rounds};
+
+/// All updates that spread at once.
+#[derive(Debug)]
+pub(crate) struct Updates {
+    /// Where each begins.
+    pub(crate) origins: Vec<NodeId>,
+    /// Which one it is that has a number.
+    indices: FxHashMap<Slot, usize>,
+    seen: Vec<Trial>,
+}
+
+const ORIGIN: NodeId = NodeId(0);
+
+impl Updates {
+    /// As many as `rules` say, the others at random nodes.
+    pub(crate) fn new(nodes: usize, rules: &Gossip, prng: &mut Prng) -> Self {
+        let mut origins = vec![ORIGIN];
+        origins.extend((1..rules.rumors).map(|_| NodeId(prng.below(nodes as u64) as u32)));
+        let number = |index: usize| {
+            let earlier = origins[..index].iter().filter(|&&origin| origin == origins[index]).count() as u64;
+            Node::number(origins[index], nodes as u32, earlier + 1)
+        };
+        let indices = (0..origins.len()).map(|index| (number(index), index)).collect();
+        let parts = if rules.rounds == Rounds::Asynchronous { PARTS as u64 } else { 1 };
+        let seen = vec![Trial { parts, ..Trial::default() }; origins.len()];
+        Self { origins, indices, seen }
+    }
+
+    /// One was sent.
+    pub(crate) fn sent(&mut self, number: Slot) {
+        if let Some(&index) = self.indices.get(&number) {
+            self.seen[index].sent += 1;
+        }
+    }
+
+    /// One arrived, so long after the first cycle began, where cycles are `interval` long.
+    pub(crate) fn arrived(&mut self, number: Slot, after: u64, interval: u64) {
+        let Some(&index) = self.indices.get(&number) else { return };
+        let trial = &mut self.seen[index];
+        let part = (u128::from(after) * u128::from(trial.parts) / u128::from(interval)) as usize;
+        trial.arrivals.resize(trial.arrivals.len().max(part + 1), 0);
+        trial.arrivals[part] += 1;
+    }
+
+    /// The last round in which anything arrived; 0 if nothing did.
+    pub(crate) fn last_round(&self) -> u64 {
+        self.seen.iter().map(|trial| trial.last().div_ceil(trial.parts)).max().unwrap_or_default()
+    }
+
+    /// What was seen, with so many contacts.
+    pub(crate) fn trial(self, contacts: u64) -> Trial {
+        let mut trials = self.seen.into_iter().map(|trial| Trial { contacts, ..trial });
+        let first = trials.next().expect("at least one update spreads");
+        Trial { others: trials.collect(), ..first }
+    }
+}
+
+/// What two saw who looked at different nodes.
+pub(crate) fn together(one: &Trial, other: &Trial) -> Trial {
+    let (longer, shorter) = if one.arrivals.len() < other.arrivals.len() { (other, one) } else { (one, other) };
+    let mut sum = longer.clone();
+    sum.arrivals.iter_mut().zip(&shorter.arrivals).for_each(|(sum, arrived)| *sum += arrived);
+    sum.sent += shorter.sent;
+    sum.contacts += shorter.contacts;
+    sum.others = one.others.iter().zip(&other.others).map(|(one, other)| together(one, other)).collect();
+    sum
+}

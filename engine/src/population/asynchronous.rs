@@ -1,0 +1,121 @@
+//! Asynchronous rounds: every node has its turns by a clock of its own.
+//!
+//! A turn is an event on a timing wheel (Varghese, Lauck, *Hashed and Hierarchical Timing Wheels*, SOSP 1987). A round is
+//! [`TICKS`] of its ticks, in which each node has one turn: at a phase that is its own, and as clocks are, now a little
+//! early, now a little late. What a node met with since its last turn has its effect in its next one, which is where a
+//! synchronous cycle would end for it.
+
+use super::Trial;
+use super::spread::Spread;
+use crate::spec::Exchange;
+
+/// Ticks of a round.
+const TICKS: usize = 1024;
+/// How early or late a turn is at most, beside when it is due.
+const JITTER: usize = 16;
+/// Into how many parts of a round arrivals are counted.
+pub(crate) const PARTS: usize = 64;
+
+/// The epidemics of one trial.
+pub(super) fn trial(spread: &mut Spread<'_>, go_on: &dyn Fn() -> bool) -> Option<Trial> {
+    match (spread.updates[0].interests.is_some(), spread.gossip.exchange) {
+        (false, Exchange::Push) => rounds::<false, true, false>(spread, go_on),
+        (false, Exchange::Pull) => rounds::<false, false, true>(spread, go_on),
+        (false, Exchange::PushPull) => rounds::<false, true, true>(spread, go_on),
+        (true, Exchange::Push) => rounds::<true, true, false>(spread, go_on),
+        (true, Exchange::Pull) => rounds::<true, false, true>(spread, go_on),
+        (true, Exchange::PushPull) => rounds::<true, true, true>(spread, go_on),
+    }
+}
+
+fn rounds<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
+    spread: &mut Spread<'_>,
+    go_on: &dyn Fn() -> bool,
+) -> Option<Trial> {
+    let mut trials = vec![Trial { parts: PARTS as u64, ..Trial::default() }; spread.updates.len()];
+    let mut wheel = Wheel::new(spread);
+    let mut rounds = 0;
+    while !spread.is_over(rounds) {
+        if !go_on() {
+            return None;
+        }
+        spread.lose_and_win(&mut trials);
+        for _ in 0..PARTS {
+            for _ in 0..TICKS / PARTS {
+                wheel.tick(spread, |spread, node| own_turn::<RUMOR, PUSH, PULL>(spread, node));
+            }
+            for (trial, update) in trials.iter_mut().zip(&mut spread.updates) {
+                trial.arrivals.push(update.take_arrived());
+            }
+        }
+        rounds += 1;
+    }
+    spread.finished(trials)
+}
+
+/// A node's cycle ends, and its next begins.
+#[inline]
+fn own_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut Spread<'_>, node: u32) {
+    let mut chooses = RUMOR && PULL;
+    for update in &mut spread.updates {
+        update.end_turn(node, spread.gossip, &mut spread.prng);
+        chooses |= match (RUMOR, PUSH, PULL) {
+            (false, false, true) => !update.known.has(node),
+            (_, _, false) => update.spreaders().has(node),
+            _ => true,
+        };
+    }
+    if chooses && spread.partners.members.is_up(node) {
+        spread.turn::<RUMOR, PUSH, PULL>(node);
+    }
+}
+
+/// Whose turn it is at which tick.
+#[derive(Debug)]
+struct Wheel {
+    slots: Vec<Vec<u32>>,
+    now: usize,
+    /// Random bits that are left of the last draw.
+    bits: u64,
+}
+
+/// Slots: more than a turn can be ahead.
+const SLOTS: usize = 2 * TICKS;
+
+impl Wheel {
+    /// Each node has its first turn at a random time in the first round.
+    fn new(spread: &mut Spread<'_>) -> Self {
+        let mut slots = vec![Vec::with_capacity(spread.nodes / TICKS * 9 / 8); SLOTS];
+        for node in 0..spread.nodes as u32 {
+            slots[spread.prng.below(TICKS as u64) as usize].push(node);
+        }
+        Self { slots, now: 0, bits: 1 }
+    }
+
+    /// All turns of one tick.
+    #[inline]
+    fn tick<'a>(&mut self, spread: &mut Spread<'a>, turn: impl Fn(&mut Spread<'a>, u32)) {
+        let mut due = std::mem::take(&mut self.slots[self.now % SLOTS]);
+        for &node in &due {
+            turn(spread, node);
+            let late = self.lateness(spread);
+            self.slots[(self.now + TICKS - JITTER + late) % SLOTS].push(node);
+        }
+        due.clear();
+        self.slots[self.now % SLOTS] = due;
+        self.now += 1;
+    }
+
+    /// Uniform in `0..2 * JITTER`.
+    #[inline]
+    fn lateness(&mut self, spread: &mut Spread<'_>) -> usize {
+        const BITS: u32 = (2 * JITTER).trailing_zeros();
+        // The highest bit that is set says how many are left.
+        if self.bits >> BITS == 0 {
+            self.bits = spread.prng.next_u64() | 1 << 63;
+        }
+        let late = self.bits as usize % (2 * JITTER);
+        self.bits >>= BITS;
+        late
+    }
+}

@@ -1,0 +1,212 @@
+//! One update among nodes: who knows it, who spreads it, and what a contact makes of it.
+
+use quorumbench_protocols::Prng;
+
+use super::bits::Bits;
+use super::history::History;
+use super::interest::Interests;
+use crate::spec::{Gossip, Interest, Judging, Rounds, Style};
+
+/// An update that spreads by contacts.
+#[derive(Clone, Debug)]
+pub(super) struct Update {
+    /// Who knew it at the start of the cycle; in asynchronous rounds, of its own.
+    pub(super) known: Bits,
+    /// Who got it in this cycle, and acts from the next.
+    fresh: Bits,
+    /// `None` for anti-entropy, of which nobody ever tires.
+    pub(super) interests: Option<Interests>,
+    /// What nodes remember of how it came, and where it went.
+    pub(super) history: History,
+    /// Updates that were sent.
+    pub(super) sent: u64,
+    /// Arrivals so far.
+    arrived: u64,
+    /// Those of nodes that know it still, and the origin.
+    knowing: u64,
+}
+
+impl Update {
+    /// Nobody knows it.
+    pub(super) fn new(nodes: usize, gossip: &Gossip) -> Self {
+        Self {
+            known: Bits::new(nodes),
+            fresh: Bits::new(nodes),
+            interests: (gossip.style == Style::Rumor).then(|| Interests::new(nodes)),
+            history: History::new(nodes, gossip.partners),
+            sent: 0,
+            arrived: 0,
+            knowing: 0,
+        }
+    }
+
+    /// Only `origin` knows it: from the first cycle, or its own first turn.
+    pub(super) fn begin(&mut self, origin: u32, rounds: Rounds) {
+        self.known.clear();
+        self.fresh.clear();
+        self.history.clear();
+        if let Some(interests) = &mut self.interests {
+            interests.begin();
+        }
+        if rounds == Rounds::Synchronous {
+            self.known.add(origin);
+            self.interests.iter_mut().for_each(|interests| interests.add(origin));
+        } else {
+            self.fresh.add(origin);
+        }
+        (self.sent, self.arrived, self.knowing) = (0, 0, 1);
+    }
+
+    /// True if nobody spreads it, or all of so many know it.
+    pub(super) fn is_over(&self, alive: u64) -> bool {
+        match &self.interests {
+            Some(_) => self.spreaders().is_empty() && (self.fresh.is_empty()),
+            None => self.knowing == alive || self.knowing == 0,
+        }
+    }
+
+    /// Who has something to send: as of the start of the cycle.
+    pub(super) fn spreaders(&self) -> &Bits {
+        self.interests.as_ref().map_or(&self.known, Interests::infective)
+    }
+
+    /// What the cycle was good for: how many got it.
+    pub(super) fn end_cycle(&mut self, gossip: &Gossip, prng: &mut Prng) -> u64 {
+        if let Some(interests) = &mut self.interests {
+            interests.end_cycle(&self.fresh, gossip, prng);
+        }
+        let arrived = self.fresh.count();
+        self.known.add_all(&self.fresh);
+        self.fresh.clear();
+        self.knowing += arrived;
+        arrived
+    }
+
+    /// A node's own cycle is over, in asynchronous rounds.
+    #[inline]
+    pub(super) fn end_turn(&mut self, node: u32, gossip: &Gossip, prng: &mut Prng) {
+        let is_fresh = self.fresh.has(node);
+        if let Some(interests) = &mut self.interests {
+            interests.end_turn(node, is_fresh, gossip, prng);
+        }
+        self.known.add_if(node, is_fresh);
+        self.fresh.drop(node);
+    }
+
+    /// How many got it since this was asked the last time, in asynchronous rounds.
+    pub(super) fn take_arrived(&mut self) -> u64 {
+        let arrived = std::mem::take(&mut self.arrived);
+        self.knowing += arrived;
+        arrived
+    }
+
+    /// A node is down. Whether it knew the update.
+    pub(super) fn forget(&mut self, node: u32) -> bool {
+        let knew = self.known.has(node) || self.fresh.has(node);
+        self.known.drop(node);
+        self.fresh.drop(node);
+        self.history.forget(node);
+        if let Some(interests) = &mut self.interests {
+            interests.forget(node);
+        }
+        self.knowing -= u64::from(knew);
+        knew
+    }
+
+    /// A node has chosen its partner.
+    #[inline]
+    pub(super) fn meet<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
+        &mut self,
+        gossip: &Gossip,
+        prng: &mut Prng,
+        node: u32,
+        knows: bool,
+        partner: u32,
+    ) {
+        if RUMOR {
+            self.gossip_with::<PUSH, PULL>(gossip, prng, node, partner);
+        } else {
+            self.resolve_with::<PUSH, PULL>(gossip, prng, node, knows, partner);
+        }
+    }
+
+    /// Anti-entropy: the two compare, and only what is missing is sent (Demers et al. 1987, section 1.3).
+    #[inline]
+    fn resolve_with<const PUSH: bool, const PULL: bool>(
+        &mut self,
+        gossip: &Gossip,
+        prng: &mut Prng,
+        node: u32,
+        knows: bool,
+        partner: u32,
+    ) {
+        match (knows, self.known.has(partner)) {
+            (true, false) if PUSH && self.is_missing(gossip, partner) => _ = self.send(gossip, prng, node, partner),
+            (false, true) if PULL && self.is_missing(gossip, node) => _ = self.send(gossip, prng, partner, node),
+            _ => {}
+        }
+    }
+
+    /// Rumors: whoever is infective sends, whatever the other knows (section 1.4).
+    #[inline]
+    fn gossip_with<const PUSH: bool, const PULL: bool>(
+        &mut self,
+        gossip: &Gossip,
+        prng: &mut Prng,
+        node: u32,
+        partner: u32,
+    ) {
+        let Some(interests) = &self.interests else { return };
+        let pushes = PUSH && (!PULL || interests.infective().has(node));
+        let answers = PULL && interests.infective().has(partner);
+        let compared = (gossip.minimize && pushes && answers).then(|| interests.smaller(node, partner));
+        let (node_tires, partner_tires) = compared.unwrap_or((true, true));
+        if pushes {
+            let is_useful = self.is_missing(gossip, partner);
+            if self.send(gossip, prng, node, partner) && (is_useful || node_tires) {
+                self.learn(gossip, |interests| interests.told(node, is_useful));
+            }
+        }
+        if answers {
+            let is_useful = self.is_missing(gossip, node);
+            if self.send(gossip, prng, partner, node) && (is_useful || partner_tires) {
+                self.learn(gossip, |interests| interests.answered(partner, is_useful));
+            }
+        }
+    }
+
+    /// A sender hears what it was good for, if it cares.
+    #[inline]
+    fn learn(&mut self, gossip: &Gossip, learn: impl FnOnce(&mut Interests)) {
+        if let Some(interests) = self.interests.as_mut().filter(|_| gossip.interest == Interest::Feedback) {
+            learn(interests);
+        }
+    }
+
+    /// Whether a node is judged not to know the update.
+    #[inline]
+    fn is_missing(&self, gossip: &Gossip, node: u32) -> bool {
+        let missing = !self.known.has(node);
+        let at_start = gossip.judging == Judging::Snapshot && gossip.rounds == Rounds::Synchronous;
+        if at_start { missing } else { missing && !self.fresh.has(node) }
+    }
+
+    /// Sends the update. Whether it arrives.
+    #[inline]
+    fn send(&mut self, gossip: &Gossip, prng: &mut Prng, from: u32, to: u32) -> bool {
+        self.sent += 1;
+        self.history.is_sent(from, to);
+        if gossip.loss > 0.0 && prng.unit() < gossip.loss {
+            return false;
+        }
+        let is_new = !self.known.has(to);
+        if gossip.rounds == Rounds::Asynchronous {
+            self.arrived += u64::from(is_new && !self.fresh.has(to));
+        }
+        if is_new && !self.history.is_empty() && !self.fresh.has(to) {
+            self.history.has_come(from, to);
+        }
+        self.fresh.add_if(to, is_new);
+        true
+    }
+}

@@ -1,0 +1,134 @@
+//! What a node that gossips is told when it is made: who it is, and the rules that all go by.
+
+use crate::wire::{Nanos, NodeId};
+
+/// A node, and the rules. All nodes of a cluster have the same ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This node.
+    pub id: NodeId,
+    /// How many there are, with ids from 0.
+    pub nodes: u32,
+    /// What its heads carry, so that several clusters can share connections.
+    pub group: u16,
+    /// How a rumor spreads.
+    pub style: Style,
+    /// Which way it goes in a contact.
+    pub exchange: Exchange,
+    /// Partners that it chooses in a cycle, all of them different. It finds as many as there are.
+    pub fanout: usize,
+    /// Contacts that it accepts in a cycle; `None` for all.
+    pub connection_limit: Option<usize>,
+    /// Others that it tries when a partner does not accept; `None` for as many as there are.
+    pub hunt_limit: Option<usize>,
+    /// When it is judged whether a node knew a rumor.
+    pub judging: Judging,
+    /// When its first cycle begins. Where rounds are synchronous, it is the same moment for all.
+    pub first_cycle: Nanos,
+    /// How long a cycle is, in nanoseconds; at least 1.
+    pub interval: u64,
+    /// Its turn is at a random moment of this first part of a cycle, in nanoseconds, so that nobody is always the
+    /// first, and not all talk at once. The rest of the cycle is for the answers. 0 for a cycle's very beginning.
+    pub turns: u64,
+}
+
+impl Config {
+    /// Push anti-entropy among so many, with cycles of a second that begin at time zero.
+    pub fn new(id: NodeId, nodes: u32) -> Self {
+        Self {
+            id,
+            nodes,
+            group: 0,
+            style: Style::AntiEntropy,
+            exchange: Exchange::Push,
+            fanout: 1,
+            connection_limit: None,
+            hunt_limit: Some(0),
+            judging: Judging::Snapshot,
+            first_cycle: Nanos::ZERO,
+            interval: 1_000_000_000,
+            turns: 500_000_000,
+        }
+    }
+
+    pub(super) fn mongering(&self) -> Option<&Mongering> {
+        if let Style::Rumor(mongering) = &self.style { Some(mongering) } else { None }
+    }
+}
+
+/// How a rumor spreads (Demers et al. 1987).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Its origin posts it to all others, once (section 1.2).
+    DirectMail,
+    /// Each node compares what it knows with its partners, in every cycle, for ever (section 1.3).
+    AntiEntropy,
+    /// Each node that knows it spreads it, until it loses interest (section 1.4).
+    Rumor(Mongering),
+}
+
+/// Which way a rumor goes in a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// From the node that chose its partner.
+    Push,
+    /// To the node that chose its partner.
+    Pull,
+    /// Both ways.
+    PushPull,
+}
+
+impl Exchange {
+    /// Whether it goes to the partner.
+    pub const fn pushes(self) -> bool {
+        !matches!(self, Self::Pull)
+    }
+
+    /// Whether it comes from the partner.
+    pub const fn pulls(self) -> bool {
+        !matches!(self, Self::Push)
+    }
+}
+
+/// How a node loses interest in a rumor (section 1.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mongering {
+    /// What makes it lose interest.
+    pub interest: Interest,
+    /// How it does.
+    pub stop: Stop,
+    /// After how many, or with what probability after each: 1/k. At least 1.
+    pub k: u64,
+    /// Whether a useful contact sets the counter back to zero.
+    pub reset: bool,
+    /// Whether of two who both spread it only the one with the smaller counter takes the other for useless, or both if
+    /// they are equal. For both ways at once.
+    pub minimize: bool,
+}
+
+/// What makes a node lose interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Contacts who knew the rumor: they say so.
+    Feedback,
+    /// Cycles, whatever the contacts knew.
+    Blind,
+}
+
+/// How a node loses interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// After `k` of them.
+    Counter,
+    /// With probability 1/`k` after each.
+    Coin,
+}
+
+/// When it is judged whether a node knew a rumor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judging {
+    /// At the start of its cycle: of two who tell it in one cycle, both were useful.
+    Snapshot,
+    /// When it is told: the first was useful.
+    Arrival,
+}

@@ -1,0 +1,121 @@
+//! Rumors, and letters: told without asking what the other knows (Demers et al. 1987, sections 1.2 and 1.4).
+
+use super::Gossip;
+use super::config::{Interest, Judging, Style};
+use super::interest::Spreading;
+use super::message::Message;
+use crate::io::{Delivery, DeliveryKind, Outbox};
+use crate::wire::{NodeId, Payload, Slot};
+
+/// A rumor that a node knows.
+#[derive(Clone, Debug)]
+pub(super) struct Rumor {
+    pub(super) body: Payload,
+    /// The cycle in which it came: it is acted upon from the next.
+    pub(super) since: u64,
+    /// What became of spreading it; `None` when interest is lost, or never was.
+    pub(super) spreading: Option<Spreading>,
+}
+
+impl Gossip {
+    /// The origin posts what it was brought to all others, and is done with it.
+    pub(super) fn post(&mut self, out: &mut Outbox) {
+        let others = || (0..self.config.nodes).map(NodeId).filter(|&node| node != self.config.id);
+        for (number, rumor) in self.offered() {
+            others().for_each(|node| self.tell(node, number, rumor, false, out));
+        }
+        let cycle = self.cycle;
+        for rumor in self.rumors.values_mut().filter(|rumor| rumor.since < cycle) {
+            let posted = rumor.spreading.take().is_some();
+            self.spreading -= usize::from(posted);
+            self.contacts += u64::from(posted) * u64::from(self.config.nodes - 1);
+        }
+    }
+
+    /// Tells a partner everything that is of interest, and asks for the like.
+    pub(super) fn gossip_with(&self, partner: NodeId, out: &mut Outbox) {
+        if self.config.exchange.pushes() {
+            self.tell_all(partner, false, out);
+        }
+        if self.config.exchange.pulls() {
+            self.say(Message::Ask, partner, Payload::EMPTY, out);
+        }
+    }
+
+    pub(super) fn on_ask(&self, from: NodeId, out: &mut Outbox) {
+        self.tell_all(from, true, out);
+    }
+
+    pub(super) fn on_rumor(&mut self, from: NodeId, number: Slot, is_answer: bool, body: &Payload, out: &mut Outbox) {
+        let was_useful = self.is_missing(number);
+        if self.config.mongering().is_some_and(|rules| rules.interest == Interest::Feedback) {
+            let counter = self.counter_to_compare(number);
+            let feedback = Message::Feedback { number, was_answer: is_answer, was_useful, counter };
+            self.say(feedback, from, Payload::EMPTY, out);
+        }
+        self.learn(number, body, self.config.mongering().is_some(), out);
+    }
+
+    /// Learns of a rumor that it may know, to spread it from the next cycle on or not.
+    pub(super) fn learn(&mut self, number: Slot, body: &Payload, spreads: bool, out: &mut Outbox) {
+        if self.rumors.contains_key(&number) {
+            return;
+        }
+        let spreading = spreads.then(Spreading::default);
+        self.spreading += usize::from(spreads);
+        self.rumors.insert(number, Rumor { body: body.clone(), since: self.cycle, spreading });
+        out.deliveries.push(Delivery { slot: number, kind: DeliveryKind::Batch, body: body.clone() });
+    }
+
+    /// Whoever has lost interest, or only knows since this cycle, has nothing to learn of it.
+    pub(super) fn on_feedback(&mut self, number: Slot, was_answer: bool, was_useful: bool, counter: Option<u64>) {
+        let cycle = self.cycle;
+        let rumor = self.rumors.get_mut(&number).filter(|rumor| rumor.since < cycle);
+        let Some(spreading) = rumor.and_then(|rumor| rumor.spreading.as_mut()) else { return };
+        if was_useful {
+            spreading.useful();
+        } else {
+            spreading.useless(was_answer, counter);
+        }
+    }
+
+    /// The cycle is over: what its contacts said has its effect.
+    pub(super) fn end_cycle(&mut self) {
+        let Some(&rules) = self.config.mongering() else { return };
+        for rumor in self.rumors.values_mut().filter(|rumor| rumor.since < self.cycle) {
+            if rumor.spreading.as_mut().is_some_and(|spreading| spreading.end_cycle(&rules, &mut self.prng)) {
+                rumor.spreading = None;
+                self.spreading -= 1;
+            }
+        }
+    }
+
+    /// Whether a rumor would be news to this node.
+    pub(super) fn is_missing(&self, number: Slot) -> bool {
+        match self.config.judging {
+            Judging::Snapshot => self.rumors.get(&number).is_none_or(|rumor| rumor.since >= self.cycle),
+            Judging::Arrival => !self.rumors.contains_key(&number),
+        }
+    }
+
+    fn counter_to_compare(&self, number: Slot) -> Option<u64> {
+        self.config.mongering().filter(|rules| rules.minimize)?;
+        let rumor = self.rumors.get(&number).filter(|rumor| rumor.since < self.cycle)?;
+        Some(rumor.spreading.as_ref()?.counter())
+    }
+
+    /// What it may offer in this cycle: what it spreads; of anti-entropy, what it knows.
+    pub(super) fn offered(&self) -> impl Iterator<Item = (Slot, &Rumor)> {
+        let all = self.config.style == Style::AntiEntropy;
+        let offered = move |rumor: &Rumor| rumor.since < self.cycle && (all || rumor.spreading.is_some());
+        self.rumors.iter().map(|(&number, rumor)| (number, rumor)).filter(move |(_, rumor)| offered(rumor))
+    }
+
+    fn tell_all(&self, to: NodeId, is_answer: bool, out: &mut Outbox) {
+        self.offered().for_each(|(number, rumor)| self.tell(to, number, rumor, is_answer, out));
+    }
+
+    pub(super) fn tell(&self, to: NodeId, number: Slot, rumor: &Rumor, is_answer: bool, out: &mut Outbox) {
+        self.say(Message::Rumor { number, is_answer }, to, rumor.body.clone(), out);
+    }
+}
