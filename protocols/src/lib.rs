@@ -62,6 +62,7 @@
 //! # }
 //! ```
 
+pub mod crdt;
 pub mod floors;
 mod handover;
 pub mod io;
