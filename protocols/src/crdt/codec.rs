@@ -114,6 +114,7 @@ impl Writer {
     /// So many bytes, behind their length, which is metadata.
     pub fn bytes(&mut self, part: Part, bytes: &[u8]) {
         self.number(Part::Metadata, bytes.len() as u64);
+        #[expect(clippy::disallowed_methods, reason = "a state is no payload: it is written from what it consists of")]
         self.bytes.extend_from_slice(bytes);
         self.count(part, bytes.len());
     }
@@ -206,6 +207,7 @@ impl<'a> Reader<'a> {
         let len = self.count()?;
         let (bytes, rest) = self.rest.split_at(len);
         self.rest = rest;
+        #[expect(clippy::disallowed_methods, reason = "an element outlives the letter it came in, which may be large")]
         Ok(Bytes::copy_from_slice(bytes))
     }
 
