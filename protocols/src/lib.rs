@@ -76,6 +76,7 @@ pub mod prng;
 pub mod quorum;
 pub mod raft;
 mod reads;
+pub mod reconcile;
 mod snapshots;
 mod timer;
 mod transfer;
