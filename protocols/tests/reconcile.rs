@@ -1,98 +1,14 @@
 //! Replicas that reconcile over a network that loses, doubles, delays and reorders.
 
-use std::collections::BTreeMap;
+mod letters;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use quorumbench_protocols::crdt::{Crdt, GCounter, LwwMap, MapUpdate, OrSet, PnCounter, SetUpdate, Size};
-use quorumbench_protocols::reconcile::{ByDelta, ByOperation, ByState, DeltaOptions, Letter, Merged, Replica};
+use letters::{Faults, Network};
+use quorumbench_protocols::crdt::{Crdt, GCounter, LwwMap, MapUpdate, OrSet, PnCounter, SetUpdate};
+use quorumbench_protocols::reconcile::{ByDelta, ByOperation, ByState, DeltaOptions, Replica};
 use quorumbench_protocols::{NodeId, Prng};
-
-/// Of letters, the shares that are lost, doubled, and late by some rounds.
-#[derive(Clone, Copy)]
-struct Faults {
-    loss: f64,
-    duplication: f64,
-    delay: f64,
-}
-
-const NONE: Faults = Faults { loss: 0.0, duplication: 0.0, delay: 0.0 };
-const MANY: Faults = Faults { loss: 0.3, duplication: 0.3, delay: 0.3 };
-
-struct Network<R> {
-    replicas: Vec<R>,
-    faults: Faults,
-    prng: Prng,
-    round: u64,
-    late: BTreeMap<u64, Vec<(usize, Letter)>>,
-    sent: Size,
-    letters: u64,
-    merged: Merged,
-}
-
-impl<R: Replica> Network<R> {
-    fn new(replicas: Vec<R>, faults: Faults, seed: u64) -> Self {
-        let (prng, late, sent, merged) = (Prng::new(seed), BTreeMap::new(), Size::default(), Merged::default());
-        Self { replicas, faults, prng, round: 0, late, sent, letters: 0, merged }
-    }
-
-    fn link(&mut self, one: usize, other: usize) {
-        self.replicas[one].connect(NodeId(other as u32));
-        self.replicas[other].connect(NodeId(one as u32));
-    }
-
-    /// A circle in which each knows so many to each side.
-    fn circle(mut self, reach: usize) -> Self {
-        let nodes = self.replicas.len();
-        (0..nodes).for_each(|node| (1..=reach).for_each(|far| self.link(node, (node + far) % nodes)));
-        self
-    }
-
-    fn round(&mut self) {
-        self.round += 1;
-        let mut out = Vec::new();
-        let mut under_way = self.late.remove(&self.round).unwrap_or_default();
-        for from in 0..self.replicas.len() {
-            self.replicas[from].tick(&mut out);
-            under_way.extend(out.drain(..).map(|letter| (from, letter)));
-        }
-        while !under_way.is_empty() {
-            let next = self.prng.below(under_way.len() as u64) as usize;
-            let (from, letter) = under_way.swap_remove(next);
-            self.sent += letter.size;
-            self.letters += 1;
-            let Faults { loss, duplication, delay } = self.faults;
-            if self.prng.unit() < duplication {
-                self.late.entry(self.round + 1 + self.prng.below(4)).or_default().push((from, letter.clone()));
-            }
-            match self.prng.unit() {
-                chance if chance < loss => {}
-                chance if chance < loss + delay => {
-                    self.late.entry(self.round + 1 + self.prng.below(4)).or_default().push((from, letter));
-                }
-                _ => {
-                    assert_eq!(letter.size.bytes(), letter.bytes.len() as u64);
-                    let to = letter.to;
-                    let replica = &mut self.replicas[to.0 as usize];
-                    let merged = replica.receive(NodeId(from as u32), &letter.bytes, &mut out).expect("well-formed");
-                    self.merged.elements += merged.elements;
-                    self.merged.news += merged.news;
-                    under_way.extend(out.drain(..).map(|letter| (to.0 as usize, letter)));
-                }
-            }
-        }
-    }
-
-    /// Until all agree. After how many rounds.
-    fn settle(&mut self) -> u64 {
-        let begin = self.round;
-        while !self.replicas.windows(2).all(|two| two[0].agrees_with(&two[1])) {
-            self.round();
-            assert!(self.round < begin + 1000, "no end: {:?}", self.replicas[0]);
-        }
-        self.round - begin
-    }
-}
 
 fn word(prng: &mut Prng) -> Bytes {
     Bytes::from(format!("word {}", prng.below(20)))
@@ -134,15 +50,19 @@ fn outcome<R: Replica<Update = U, Value = V>, U, V: Eq + Debug>(
 }
 
 fn all_kinds_reach_the_same<C: Crdt>(draw: fn(&mut Prng) -> C::Update) {
-    let expected = outcome(ByState::<C>::new, draw, NONE, 0);
+    let expected = outcome(ByState::<C>::new, draw, Faults::NONE, 0);
     for seed in 0..4 {
-        assert_eq!(outcome(ByState::<C>::new, draw, MANY, seed), expected);
-        assert_eq!(outcome(ByOperation::<C>::new, draw, MANY, seed), expected);
+        assert_eq!(outcome(ByState::<C>::new, draw, Faults::MANY, seed), expected);
+        assert_eq!(outcome(ByOperation::<C>::new, draw, Faults::MANY, seed), expected);
         for (avoid, remove) in [(false, false), (false, true), (true, false), (true, true)] {
-            assert_eq!(outcome(|id| ByDelta::<C>::new(id, options(avoid, remove)), draw, MANY, seed), expected);
+            assert_eq!(outcome(|id| ByDelta::<C>::new(id, options(avoid, remove)), draw, Faults::MANY, seed), expected);
         }
         let short = DeltaOptions { buffer: 2, ..BOTH };
-        assert_eq!(outcome(|id| ByDelta::<C>::new(id, short), draw, MANY, seed), expected, "whole states now and then");
+        assert_eq!(
+            outcome(|id| ByDelta::<C>::new(id, short), draw, Faults::MANY, seed),
+            expected,
+            "whole states now and then"
+        );
     }
 }
 
@@ -165,7 +85,7 @@ fn maps_of_all_kinds_reach_the_same() {
 /// Elements sent while each of 15 replicas adds something of its own in each of 20 rounds, as in section V-A of Enes et
 /// al. 2019: a set that grows, over links that lose nothing.
 fn elements_sent<R: Replica<Update = SetUpdate>>(replica: impl Fn(NodeId) -> R, reach: Option<usize>) -> u64 {
-    let network = Network::new((0..15).map(NodeId).map(replica).collect(), NONE, 1);
+    let network = Network::new((0..15).map(NodeId).map(replica).collect(), Faults::NONE, 1);
     let mut network = match reach {
         Some(reach) => network.circle(reach),
         None => (1..15).fold(network, |mut tree, node| {
@@ -202,7 +122,7 @@ fn naive_deltas_are_states_where_there_are_cycles() {
 
 /// Whoever comes late is brought up to date, by whatever is still there.
 fn joins<R: Replica<Update = SetUpdate>>(replica: impl Fn(NodeId) -> R) {
-    let mut network = Network::new((0..5).map(NodeId).map(&replica).collect(), NONE, 1).circle(1);
+    let mut network = Network::new((0..5).map(NodeId).map(&replica).collect(), Faults::NONE, 1).circle(1);
     let mut prng = Prng::new(2);
     for _ in 0..50 {
         (0..5).for_each(|node| _ = network.replicas[node].update(&of_a_set(&mut prng)));
@@ -215,7 +135,7 @@ fn joins<R: Replica<Update = SetUpdate>>(replica: impl Fn(NodeId) -> R) {
     network.link(5, 1);
     network.link(5, 3);
     assert!(network.settle() < 6);
-    network.faults = MANY;
+    network.faults = Faults::MANY;
     network.replicas[5].update(&SetUpdate::Remove(Bytes::from("from before")));
     network.replicas[0].update(&SetUpdate::Add(Bytes::from("from then")));
     network.settle();
@@ -233,9 +153,9 @@ fn newcomers_are_brought_up_to_date() {
 #[test]
 fn nothing_is_sent_when_all_is_known() {
     let mut deltas =
-        Network::new((0..5).map(|id| ByDelta::<OrSet>::new(NodeId(id), BOTH)).collect(), NONE, 1).circle(1);
+        Network::new((0..5).map(|id| ByDelta::<OrSet>::new(NodeId(id), BOTH)).collect(), Faults::NONE, 1).circle(1);
     let mut operations =
-        Network::new((0..5).map(|id| ByOperation::<OrSet>::new(NodeId(id))).collect(), NONE, 1).circle(1);
+        Network::new((0..5).map(|id| ByOperation::<OrSet>::new(NodeId(id))).collect(), Faults::NONE, 1).circle(1);
     deltas.replicas[0].update(&SetUpdate::Add(Bytes::from("x")));
     operations.replicas[0].update(&SetUpdate::Add(Bytes::from("x")));
     assert_eq!((deltas.settle(), operations.settle()), (2, 2), "two to each side");
@@ -261,20 +181,20 @@ fn hostile_letters_are_refused() {
         for _ in 0..400 {
             one.update(&of_a_set(&mut prng));
             let mut letters = Vec::new();
-            one.tick(&mut letters);
+            one.tick(1, &mut letters);
             let (mut answers, mut ignored) = (Vec::new(), Vec::new());
             for letter in letters {
-                let mut bytes: Vec<u8> = letter.bytes.to_vec();
+                let mut bytes = Vec::from(letter.bytes.clone());
                 let at = prng.below(bytes.len() as u64) as usize;
                 if prng.below(2) == 0 {
-                    bytes.truncate(at)
+                    bytes.truncate(at);
                 } else {
-                    bytes[at] ^= 1 << prng.below(8)
+                    bytes[at] ^= 1 << prng.below(8);
                 }
                 let mut victim = other.clone();
                 refused += u64::from(victim.receive(NodeId(0), &bytes, &mut ignored).is_err());
                 _ = victim.update(&of_a_set(&mut prng));
-                victim.tick(&mut ignored);
+                victim.tick(1, &mut ignored);
                 other.receive(NodeId(0), &letter.bytes, &mut answers).expect("as it was sent");
             }
             for answer in answers {

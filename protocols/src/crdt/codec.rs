@@ -119,6 +119,12 @@ impl Writer {
         self.count(part, bytes.len());
     }
 
+    /// A number in eight bytes, the lowest first: for those of which none is likelier than another.
+    pub fn word(&mut self, part: Part, word: u64) {
+        self.bytes.extend(word.to_le_bytes());
+        self.count(part, 8);
+    }
+
     /// A node's name.
     pub fn node(&mut self, part: Part, node: NodeId) {
         self.number(part, u64::from(node.0));
@@ -178,6 +184,16 @@ impl<'a> Reader<'a> {
         let number = self.number()?;
         reject(number == 0, "nothing, where nothing is written down")?;
         Ok(number)
+    }
+
+    /// A number in eight bytes.
+    ///
+    /// # Errors
+    /// If there are not so many.
+    pub fn word(&mut self) -> Result<u64, &'static str> {
+        let (word, rest) = self.rest.split_first_chunk().ok_or("it ends in the middle of a number")?;
+        self.rest = rest;
+        Ok(u64::from_le_bytes(*word))
     }
 
     /// How many follow, each of at least a byte.

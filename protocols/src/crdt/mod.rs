@@ -40,6 +40,7 @@ use std::fmt::Debug;
 
 use crate::wire::NodeId;
 
+pub(crate) use codec::ascending;
 pub use codec::{Encoded, Part, Reader, Size, Writer};
 pub use context::{CausalContext, Dot};
 pub use g_counter::GCounter;

@@ -105,7 +105,7 @@ impl<C: Crdt> Replica for ByDelta<C> {
         is_change
     }
 
-    fn tick(&mut self, out: &mut Vec<Letter>) {
+    fn tick(&mut self, _: u64, out: &mut Vec<Letter>) {
         let next = self.next();
         let mut neighbours = std::mem::take(&mut self.neighbours);
         for (&to, acknowledged) in &mut neighbours {

@@ -213,7 +213,7 @@ impl<C: Crdt> Replica for ByOperation<C> {
         true
     }
 
-    fn tick(&mut self, out: &mut Vec<Letter>) {
+    fn tick(&mut self, _: u64, out: &mut Vec<Letter>) {
         self.trim();
         for (&to, known) in &self.neighbours {
             if !self.trimmed.is_below(known) {

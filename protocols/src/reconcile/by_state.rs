@@ -36,7 +36,7 @@ impl<C: Crdt> Replica for ByState<C> {
         !delta.is_bottom()
     }
 
-    fn tick(&mut self, out: &mut Vec<Letter>) {
+    fn tick(&mut self, _: u64, out: &mut Vec<Letter>) {
         let Some(&first) = self.neighbours.first() else { return };
         let letter = Letter::new(first, Kind::State, self.state.elements(), |to| self.state.write(to));
         out.extend(self.neighbours.iter().map(|&to| Letter { to, ..letter.clone() }));

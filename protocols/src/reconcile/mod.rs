@@ -9,10 +9,12 @@
 //! | [`ByState`] | all that is known, to each neighbour in each round | Shapiro et al. 2011 |
 //! | [`ByDelta`] | what is new since a neighbour's last acknowledgement | Almeida et al. 2018; Enes et al. 2019 |
 //! | [`ByOperation`] | operations, delivered once each, after their causes | Shapiro et al. 2011, section 2.2 |
+//! | [`Database`] | entries with timestamps, compared by digests | Demers et al. 1987, sections 1.3 and 2 |
 
 mod by_delta;
 mod by_operation;
 mod by_state;
+mod database;
 
 use std::fmt::Debug;
 
@@ -24,6 +26,7 @@ use crate::wire::{Malformed, NodeId};
 pub use by_delta::{ByDelta, DeltaOptions};
 pub use by_operation::ByOperation;
 pub use by_state::ByState;
+pub use database::{Database, DatabaseOptions, Deletion, Digest};
 
 /// One of several that are to agree.
 pub trait Replica: Debug {
@@ -38,8 +41,8 @@ pub trait Replica: Debug {
     /// A user's update. Whether it changed anything.
     fn update(&mut self, update: &Self::Update) -> bool;
 
-    /// A round begins: what is to be sent in it.
-    fn tick(&mut self, out: &mut Vec<Letter>);
+    /// A round begins, of this number: what is to be sent in it.
+    fn tick(&mut self, round: u64, out: &mut Vec<Letter>);
 
     /// A letter of a neighbour arrives, and may be answered.
     ///
@@ -96,14 +99,32 @@ pub(crate) enum Kind {
     Operations,
     OperationsHeard,
     Snapshot,
+    Whole,
+    News,
+    Checksum,
+    Recent,
+    RecentToo,
+    Peel,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::State, Self::Delta, Self::DeltaHeard, Self::Operations, Self::OperationsHeard, Self::Snapshot];
+    const ALL: [Self; 12] = [
+        Self::State,
+        Self::Delta,
+        Self::DeltaHeard,
+        Self::Operations,
+        Self::OperationsHeard,
+        Self::Snapshot,
+        Self::Whole,
+        Self::News,
+        Self::Checksum,
+        Self::Recent,
+        Self::RecentToo,
+        Self::Peel,
+    ];
 
     const fn is_digest(self) -> bool {
-        matches!(self, Self::DeltaHeard | Self::OperationsHeard)
+        matches!(self, Self::DeltaHeard | Self::OperationsHeard | Self::Checksum)
     }
 }
 
