@@ -44,6 +44,7 @@ pub mod session;
 pub mod wal;
 
 pub mod check;
+pub mod convergence;
 pub mod population;
 pub mod sim;
 
@@ -60,3 +61,4 @@ pub mod cli;
 pub mod progress;
 mod remote;
 pub mod summary;
+mod trials;

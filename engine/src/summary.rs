@@ -86,9 +86,12 @@ fn warning_code(warning: &str) -> &str {
     warning.split(':').next().unwrap_or(warning)
 }
 
+mod convergences;
 mod epidemics;
 mod faults;
+mod figures;
 
+pub use convergences::convergence_table;
 pub use epidemics::epidemic_table;
 pub use faults::fault_table;
 
