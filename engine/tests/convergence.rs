@@ -40,7 +40,11 @@ fn is_sound(point: &Point, row: &Convergence) {
     assert!(rounds.p50 <= rounds.p99 && rounds.p99 <= rounds.max, "{axes:?}");
     assert!(row.updates.max <= point.replication.updates as f64 && row.redundancy.p50 >= 0.0, "{axes:?}");
     let (parts, joins) = (point.replication.partition > 0, point.replication.join);
-    assert_eq!((row.catch_up.is_some(), row.join.is_some()), (parts || point.database.deletions > 0, joins), "{axes:?}");
+    assert_eq!(
+        (row.catch_up.is_some(), row.join.is_some()),
+        (parts || point.database.deletions > 0, joins),
+        "{axes:?}"
+    );
     assert!(row.join.is_none_or(|join| join.bytes.p50 > 0.0), "{axes:?}");
 }
 
@@ -64,7 +68,9 @@ replication = { updates = 30, update_rate = [0.5, 5], elements = 40, loss = [0.0
 #[test]
 fn rounds_are_those_of_the_longest_way() {
     let rounds = |topology: &str, nodes| {
-        let one = format!("crdt = {{ type = 'g-counter', topology = '{topology}' }}\nreplication = {{ updates = 200, update_rate = 50, trials = 2 }}");
+        let one = format!(
+            "crdt = {{ type = 'g-counter', topology = '{topology}' }}\nreplication = {{ updates = 200, update_rate = 50, trials = 2 }}"
+        );
         all("crdt", nodes, &one).remove(0).1.rounds.expect("all agreed").max
     };
     // From anywhere to everywhere, and every replica has written in the last round.
@@ -103,7 +109,8 @@ fn digests_save_what_is_equal() {
 replication = { updates = 15, update_rate = 0.05, elements = 300, trials = 2 }";
     let rows = all("database", 24, text);
     let bytes: Vec<_> = rows.iter().map(|(_, row)| row.bytes.all.mean).collect();
-    let wholes: Vec<_> = rows.iter().map(|(_, row)| row.database.expect("a database").whole.expect("contacts").mean).collect();
+    let wholes: Vec<_> =
+        rows.iter().map(|(_, row)| row.database.expect("a database").whole.expect("contacts").mean).collect();
     let [whole, checksum, short, recent, peel_back] = bytes[..] else { panic!("five points: {bytes:?}") };
     assert!(whole > 2.0 * checksum && checksum > 2.0 * recent && checksum > 2.0 * peel_back, "{bytes:?}");
     assert!(short > 2.0 * recent, "{bytes:?}");
@@ -170,7 +177,8 @@ fn what_cannot_be_is_refused() {
 
 #[test]
 fn a_run_stores_what_came_of_it() {
-    let text = "crdt = { type = ['g-counter', 'or-set'], sync = ['delta', 'op'] }\nreplication = { updates = 40, trials = 2 }";
+    let text =
+        "crdt = { type = ['g-counter', 'or-set'], sync = ['delta', 'op'] }\nreplication = { updates = 40, trials = 2 }";
     let spec = spec(&config("crdt", 8, text));
     let ran = run_spec(&spec);
     assert!(ran.finished.failure.is_none() && ran.finished.points.is_empty());
@@ -187,7 +195,7 @@ fn a_run_stores_what_came_of_it() {
     }
     let manifest = manifest(&ran.finished.dir);
     assert_eq!((manifest["state"].as_str(), manifest["finished_points"].as_u64()), (Some("complete"), Some(4)));
-    assert_eq!(manifest["config"]["crdt"]["topology"], "mesh", "defaults are written out");
+    assert_eq!(manifest["spec"]["crdt"]["topology"], "mesh", "defaults are written out");
 }
 
 #[test]
@@ -195,7 +203,8 @@ fn the_command_line_tells_convergence() {
     let out = tempfile::tempdir().expect("a temporary folder");
     let run = |more: &[&str]| {
         let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench-configs/crdt.toml");
-        let fixed = ["run", config, "--set", "type=[g-counter]", "--set", "updates=60", "--set", "replication.trials=2"];
+        let fixed =
+            ["run", config, "--set", "type=[g-counter]", "--set", "updates=60", "--set", "replication.trials=2"];
         let mut program = Command::new(env!("CARGO_BIN_EXE_quorumbench"));
         let output = program.args(fixed).args(more).arg("--out").arg(out.path()).output().expect("it runs");
         let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));

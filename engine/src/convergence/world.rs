@@ -10,8 +10,8 @@ use crate::spec::Replication;
 
 /// Replicas that meet in synchronous rounds.
 ///
-/// What is sent in a round arrives in it, in any order, and so do the answers, and the answers to these; but for what is
-/// lost or late, or crosses a partition.
+/// What is sent in a round arrives in it, in any order; what it is answered with arrives before anything else does, and
+/// what that is answered with: a contact is one conversation. But for what is lost or late, or crosses a partition.
 #[derive(Debug)]
 pub(super) struct World<'a, R> {
     pub(super) replicas: Vec<R>,
@@ -85,7 +85,15 @@ impl<'a, R: Replica> World<'a, R> {
         under_way.extend(self.late.remove(&self.round).unwrap_or_default());
         while !under_way.is_empty() {
             let next = self.prng.below(under_way.len() as u64) as usize;
-            let (from, letter) = under_way.swap_remove(next);
+            self.converse(under_way.swap_remove(next));
+        }
+    }
+
+    /// A letter arrives, and whatever it is answered with.
+    fn converse(&mut self, letter: (usize, Letter)) {
+        let mut out = Vec::new();
+        let mut under_way = vec![letter];
+        while let Some((from, letter)) = under_way.pop() {
             let to = letter.to.0 as usize;
             if (from < self.whole) == (to < self.whole) {
                 let merged = self.replicas[to].receive(NodeId(from as u32), &letter.bytes, &mut out);
