@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use quorumbench_protocols::NodeId;
-use quorumbench_protocols::crdt::{Crdt, Encoded, GCounter, Lattice, LwwMap, MapUpdate, OrSet, SetUpdate};
+use quorumbench_protocols::crdt::{Crdt, GCounter, LwwMap, MapUpdate, OrSet, SetUpdate};
 
 /// Entries of the states that are joined.
 const ELEMENTS: u32 = 10_000;

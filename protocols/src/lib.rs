@@ -18,6 +18,7 @@
 //! (elections), `snapshots` (what may go because of one), `transfer` (one on its way), `handover` (of leadership) and `reads`
 //! (beside the log). [`raft`], [`multipaxos`], [`zab`] and [`paxos`] are protocols; [`floors`] are not: they are what a
 //! protocol's numbers are read against.
+//! What needs no agreement is in [`crdt`], and how its replicas come to know the same in [`reconcile`].
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes of each protocol, up to three
 //! commands and timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that
