@@ -99,6 +99,7 @@ pub(crate) enum Kind {
     Operations,
     OperationsHeard,
     Snapshot,
+    Hello,
     Whole,
     News,
     Checksum,
@@ -108,13 +109,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::State,
         Self::Delta,
         Self::DeltaHeard,
         Self::Operations,
         Self::OperationsHeard,
         Self::Snapshot,
+        Self::Hello,
         Self::Whole,
         Self::News,
         Self::Checksum,
@@ -124,7 +126,7 @@ impl Kind {
     ];
 
     const fn is_digest(self) -> bool {
-        matches!(self, Self::DeltaHeard | Self::OperationsHeard | Self::Checksum)
+        matches!(self, Self::DeltaHeard | Self::OperationsHeard | Self::Hello | Self::Checksum)
     }
 }
 

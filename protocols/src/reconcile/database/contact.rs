@@ -17,6 +17,8 @@ type Entries = BTreeMap<Bytes, Entry>;
 /// What a letter says.
 #[derive(Clone, Debug)]
 enum Content {
+    /// I would like to compare: say what you have. Whatever I said of mine could be old when it arrives.
+    Hello,
     /// All that I have: answer with what is newer.
     Whole(Entries),
     /// What you lack.
@@ -38,8 +40,7 @@ impl Database {
         let checksum = self.checksum;
         let letter = match self.options.digest {
             Digest::Whole => self.whole(),
-            Digest::Checksum => Content::Checksum(checksum),
-            Digest::Recent { window } => Content::Recent(self.recent(window)),
+            Digest::Checksum | Digest::Recent { .. } => Content::Hello,
             Digest::PeelBack { .. } => {
                 Content::Peel { checksum, settled: Age::LAST, low: Age::LAST, entries: Entries::new() }
             }
@@ -51,6 +52,10 @@ impl Database {
         let content = open(letter, Content::read)?;
         let merged = self.merge(content.entries());
         let answer = match content {
+            Content::Hello => Some(match self.options.digest {
+                Digest::Recent { window } => Content::Recent(self.recent(window)),
+                _ => Content::Checksum(self.checksum),
+            }),
             Content::Whole(theirs) => {
                 let news = beside(&theirs, self.entries.iter());
                 (!news.is_empty()).then_some(Content::News(news))
@@ -121,7 +126,7 @@ fn beside<'a>(theirs: &Entries, ours: impl Iterator<Item = (&'a Bytes, &'a Entry
 impl Content {
     const fn entries(&self) -> Option<&Entries> {
         match self {
-            Self::Checksum(_) => None,
+            Self::Hello | Self::Checksum(_) => None,
             Self::Whole(entries)
             | Self::News(entries)
             | Self::Recent(entries)
@@ -132,6 +137,7 @@ impl Content {
 
     fn to(&self, partner: NodeId) -> Letter {
         let kind = match self {
+            Self::Hello => Kind::Hello,
             Self::Whole(_) => Kind::Whole,
             Self::News(_) => Kind::News,
             Self::Checksum(_) => Kind::Checksum,
@@ -151,7 +157,7 @@ impl Content {
                 settled.write(to);
                 low.write(to);
             }
-            Self::Whole(_) | Self::News(_) | Self::Recent(_) => {}
+            Self::Hello | Self::Whole(_) | Self::News(_) | Self::Recent(_) => {}
         }
         if let Some(entries) = self.entries() {
             to.count_of(Part::Metadata, entries.len());
@@ -164,6 +170,7 @@ impl Content {
 
     fn read(kind: Kind, from: &mut Reader<'_>) -> Result<Self, &'static str> {
         Ok(match kind {
+            Kind::Hello => Self::Hello,
             Kind::Whole => Self::Whole(read_entries(from)?),
             Kind::News => Self::News(read_entries(from)?),
             Kind::Checksum => Self::Checksum(from.word()?),
