@@ -133,8 +133,11 @@ impl RunArgs {
         if self.dry_run {
             return print(&specs.iter().map(plan_text).collect::<String>()).into();
         }
-        if self.check && specs.iter().any(gossips) {
-            return fail(exit::USAGE, &"--check verifies answers to commands, and gossip has none: leave it out");
+        if self.check && specs.iter().any(orders_nothing) {
+            return fail(
+                exit::USAGE,
+                &"--check verifies answers to commands, and gossip and replicas that reconcile have none: leave it out",
+            );
         }
         if self.json && specs.len() > 1 {
             return fail(exit::USAGE, &"--json prints one document: give it one CONFIG");
@@ -261,6 +264,9 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
         let warnings = summary::epidemic_warnings(&finished.epidemics, spec);
         let _ = writeln!(text, "\nEpidemics, means over the trials and their 95 % intervals:\n{table}\n{warnings}");
     }
+    if let Some(table) = summary::convergence_table(&finished.convergences, spec) {
+        let _ = writeln!(text, "\nReplicas that reconcile, means over the trials and their 95 % intervals:\n{table}\n");
+    }
     let _ = writeln!(text, "Results: {}", finished.dir.display());
     text
 }
@@ -268,6 +274,7 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
 fn json_text(finished: &Finished) -> String {
     let mut lines: Vec<_> = finished.points.iter().map(|point| json!(point)).collect();
     lines.extend(finished.epidemics.iter().map(|epidemic| json!(epidemic)));
+    lines.extend(finished.convergences.iter().map(|convergence| json!(convergence)));
     let document = json!({
         "schema": RUN_SCHEMA,
         "run": finished.dir.display().to_string(),
@@ -292,17 +299,14 @@ fn conclude(finished: &Finished) -> u8 {
     0
 }
 
-fn gossips(spec: &Spec) -> bool {
-    spec.points().iter().any(|point| point.cluster.protocol.is_gossip())
+fn orders_nothing(spec: &Spec) -> bool {
+    spec.points().iter().any(|point| !point.cluster.protocol.orders())
 }
 
 fn plan_text(spec: &Spec) -> String {
     let points = spec.points();
     let run = spec.run();
-    let each = |point: &Point| {
-        let gossips = point.cluster.protocol.is_gossip();
-        if gossips { point.gossip.takes(&point.cluster) } else { run.warmup + run.duration }
-    };
+    let each = |point: &Point| point.estimate().unwrap_or(run.warmup + run.duration);
     let total = points.iter().map(each).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
     let (name, repetitions) = (spec.name(), run.repetitions);
     let mut text = format!("{name}: {} points x {repetitions} repetitions, about {total:.0} s\n", points.len());
@@ -378,8 +382,14 @@ mod tests {
         let failure = RunError::Unsafe { label: "rate=10".into(), breach: Box::new(breach) };
         let said = "invalid: rate=10: at most once is violated: batch 3 of client 4 (64 commands, slot 7) was applied again in slot 9";
         assert_eq!(failure.to_string(), said);
-        let finished =
-            Finished { dir: "x".into(), points: Vec::new(), epidemics: Vec::new(), planned: 1, failure: Some(failure) };
+        let finished = Finished {
+            dir: "x".into(),
+            points: Vec::new(),
+            epidemics: Vec::new(),
+            convergences: Vec::new(),
+            planned: 1,
+            failure: Some(failure),
+        };
         assert_eq!(conclude(&finished), exit::INVALID);
         assert_eq!(conclude(&Finished { failure: Some(RunError::Interrupted), ..finished }), exit::FAILED);
     }

@@ -44,6 +44,7 @@ pub mod session;
 pub mod wal;
 
 pub mod check;
+pub mod convergence;
 pub mod epidemic;
 pub mod population;
 pub mod sim;
@@ -63,3 +64,4 @@ pub mod cli;
 pub mod progress;
 mod remote;
 pub mod summary;
+mod trials;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::drive::Phase;
-use crate::results::{EpidemicResult, PointResult};
+use crate::results::{ConvergenceResult, EpidemicResult, PointResult};
 use crate::run::Observer;
 use crate::summary::{thousands, time_text};
 
@@ -107,5 +107,12 @@ impl Observer for Progress {
         let epidemic = &result.epidemic;
         let (missed, rounds, traffic) = (epidemic.residue.mean, epidemic.rounds_last.mean, epidemic.traffic.mean);
         self.end(&result.name, &format!("{rounds:.2} rounds, residue {missed:.3e}, traffic {traffic:.2}"));
+    }
+
+    fn converged(&mut self, result: &ConvergenceResult) {
+        let convergence = &result.convergence;
+        let bytes = thousands(convergence.bytes.all.mean);
+        let rounds = convergence.rounds.map_or("never".into(), |rounds| format!("in {:.2} rounds", rounds.mean));
+        self.end(&result.name, &format!("agreed {rounds}, {bytes} bytes an update"));
     }
 }

@@ -14,10 +14,11 @@ use crate::check::witness::Breach;
 use crate::disk::Disk;
 use crate::drive::{self, DriveError, Outcome, Phase};
 use crate::host;
-use crate::results::{Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError};
+use crate::results::{ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError};
 use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
 use crate::warnings::warnings;
 
+mod convergence;
 mod epidemic;
 mod figures;
 
@@ -48,6 +49,8 @@ pub trait Observer {
     fn finished(&mut self, result: &PointResult);
     /// The same of a point that gossips.
     fn spread(&mut self, result: &EpidemicResult);
+    /// The same of a point of replicas that reconcile.
+    fn converged(&mut self, result: &ConvergenceResult);
 }
 
 /// A run that is on disk, whole or in part.
@@ -59,6 +62,8 @@ pub struct Finished {
     pub points: Vec<PointResult>,
     /// Those of them that gossip.
     pub epidemics: Vec<EpidemicResult>,
+    /// Those of replicas that reconcile.
+    pub convergences: Vec<ConvergenceResult>,
     /// How many there were to be.
     pub planned: usize,
     /// Why it ended early, if it did.
@@ -68,7 +73,7 @@ pub struct Finished {
 impl Finished {
     /// How many points there are.
     pub fn count(&self) -> usize {
-        self.points.len() + self.epidemics.len()
+        self.points.len() + self.epidemics.len() + self.convergences.len()
     }
 }
 
@@ -162,6 +167,7 @@ pub fn run(
         dir: dir.path().to_owned(),
         points: Vec::new(),
         epidemics: Vec::new(),
+        convergences: Vec::new(),
         planned: plan.len(),
         failure: None,
     };
@@ -186,6 +192,10 @@ pub fn run(
                     Measured::Epidemic(result) => {
                         observer.spread(&result);
                         finished.epidemics.push(*result);
+                    }
+                    Measured::Convergence(result) => {
+                        observer.converged(&result);
+                        finished.convergences.push(*result);
                     }
                 }
                 if let Err(error) = dir.progress(finished.count()) {
@@ -287,6 +297,7 @@ enum Missed {
 enum Measured {
     Commands(Box<(PointResult, Outcome)>),
     Epidemic(Box<EpidemicResult>),
+    Convergence(Box<ConvergenceResult>),
 }
 
 impl Measured {
@@ -297,6 +308,7 @@ impl Measured {
                 dir.append(index, result, label, &outcome.recording, outcome.window_closed)
             }
             Self::Epidemic(result) => dir.append_epidemic(result),
+            Self::Convergence(result) => dir.append_convergence(result),
         }
     }
 }
@@ -312,6 +324,10 @@ fn measure(
     if point.cluster.protocol.is_gossip() {
         let result = epidemic::shoot(experiment, point, shot, interrupted, observer)?;
         return Ok(Measured::Epidemic(Box::new(result)));
+    }
+    if point.cluster.protocol.reconciles() {
+        let result = convergence::shoot(experiment, point, shot, interrupted, observer)?;
+        return Ok(Measured::Convergence(Box::new(result)));
     }
     let both = shoot(experiment, point, shot, beside, interrupted, observer)?;
     Ok(Measured::Commands(Box::new(both)))

@@ -86,12 +86,15 @@ fn warning_code(warning: &str) -> &str {
     warning.split(':').next().unwrap_or(warning)
 }
 
+mod convergences;
 mod epidemics;
 mod faults;
+mod figures;
 
-pub(crate) use epidemics::digits;
+pub use convergences::convergence_table;
 pub use epidemics::{epidemic_table, epidemic_warnings};
 pub use faults::fault_table;
+pub(crate) use figures::digits;
 
 /// Warnings that say more about the set-up than about one point; they are said once, below the table.
 const SAID_ONCE: [&str; 3] = ["shared_cores", "debug_build", "too_few_samples"];

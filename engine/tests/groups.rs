@@ -68,7 +68,7 @@ fn checked(set: &[&str], faults: &[Fault]) -> (Outcome, Trace) {
 
 #[test]
 fn every_group_holds_under_every_protocol_and_on_every_transport() {
-    let ordered = ProtocolName::ALL.iter().filter(|protocol| !protocol.is_gossip());
+    let ordered = ProtocolName::ALL.iter().filter(|protocol| protocol.orders());
     for protocol in ordered.map(|protocol| format!("protocol={protocol}")) {
         for transport in ["transport=mem", "transport=sim", "transport=uring"] {
             if transport != "transport=uring" || uring_works() {

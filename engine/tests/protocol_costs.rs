@@ -30,7 +30,7 @@ struct Arithmetic {
 
 /// Those that order commands.
 fn protocols() -> impl Iterator<Item = ProtocolName> {
-    ProtocolName::ALL.iter().copied().filter(|protocol| !protocol.is_gossip())
+    ProtocolName::ALL.iter().copied().filter(|protocol| protocol.orders())
 }
 
 /// A line for each protocol: all that this file knows about it.
@@ -77,7 +77,7 @@ fn arithmetic(protocol: ProtocolName) -> Arithmetic {
             round_trips: formula!(|_n, _w| 1.0),
             silence: None,
         },
-        ProtocolName::Gossip => unreachable!("it orders nothing"),
+        ProtocolName::Gossip | ProtocolName::Crdt | ProtocolName::Database => unreachable!("it orders nothing"),
     }
 }
 

@@ -18,6 +18,7 @@
 //! (elections), `snapshots` (what may go because of one), `transfer` (one on its way), `handover` (of leadership) and `reads`
 //! (beside the log). [`raft`], [`multipaxos`], [`zab`] and [`paxos`] are protocols; [`floors`] are not: they are what a
 //! protocol's numbers are read against. [`gossip`] orders nothing: an update spreads from node to node.
+//! What needs no agreement is in [`crdt`], and how its replicas come to know the same in [`reconcile`].
 //!
 //! Tiny clusters are checked exhaustively as well (`tests/exhaustive`): three nodes of each protocol, up to three
 //! commands and timeouts, with a crash, a lost, doubled or late frame, fast or slow disks, in every order in which that
@@ -62,6 +63,7 @@
 //! # }
 //! ```
 
+pub mod crdt;
 pub mod floors;
 pub mod gossip;
 mod handover;
@@ -76,6 +78,7 @@ pub mod prng;
 pub mod quorum;
 pub mod raft;
 mod reads;
+pub mod reconcile;
 mod snapshots;
 mod timer;
 mod transfer;

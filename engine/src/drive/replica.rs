@@ -153,7 +153,9 @@ macro_rules! by_name {
                 type $protocol = $each;
                 $body
             })+
-            ProtocolName::Gossip => unreachable!("gossip has no replicas"),
+            ProtocolName::Gossip | ProtocolName::Crdt | ProtocolName::Database => {
+                unreachable!("what orders nothing has no replicas of a log")
+            }
         }
     };
 }

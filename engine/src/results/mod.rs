@@ -9,10 +9,12 @@ use serde_json::{Map, Value as Json};
 
 use crate::drive::{LinkCounts, LinkLine, Memory};
 
+mod convergence;
 mod encode;
 mod epidemic;
 mod store;
 
+pub use convergence::{CONVERGENCE_SCHEMA, Convergence, ConvergenceResult, Parts, Remainder, Restored};
 pub use encode::{decode_histogram, encode_histogram};
 pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
 pub(crate) use store::stamped_folder;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::{EpidemicResult, PointResult, encode};
+use super::{ConvergenceResult, EpidemicResult, PointResult, encode};
 use crate::measure::{INTERVAL_NS, Recording};
 
 /// A run's folder: `manifest.json`, `points.jsonl`, `intervals.csv`, `latency.hlog`.
@@ -155,6 +155,14 @@ impl RunDir {
     /// # Errors
     /// [`StoreError`]; then nothing of the point is in any file.
     pub fn append_epidemic(&mut self, result: &EpidemicResult) -> Result<(), StoreError> {
+        self.points.append(&line(result))
+    }
+
+    /// Adds a finished point of replicas that reconcile. It has neither.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of the point is in any file.
+    pub fn append_convergence(&mut self, result: &ConvergenceResult) -> Result<(), StoreError> {
         self.points.append(&line(result))
     }
 

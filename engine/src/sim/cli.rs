@@ -96,7 +96,7 @@ fn protocol_named(name: &str) -> Result<ProtocolName, String> {
         Some(floor) if floor.is_floor() => {
             Err(format!("{floor} is a floor, which survives no faults: there is nothing to check"))
         }
-        Some(gossip) if gossip.is_gossip() => Err(format!("{gossip} orders nothing: there is nothing to check")),
+        Some(other) if !other.orders() => Err(format!("{other} orders nothing: there is nothing to check")),
         Some(protocol) => Ok(protocol),
         None => Err(format!("there are: {}", known().join(", "))),
     }

@@ -25,7 +25,11 @@ pub fn run(protocol: ProtocolName, seed: u64, wishes: &Wishes, print: Option<Pri
         ProtocolName::Zab => Some(runner::run::<Zab>(seed, wishes, print)),
         ProtocolName::Paxos => Some(runner::run::<Paxos>(seed, wishes, print)),
         ProtocolName::MultiPaxos => Some(runner::run::<MultiPaxos>(seed, wishes, print)),
-        ProtocolName::Echo | ProtocolName::Star | ProtocolName::Gossip => None,
+        ProtocolName::Echo
+        | ProtocolName::Star
+        | ProtocolName::Gossip
+        | ProtocolName::Crdt
+        | ProtocolName::Database => None,
     }
 }
 
@@ -36,7 +40,11 @@ pub fn abilities(protocol: ProtocolName) -> Option<Abilities> {
         ProtocolName::MultiPaxos => Some(MultiPaxos::ABILITIES),
         ProtocolName::Zab => Some(Zab::ABILITIES),
         ProtocolName::Paxos => Some(Paxos::ABILITIES),
-        ProtocolName::Echo | ProtocolName::Star | ProtocolName::Gossip => None,
+        ProtocolName::Echo
+        | ProtocolName::Star
+        | ProtocolName::Gossip
+        | ProtocolName::Crdt
+        | ProtocolName::Database => None,
     }
 }
 

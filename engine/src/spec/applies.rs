@@ -4,10 +4,12 @@ use super::keys::{
     ARRIVAL, CRASH, DURABILITY, EMULATION, GROUPS, INTEREST, JITTER, Key, LOSS, MACHINE, PARTNERS, PROTOCOL, REORDER,
     ROUNDS, STOP, STYLE, TRANSPORT, VIEW,
 };
+use super::keys::{CRDT_TYPE, DELETION, DIGEST, PARTITION, SYNC_KIND, TOPOLOGY};
 use super::names::{
     ArrivalName, Durability, Emulation, Interest, MachineName, PartnerChoice, ProtocolName, Rounds, Stop, Style,
     TransportName, View,
 };
+use super::names::{CrdtType, DeletionName, DigestName, SyncName, Topology};
 use super::parse;
 use super::value::{Kind, Value};
 
@@ -44,6 +46,32 @@ pub enum Applies {
     Feedback,
     /// With such rumors, where contacts are counted.
     Counted,
+    /// With whatever orders nothing.
+    Unordered,
+    /// With replicas that reconcile.
+    Replicated,
+    /// With a replicated data type.
+    Crdt,
+    /// With a replicated database.
+    Database,
+    /// With such a type, or the database, of many elements.
+    Keyed,
+    /// With a type whose updates may take away.
+    Removals,
+    /// With deltas.
+    Delta,
+    /// With a topology that has as many neighbours as you like.
+    Degree,
+    /// With a list of recent updates.
+    RecentList,
+    /// With peeling back.
+    PeelBack,
+    /// With death certificates.
+    Certificates,
+    /// With dormant ones.
+    DormantCertificates,
+    /// With replicas that are cut off for a while.
+    Partition,
     /// With an open loop.
     OpenLoop,
     /// With a closed loop.
@@ -119,6 +147,26 @@ impl Applies {
         )
     }
 
+    /// True of what only replicas that reconcile have, or these and gossip.
+    pub(super) fn asks_for_replicas(self) -> bool {
+        matches!(
+            self,
+            Self::Unordered
+                | Self::Replicated
+                | Self::Crdt
+                | Self::Database
+                | Self::Keyed
+                | Self::Removals
+                | Self::Delta
+                | Self::Degree
+                | Self::RecentList
+                | Self::PeelBack
+                | Self::Certificates
+                | Self::DormantCertificates
+                | Self::Partition
+        )
+    }
+
     /// What else must hold.
     pub(super) const fn also(self) -> Self {
         match self {
@@ -133,7 +181,23 @@ impl Applies {
     pub(super) fn rules(self) -> Vec<Rule> {
         let (key, allows): (&'static Key, fn(&str) -> bool) = match self {
             Self::Always => return Vec::new(),
-            Self::Ordered => (&PROTOCOL, |name| name != ProtocolName::Gossip.name()),
+            Self::Ordered => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::orders)),
+            Self::Unordered => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|each| !each.orders())),
+            Self::Replicated => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::reconciles)),
+            Self::Crdt => (&PROTOCOL, |name| name == ProtocolName::Crdt.name()),
+            Self::Database => (&PROTOCOL, |name| name == ProtocolName::Database.name()),
+            Self::Keyed => {
+                let keyed = |name: &str| [CrdtType::OrSet.name(), CrdtType::LwwMap.name()].contains(&name);
+                return [vec![Rule { key: &CRDT_TYPE, allows: Allows::Names(keyed) }], Self::Database.rules()].concat();
+            }
+            Self::Removals => (&CRDT_TYPE, |name| name != CrdtType::GCounter.name()),
+            Self::Delta => (&SYNC_KIND, |name| name == SyncName::Delta.name()),
+            Self::Degree => (&TOPOLOGY, |name| Topology::named(name).is_some_and(Topology::has_degree)),
+            Self::RecentList => (&DIGEST, |name| name == DigestName::Recent.name()),
+            Self::PeelBack => (&DIGEST, |name| name == DigestName::PeelBack.name()),
+            Self::Certificates => (&DELETION, |name| name != DeletionName::None.name()),
+            Self::DormantCertificates => (&DELETION, |name| name == DeletionName::Dormant.name()),
+            Self::Partition => return vec![Rule::more_than_nothing(&PARTITION)],
             Self::Gossip => (&PROTOCOL, |name| name == ProtocolName::Gossip.name()),
             Self::Lasting => (&STYLE, |name| name != Style::DirectMail.name()),
             Self::Partners => (&STYLE, |name| Style::named(name).is_some_and(Style::chooses_partners)),

@@ -10,6 +10,7 @@ use super::keys::{self, Draft, Key, TABLE};
 use super::names::{Durability, Emulation, MachineName, ProtocolName, ReadsMode};
 use super::parse;
 use super::point::{Batch, Point};
+use super::replication;
 use super::units::{duration_text, size_text};
 use super::value::Value;
 use crate::load::CommandStream;
@@ -68,6 +69,7 @@ pub(super) struct Conflict {
 /// What no point may be.
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     gossip::conflict(point)
+        .or_else(|| replication::conflict(point))
         .or_else(|| payload_fits(point))
         .or_else(|| heartbeat_in_time(point))
         .or_else(|| ports_exist(point))

@@ -46,8 +46,11 @@ impl Key {
 
     /// What decides whether it means something: of each of these, any must allow it.
     pub(super) fn clauses(&self) -> impl Iterator<Item = Vec<Rule>> {
-        let orders =
-            if self.is_shared() || self.applies.asks_for_gossip() { Applies::Always } else { Applies::Ordered };
+        let orders = if self.is_shared() || self.applies.asks_for_gossip() || self.applies.asks_for_replicas() {
+            Applies::Always
+        } else {
+            Applies::Ordered
+        };
         [orders, self.applies.also(), self.applies].into_iter().map(Applies::rules).filter(|any| !any.is_empty())
     }
 
@@ -160,12 +163,12 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Declares each key and collects them in `TABLE`.
+/// Declares each key and collects them in `ROWS`.
 macro_rules! table {
     ($($section:literal { $($id:ident = $key:expr;)+ })+) => {
-        $($(pub(super) static $id: Key = Key { section: $section, ..$key };)+)+
-        /// All keys, section by section. Points vary over them in this order.
-        pub(super) static TABLE: &[&Key] = &[$($(&$id),+),+];
+        $($(pub(in crate::spec) static $id: Key = Key { section: $section, ..$key };)+)+
+        /// All of these, section by section.
+        pub(super) const ROWS: &[&Key] = &[$($(&$id),+),+];
     };
 }
 
@@ -184,7 +187,7 @@ table! {
             |to, value| to.point.cluster.replicas = value.count()).axis();
         NODES = key("nodes", count(2, 100_000_000), "1000",
             "nodes that an update is to reach",
-            |to, value| to.point.cluster.nodes = value.count()).axis().when(Applies::Gossip);
+            |to, value| to.point.cluster.nodes = value.count()).axis().when(Applies::Unordered);
         OBSERVERS = key("observers", count(0, 62), "0",
             "replicas, the last ones, that receive everything and never vote",
             |to, value| to.point.cluster.observers = value.count()).axis().when(Applies::Observers);
@@ -503,6 +506,20 @@ table! {
     }
 }
 
+mod replication;
+pub(super) use replication::*;
+
+/// All keys, section by section. Points vary over them in this order.
+pub(super) static TABLE: &[&Key] = &{
+    let mut table = [&NAME; ROWS.len() + replication::ROWS.len()];
+    let mut index = 0;
+    while index < table.len() {
+        table[index] = if index < ROWS.len() { ROWS[index] } else { replication::ROWS[index - ROWS.len()] };
+        index += 1;
+    }
+    table
+};
+
 /// The sections, in the table's order.
 pub(super) fn sections() -> Vec<&'static str> {
     let mut sections: Vec<_> = TABLE.iter().map(|key| key.section).filter(|section| !section.is_empty()).collect();
@@ -537,7 +554,22 @@ mod tests {
         }
         assert_eq!(
             sections(),
-            ["cluster", "batch", "load", "reads", "quorum", "run", "storage", "transport", "network", "cost", "gossip"],
+            [
+                "cluster",
+                "batch",
+                "load",
+                "reads",
+                "quorum",
+                "run",
+                "storage",
+                "transport",
+                "network",
+                "cost",
+                "gossip",
+                "crdt",
+                "database",
+                "replication"
+            ],
             "each in one piece"
         );
     }

@@ -53,6 +53,7 @@ mod overrides;
 mod parse;
 mod point;
 mod regions;
+mod replication;
 mod units;
 mod value;
 
@@ -74,8 +75,10 @@ pub use names::{
     MachineName, PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds,
     SnapshotBasis, Stop, Style, TransportName, View, Wait,
 };
+pub use names::{CrdtType, DeletionName, DigestName, SyncName, Topology};
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;
+pub use replication::{Crdt, Database, Replication};
 pub use units::{duration_text, size_text};
 pub use value::{Kind, Value};
 

@@ -66,6 +66,8 @@ names! {
         Echo = "echo": "floor: one server answers each batch, no replication",
         Star = "star": "floor: a fixed leader and one round trip to a majority, no faults survived",
         Gossip = "gossip": "epidemics: an update spreads from node to node, by the rules in [gossip]",
+        Crdt = "crdt": "replicated data types: replicas reconcile by states, deltas or operations, by the rules in [crdt]",
+        Database = "database": "anti-entropy: replicas of a database resolve differences, by the rules in [database]",
     }
 }
 
@@ -81,9 +83,20 @@ impl ProtocolName {
         matches!(self, Self::Gossip)
     }
 
+    /// True for what orders nothing either: replicas are updated apart, and what is measured is what it takes for them to
+    /// agree.
+    pub const fn reconciles(self) -> bool {
+        matches!(self, Self::Crdt | Self::Database)
+    }
+
+    /// True for what orders commands, or is read against what does.
+    pub const fn orders(self) -> bool {
+        !self.is_gossip() && !self.reconciles()
+    }
+
     /// True where replicas write a log that must outlive them.
     pub const fn has_log(self) -> bool {
-        !self.is_floor() && !self.is_gossip()
+        !self.is_floor() && self.orders()
     }
 
     /// True where every replica takes commands, for want of a leader.
@@ -388,6 +401,62 @@ names! {
     Judging {
         Snapshot = "snapshot": "at the start of the cycle: of two who tell one node in a cycle, both were useful",
         Arrival = "arrival": "when the update arrives: of two who tell one node in a cycle, the first was useful",
+    }
+}
+
+names! {
+    /// What is replicated.
+    CrdtType {
+        GCounter = "g-counter": "a counter that only grows",
+        PnCounter = "pn-counter": "a counter that goes up and down",
+        OrSet = "or-set": "a set in which an addition wins over a concurrent removal",
+        LwwMap = "lww-map": "a map in which the last write to a key wins",
+    }
+}
+
+names! {
+    /// What replicas send each other.
+    SyncName {
+        State = "state": "all that they know, in every round",
+        Delta = "delta": "what is new, until it is acknowledged",
+        Op = "op": "operations, delivered once each and after their causes",
+    }
+}
+
+names! {
+    /// Who is whose neighbour.
+    Topology {
+        Ring = "ring": "each has two",
+        Tree = "tree": "a binary tree: there is one way from each to each",
+        Mesh = "mesh": "a ring in which each has those at its side, and those at theirs, up to `degree`",
+        Random = "random": "a ring, and links by chance between any two, until each has `degree` on average",
+        Full = "full": "everybody is everybody's",
+    }
+}
+
+impl Topology {
+    /// True where it says how many neighbours there are.
+    pub const fn has_degree(self) -> bool {
+        matches!(self, Self::Mesh | Self::Random)
+    }
+}
+
+names! {
+    /// How two databases find out in what they differ.
+    DigestName {
+        Whole = "whole": "all is sent",
+        Checksum = "checksum": "checksums first, and all if they disagree",
+        Recent = "recent": "what was written in the last `window` rounds first, then checksums, and then all",
+        PeelBack = "peel-back": "the latest first, until checksums agree",
+    }
+}
+
+names! {
+    /// What is left of an item that is deleted.
+    DeletionName {
+        None = "none": "nothing: an old copy that turns up is as good as a new item",
+        Certificates = "certificates": "a death certificate, for `retention` rounds",
+        Dormant = "dormant": "a death certificate, which `sites` keep for `dormant` rounds more",
     }
 }
 

@@ -16,6 +16,7 @@ use super::names::{
     QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
+use super::replication::{self, Crdt, Database, Replication};
 use super::value::Value;
 use crate::batch::BatchHead;
 
@@ -44,6 +45,12 @@ pub struct Point {
     pub cost: Cost,
     /// How an update spreads.
     pub gossip: Gossip,
+    /// What data type is replicated, and how.
+    pub crdt: Crdt,
+    /// How databases are reconciled.
+    pub database: Database,
+    /// What happens to either.
+    pub replication: Replication,
     /// The value of each axis that applies here, in the table's order.
     #[serde(skip)]
     coordinates: Vec<(&'static str, Value)>,
@@ -70,6 +77,16 @@ impl Point {
     /// Whether it runs in virtual time. Such results never compare with real ones.
     pub fn is_virtual(&self) -> bool {
         self.cluster.transport == TransportName::Sim
+    }
+
+    /// About how long its trials take a core, if it is of what orders nothing; `None` if it runs for as long as it is told.
+    pub fn estimate(&self) -> Option<Duration> {
+        let protocol = self.cluster.protocol;
+        let trials = match protocol {
+            _ if protocol.is_gossip() => self.gossip.takes(&self.cluster),
+            _ => replication::estimate(self),
+        };
+        (!protocol.orders()).then_some(trials)
     }
 
     /// What counts towards a replica's next snapshot: never [`SnapshotBasis::Auto`].
@@ -163,6 +180,9 @@ impl Point {
                 disk_bandwidth: None,
             },
             gossip: Gossip::blank(),
+            crdt: Crdt::blank(),
+            database: Database::blank(),
+            replication: Replication::blank(),
             coordinates: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use quorumbench::drive::{self, Fault, Outcome, Phase};
-use quorumbench::results::{EpidemicResult, PointResult};
+use quorumbench::results::{ConvergenceResult, EpidemicResult, PointResult};
 use quorumbench::run::{self, Experiment, Finished, Observer};
 use quorumbench::spec::Spec;
 use tempfile::TempDir;
@@ -78,6 +78,7 @@ impl Observer for Silence {
     fn phase(&mut self, _phase: Phase) {}
     fn trials(&mut self, _finished: usize, _of: usize) {}
     fn finished(&mut self, _result: &PointResult) {}
+    fn converged(&mut self, _result: &ConvergenceResult) {}
     fn spread(&mut self, _result: &EpidemicResult) {}
 }
 

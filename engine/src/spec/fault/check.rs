@@ -117,6 +117,10 @@ fn at_point(setting: &Setting, point: &Point) -> Option<Wrong> {
     };
     let followers = replicas - cluster.observers.min(replicas - 1) - 1;
     match (target, named) {
+        _ if protocol.reconciles() => {
+            let complaint = Complaint::new(format!("a fault with {} \"{protocol}\"", &keys::PROTOCOL));
+            Some((&KIND, complaint.help("what may go wrong there is in the section [replication]")))
+        }
         _ if protocol.is_gossip() => {
             let complaint = Complaint::new(format!("a fault with {} \"{protocol}\"", &keys::PROTOCOL));
             Some((&KIND, complaint.help("nodes that gossip are no replicas that could fail")))
