@@ -39,7 +39,7 @@ fn is_sound(point: &Point, row: &Convergence) {
     let rounds = row.rounds.expect("all agreed");
     assert!(rounds.p50 <= rounds.p99 && rounds.p99 <= rounds.max, "{axes:?}");
     assert!(row.updates.max <= point.replication.updates as f64 && row.redundancy.p50 >= 0.0, "{axes:?}");
-    let (parts, joins) = (point.replication.partition > 0, point.replication.join);
+    let (parts, joins) = (point.replication.partition > 0, point.replication.newcomer);
     assert_eq!(
         (row.catch_up.is_some(), row.join.is_some()),
         (parts || point.database.deletions > 0, joins),
@@ -53,12 +53,12 @@ fn all_agree_in_the_end_whatever_they_send() {
     let crdt = "crdt = { type = ['g-counter', 'pn-counter', 'or-set', 'lww-map'], sync = ['state', 'delta', 'op'],
         buffer = ['unlimited', 3], topology = ['ring', 'tree', 'random', 'full'], avoid_back_propagation = [true, false] }
         replication = { updates = 60, update_rate = 7.5, elements = 20, loss = 0.1, duplication = 0.1, reorder = 0.1,
-        partition = 6, cut_off = 0.3, join = true, trials = 2 }";
+        partition = 6, cut_off = 0.3, newcomer = true, trials = 2 }";
     let rows = all("crdt", 9, &crdt.replace("\n        ", " ").replace(" replication", "\nreplication"));
     assert_eq!(rows.len(), 4 * (1 + 4 + 1) * 4);
     rows.iter().for_each(|(point, row)| is_sound(point, row));
     let database = "database = { digest = ['whole', 'checksum', 'recent', 'peel-back'], deletion = ['none', 'certificates', 'dormant'], deletions = 3 }
-replication = { updates = 30, update_rate = [0.5, 5], elements = 40, loss = [0.0, 0.02], partition = 6, cut_off = 0.3, join = true, trials = 2 }";
+replication = { updates = 30, update_rate = [0.5, 5], elements = 40, loss = [0.0, 0.02], partition = 6, cut_off = 0.3, newcomer = true, trials = 2 }";
     let rows = all("database", 9, database);
     assert_eq!(rows.len(), 4 * 3 * 2 * 2);
     rows.iter().for_each(|(point, row)| is_sound(point, row));

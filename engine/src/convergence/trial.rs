@@ -115,7 +115,7 @@ impl<R: Replica> Course<'_, R> {
         if trial.agreed.is_some() && (rules.partition > 0 || !self.plan.deletions.is_empty()) {
             trial.caught_up = self.part()?;
         }
-        if self.world.agrees() && rules.join {
+        if self.world.agrees() && rules.newcomer {
             trial.joined = self.join(replica(self.plan.nodes))?;
         }
         Ok(())

@@ -74,7 +74,7 @@ pub struct Replication {
     /// The share of replicas that are.
     pub cut_off: f64,
     /// Whether a replica joins in the end.
-    pub join: bool,
+    pub newcomer: bool,
     /// Trials of each point.
     pub trials: usize,
 }
@@ -130,7 +130,7 @@ impl Replication {
             reorder: 0.0,
             partition: 0,
             cut_off: 0.0,
-            join: false,
+            newcomer: false,
             trials: 0,
         }
     }

@@ -91,9 +91,9 @@ table! {
         CUT_OFF = key("cut_off", Kind::Number { min: 0.0, max: 0.5 }, "0.5",
             "share of replicas that are; at least one is",
             |to, value| to.point.replication.cut_off = value.number()).axis().when(Applies::Partition);
-        JOIN = key("join", Kind::Switch, "false",
+        NEWCOMER = key("newcomer", Kind::Switch, "false",
             "whether a replica that knows nothing joins in the end",
-            |to, value| to.point.replication.join = value.switch()).axis().when(Applies::Replicated);
+            |to, value| to.point.replication.newcomer = value.switch()).axis().when(Applies::Replicated);
         REPLICATION_TRIALS = key("trials", count(1, 100_000), "20",
             "trials of each point, each with randomness of its own",
             |to, value| to.point.replication.trials = value.count())
