@@ -346,7 +346,11 @@ fn who_is_up_counts() {
     assert!(rumor.residue.p50 > row.residue.p50, "{:?}", rumor.residue);
     for style in ["style = 'plumtree'", "style = 'median-counter'", "view = 'partial', k = 4"] {
         let row = one(300, &format!("{style}, crash = 0.01, join = 0.01, trials = 8"));
-        assert!(row.residue.p50 < 0.3 && (row.coverage.mean + row.residue.mean - 1.0).abs() < 1e-9, "{style}: {:?}", row.residue);
+        assert!(
+            row.residue.p50 < 0.3 && (row.coverage.mean + row.residue.mean - 1.0).abs() < 1e-9,
+            "{style}: {:?}",
+            row.residue
+        );
         assert!(row.curve.len() > row.rounds_last.max as usize, "{style}");
     }
 }

@@ -108,7 +108,14 @@ struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     fn new(nodes: usize, gossip: &'a Gossip) -> Self {
-        Self { nodes, gossip, kept: vec![Kept::default(); gossip.trials], finished: 0, arrivals: Vec::new(), departures: Vec::new() }
+        Self {
+            nodes,
+            gossip,
+            kept: vec![Kept::default(); gossip.trials],
+            finished: 0,
+            arrivals: Vec::new(),
+            departures: Vec::new(),
+        }
     }
 
     fn add(&mut self, index: usize, trial: &Trial) {

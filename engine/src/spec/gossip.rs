@@ -185,8 +185,7 @@ fn partners_exist(point: &Point) -> Option<Conflict> {
     } else {
         return None;
     };
-    let (other, value) =
-        if most == others { (&keys::NODES, nodes) } else { (&keys::VIEW_SIZE, gossip.view_size) };
+    let (other, value) = if most == others { (&keys::NODES, nodes) } else { (&keys::VIEW_SIZE, gossip.view_size) };
     Some(Conflict {
         keys: [key, other],
         message: format!("{key} {many} of {other} {value}: {why} only {most} others to choose from"),
@@ -211,7 +210,10 @@ fn hunts_are_uniform(point: &Point) -> Option<Conflict> {
     let is_uniform = gossip.partners == PartnerChoice::Uniform && gossip.view == View::Full;
     (gossip.hunt_limit.is_none() && !is_uniform).then(|| Conflict {
         keys: [&keys::HUNT_LIMIT, key],
-        message: format!("{} \"unlimited\" with {key} \"{value}\": such a hunt is for any node that accepts", keys::HUNT_LIMIT),
+        message: format!(
+            "{} \"unlimited\" with {key} \"{value}\": such a hunt is for any node that accepts",
+            keys::HUNT_LIMIT
+        ),
         help: format!("set {} to a number", keys::HUNT_LIMIT),
     })
 }
@@ -219,8 +221,7 @@ fn hunts_are_uniform(point: &Point) -> Option<Conflict> {
 /// Who only asks sends to nobody that it chooses.
 fn senders_push(point: &Point) -> Option<Conflict> {
     let Gossip { style, exchange, partners, .. } = point.gossip;
-    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
-    (remembers && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
+    (partners.remembers() && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
         keys: [&keys::PARTNERS, &keys::EXCHANGE],
         message: format!(
             "{} \"{partners}\" with {} \"{exchange}\": nobody sends to whom it chooses",
@@ -234,8 +235,7 @@ fn senders_push(point: &Point) -> Option<Conflict> {
 /// Of several updates each has come another way.
 fn one_is_remembered(point: &Point) -> Option<Conflict> {
     let Gossip { rumors, partners, .. } = point.gossip;
-    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
-    (remembers && rumors > 1).then(|| Conflict {
+    (partners.remembers() && rumors > 1).then(|| Conflict {
         keys: [&keys::PARTNERS, &keys::RUMORS],
         message: format!(
             "{} \"{partners}\" with {} {rumors}, which share contacts and have come from different nodes",
@@ -253,13 +253,21 @@ fn places_exist(point: &Point) -> Option<Conflict> {
     if partners.is_spatial() && *view == View::Partial {
         return Some(Conflict {
             keys: [&keys::PARTNERS, &keys::VIEW],
-            message: format!("{} \"{partners}\" with {} \"{view}\": views know no distances", keys::PARTNERS, keys::VIEW),
+            message: format!(
+                "{} \"{partners}\" with {} \"{view}\": views know no distances",
+                keys::PARTNERS,
+                keys::VIEW
+            ),
             help: format!("set {} to \"{}\"", keys::VIEW, View::Full),
         });
     }
     (*partners == PartnerChoice::Grid && side * side != nodes).then(|| Conflict {
         keys: [&keys::PARTNERS, &keys::NODES],
-        message: format!("{} \"{partners}\" of {} {nodes}, which is not the square of a number", keys::PARTNERS, keys::NODES),
+        message: format!(
+            "{} \"{partners}\" of {} {nodes}, which is not the square of a number",
+            keys::PARTNERS,
+            keys::NODES
+        ),
         help: format!("it can be {} or {}", side * side, (side + 1) * (side + 1)),
     })
 }
