@@ -38,11 +38,6 @@ impl History {
         }
     }
 
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-
     /// Whether `node` would rather not choose that one.
     #[inline]
     pub(super) fn avoids(&self, node: u32, partner: u32) -> bool {

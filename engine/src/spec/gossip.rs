@@ -285,8 +285,7 @@ fn hunts_are_uniform(point: &Point) -> Option<Conflict> {
 /// Who only asks sends to nobody that it chooses.
 fn senders_push(point: &Point) -> Option<Conflict> {
     let Gossip { style, exchange, partners, .. } = point.gossip;
-    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
-    (remembers && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
+    (partners.remembers() && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
         keys: [&keys::PARTNERS, &keys::EXCHANGE],
         message: format!(
             "{} \"{partners}\" with {} \"{exchange}\": nobody sends to whom it chooses",
@@ -300,8 +299,7 @@ fn senders_push(point: &Point) -> Option<Conflict> {
 /// Of several updates each has come another way.
 fn one_is_remembered(point: &Point) -> Option<Conflict> {
     let Gossip { rumors, partners, .. } = point.gossip;
-    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
-    (remembers && rumors > 1).then(|| Conflict {
+    (partners.remembers() && rumors > 1).then(|| Conflict {
         keys: [&keys::PARTNERS, &keys::RUMORS],
         message: format!(
             "{} \"{partners}\" with {} {rumors}, which share contacts and have come from different nodes",
