@@ -97,7 +97,7 @@ const SLOTS: usize = 2 * TICKS;
 impl Wheel {
     /// Each node has its first turn at a random time in the first round.
     fn new(spread: &mut Spread<'_>) -> Self {
-        let mut slots = vec![Vec::with_capacity(spread.nodes / TICKS * 9 / 8); SLOTS];
+        let mut slots = vec![Vec::new(); SLOTS];
         for node in 0..spread.nodes as u32 {
             slots[spread.prng.below(TICKS as u64) as usize].push(node);
         }

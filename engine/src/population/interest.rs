@@ -87,18 +87,16 @@ impl Interests {
         let rule = Rule { k: gossip.k, reset: gossip.reset };
         match (gossip.interest, gossip.stop) {
             (Interest::Feedback, Stop::Counter) => {
-                self.lose(|it, node, useful| {
-                    it.has_enough(Interest::Feedback, Stop::Counter, node, useful, rule, prng)
-                });
+                self.lose(|it, node, useful| it.has_enough::<true, true>(node, useful, rule, prng));
             }
             (Interest::Feedback, Stop::Coin) => {
-                self.lose(|it, node, useful| it.has_enough(Interest::Feedback, Stop::Coin, node, useful, rule, prng));
+                self.lose(|it, node, useful| it.has_enough::<true, false>(node, useful, rule, prng));
             }
             (Interest::Blind, Stop::Counter) => {
-                self.lose(|it, node, useful| it.has_enough(Interest::Blind, Stop::Counter, node, useful, rule, prng));
+                self.lose(|it, node, useful| it.has_enough::<false, true>(node, useful, rule, prng));
             }
             (Interest::Blind, Stop::Coin) => {
-                self.lose(|it, node, useful| it.has_enough(Interest::Blind, Stop::Coin, node, useful, rule, prng));
+                self.lose(|it, node, useful| it.has_enough::<false, false>(node, useful, rule, prng));
             }
         }
         if gossip.interest == Interest::Feedback {
@@ -113,7 +111,13 @@ impl Interests {
         if self.infective.has(node) {
             let useful = self.useful.has(node);
             let rule = Rule { k: gossip.k, reset: gossip.reset };
-            if self.has_enough(gossip.interest, gossip.stop, node, useful, rule, prng) {
+            let has_enough = match (gossip.interest, gossip.stop) {
+                (Interest::Feedback, Stop::Counter) => self.has_enough::<true, true>(node, useful, rule, prng),
+                (Interest::Feedback, Stop::Coin) => self.has_enough::<true, false>(node, useful, rule, prng),
+                (Interest::Blind, Stop::Counter) => self.has_enough::<false, true>(node, useful, rule, prng),
+                (Interest::Blind, Stop::Coin) => self.has_enough::<false, false>(node, useful, rule, prng),
+            };
+            if has_enough {
                 self.infective.drop(node);
             }
             self.asked_in_vain.drop(node);
@@ -132,33 +136,23 @@ impl Interests {
     }
 
     /// Whether an infective node loses interest after this cycle, in which it was of use, or not.
-    #[inline(always)]
-    fn has_enough(
+    #[inline]
+    fn has_enough<const FEEDBACK: bool, const COUNTED: bool>(
         &mut self,
-        interest: Interest,
-        stop: Stop,
         node: u32,
         was_useful: bool,
         Rule { k, reset }: Rule,
         prng: &mut Prng,
     ) -> bool {
         let mut toss = || prng.below(k as u64) == 0;
-        match (interest, stop) {
-            (Interest::Feedback, Stop::Counter) => {
-                let keeps = !(was_useful && reset);
-                let useless = self.useless_contacts(node, was_useful);
-                let counter = &mut self.counters[node as usize];
-                *counter = counter.saturating_add(useless) * u16::from(keeps);
-                usize::from(*counter) >= k
-            }
-            (Interest::Feedback, Stop::Coin) => (0..self.useless_contacts(node, was_useful)).any(|_| toss()),
-            (Interest::Blind, Stop::Counter) => {
-                let counter = &mut self.counters[node as usize];
-                *counter += 1;
-                usize::from(*counter) >= k
-            }
-            (Interest::Blind, Stop::Coin) => toss(),
+        let useless = if FEEDBACK { self.useless_contacts(node, was_useful) } else { 1 };
+        if !COUNTED {
+            return (0..useless).any(|_| toss());
         }
+        let keeps = !(FEEDBACK && was_useful && reset);
+        let counter = &mut self.counters[node as usize];
+        *counter = counter.saturating_add(useless) * u16::from(keeps);
+        usize::from(*counter) >= k
     }
 
     /// Those lose interest whom `loses` says, of each infective node and whether it was of use in this cycle. Nothing

@@ -157,7 +157,10 @@ impl Desks {
         self.open.clear();
         self.open.extend(0..nodes);
         self.places.iter_mut().zip(0..nodes).for_each(|(place, node)| *place = node);
-        for node in (0..nodes).filter(|_| members.has_churn()).filter(|&node| !members.is_up(node)) {
+        if !members.has_churn() {
+            return;
+        }
+        for node in (0..nodes).filter(|&node| !members.is_up(node)) {
             self.accepted[node as usize] = self.limit;
             self.close(node);
         }

@@ -185,9 +185,10 @@ impl<'a> Spread<'a> {
         let mut queue = std::mem::take(&mut self.queue);
         queue.clear();
         for index in 0..self.nodes.div_ceil(64) {
-            let initiators = match RUMOR && !PULL {
-                true => self.initiators::<RUMOR, PUSH, PULL>(index),
-                false => self.updates[0].known.everyone(index) & self.partners.members.word(index),
+            let initiators = if RUMOR && !PULL {
+                self.initiators::<RUMOR, PUSH, PULL>(index)
+            } else {
+                self.updates[0].known.everyone(index) & self.partners.members.word(index)
             };
             for_each_of(index, initiators, |node| queue.push(node));
         }

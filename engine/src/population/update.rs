@@ -212,11 +212,11 @@ impl Update {
     }
 
     /// What is kept of an update that is sent, where cycles are not enough.
+    #[inline]
     fn note(&mut self, from: u32, to: u32, is_lost: bool) {
-        self.history.is_sent(from, to);
-        if !is_lost && !self.known.has(to) && !self.fresh.has(to) {
-            self.arrived += 1;
-            self.history.has_come(from, to);
-        }
+        // Without a branch, as anywhere: it could not be foretold.
+        let is_new = !(is_lost | self.known.has(to) | self.fresh.has(to));
+        self.arrived += u64::from(is_new);
+        self.history.note(from, to, is_new);
     }
 }

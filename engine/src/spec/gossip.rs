@@ -126,9 +126,8 @@ impl Gossip {
         let doublings = (nodes as f64).log2();
         let turns = match self.style {
             Style::DirectMail => 1.0,
-            Style::AntiEntropy => 2.0 * doublings,
+            Style::AntiEntropy | Style::MedianCounter => 2.0 * doublings,
             // By push alone a node has only its own turns, and few of these.
-            Style::MedianCounter => 2.0 * doublings,
             // Announcements, grafts and all, over every link.
             Style::Plumtree => 2.0 * (self.view_size * self.broadcasts) as f64,
             Style::Rumor if !self.exchange.pulls() => 2.0 + self.k as f64,
