@@ -9,6 +9,10 @@
 //! multiplications and not one, for a generator that is the crate's and 64 bits of which none is wasted on a bias; bits
 //! for bytes win that back, as they stay in the second cache. A rumor's contact has what the node learns on top: four
 //! words to read and write, in the order of the nodes, in its turn and at the cycle's end.
+//!
+//! In asynchronous rounds, `elem/s` of the group `event` is turns/s: each an event on a timing wheel, of every node, whether
+//! it has anything to tell or not. `bare wheel` is the least that these could be: the same wheel, and in each turn what
+//! `bare` does.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -56,6 +60,37 @@ fn contacts(criterion: &mut Criterion) {
     group.finish();
 }
 
+const EVENTS: [(&str, &str); 3] = [
+    ("anti-entropy push", "style = 'anti-entropy'"),
+    ("anti-entropy push-pull", "style = 'anti-entropy', exchange = 'push-pull'"),
+    ("rumor push counter", "k = 2"),
+];
+
+fn events(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("event");
+    group.throughput(Throughput::Elements(1)).sample_size(20);
+    let nodes = 1_000_000;
+    for (name, gossip) in EVENTS {
+        let config = format!(
+            "name = 'x'\ncluster = {{ protocol = 'gossip', transport = 'population', nodes = {nodes} }}
+            gossip = {{ rounds = 'asynchronous', {gossip} }}"
+        );
+        let points = Spec::parse(&config, "bench.toml", &[]).expect("a valid config").points();
+        group.bench_function(BenchmarkId::new(name, nodes), |bencher| {
+            let mut population = Population::new(nodes, &points[0].gossip);
+            measured(bencher, |seed| {
+                let trial = population.trial(Prng::new(seed), &|| true).expect("nobody stops it");
+                // Each node has one turn in a round.
+                trial.arrivals.len() as u64 / trial.parts * nodes as u64
+            });
+        });
+    }
+    group.bench_function(BenchmarkId::new("bare wheel", nodes), |bencher| {
+        measured(bencher, |seed| bare_wheel(nodes as u64, seed));
+    });
+    group.finish();
+}
+
 /// As many whole epidemics as bring the contacts that were asked for, and their CPU time scaled to those.
 fn measured(bencher: &mut Bencher<'_>, mut epidemic: impl FnMut(u64) -> u64) {
     let mut seed = 0;
@@ -96,5 +131,38 @@ fn bare(nodes: u64, seed: u64) -> u64 {
     contacts
 }
 
-criterion_group!(benches, contacts);
+fn bare_wheel(nodes: u64, seed: u64) -> u64 {
+    const NEVER: u32 = u32::MAX;
+    const ROUND: usize = 1024;
+    let mut state = seed;
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 32) * below) >> 32
+    };
+    let mut slots = vec![Vec::new(); 2 * ROUND];
+    (0..nodes).for_each(|node| slots[draw(ROUND as u64) as usize].push(node as u32));
+    let mut arrivals = vec![NEVER; nodes as usize];
+    arrivals[0] = 0;
+    let (mut known, mut events, mut now) = (1, 0, 0);
+    while known < nodes {
+        let mut due = std::mem::take(&mut slots[now % (2 * ROUND)]);
+        for &node in &due {
+            if arrivals[node as usize] <= now as u32 {
+                let drawn = draw(nodes - 1);
+                let partner = &mut arrivals[(drawn + u64::from(drawn >= u64::from(node))) as usize];
+                known += u64::from(*partner == NEVER);
+                *partner = (*partner).min(now as u32);
+            }
+            slots[(now + ROUND - 16 + (node % 32) as usize) % (2 * ROUND)].push(node);
+            events += 1;
+        }
+        due.clear();
+        slots[now % (2 * ROUND)] = due;
+        now += 1;
+    }
+    black_box(&arrivals);
+    events
+}
+
+criterion_group!(benches, contacts, events);
 criterion_main!(benches);

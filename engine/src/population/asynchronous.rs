@@ -6,6 +6,7 @@
 //! synchronous cycle would end for it.
 
 use super::Trial;
+use super::partners::other;
 use super::spread::Spread;
 use crate::spec::Exchange;
 
@@ -34,6 +35,7 @@ fn rounds<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
 ) -> Option<Trial> {
     let mut trials = vec![Trial { parts: PARTS as u64, ..Trial::default() }; spread.updates.len()];
     let mut wheel = Wheel::new(spread);
+    let is_plain = spread.is_plain();
     let mut rounds = 0;
     while !spread.is_over(rounds) {
         if !go_on() {
@@ -42,7 +44,7 @@ fn rounds<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
         spread.lose_and_win(&mut trials);
         for _ in 0..PARTS {
             for _ in 0..TICKS / PARTS {
-                wheel.tick(spread, |spread, node| own_turn::<RUMOR, PUSH, PULL>(spread, node));
+                wheel.tick(spread, |spread, node| own_turn::<RUMOR, PUSH, PULL>(spread, node, is_plain));
             }
             for (trial, update) in trials.iter_mut().zip(&mut spread.updates) {
                 trial.arrivals.push(update.take_arrived());
@@ -55,8 +57,11 @@ fn rounds<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
 
 /// A node's cycle ends, and its next begins.
 #[inline]
-fn own_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut Spread<'_>, node: u32) {
+fn own_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut Spread<'_>, node: u32, is_plain: bool) {
     let mut chooses = RUMOR && PULL;
+    if !spread.partners.members.is_up(node) {
+        return;
+    }
     for update in &mut spread.updates {
         update.end_turn(node, spread.gossip, &mut spread.prng);
         chooses |= match (RUMOR, PUSH, PULL) {
@@ -65,9 +70,16 @@ fn own_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut 
             _ => true,
         };
     }
-    if chooses && spread.partners.members.is_up(node) {
-        spread.turn::<RUMOR, PUSH, PULL>(node);
+    if !chooses {
+        return;
     }
+    if !is_plain {
+        return spread.turn::<RUMOR, PUSH, PULL>(node);
+    }
+    let (update, prng) = (&mut spread.updates[0], &mut spread.prng);
+    spread.contacts += 1;
+    let (partner, knows) = (other(node, spread.nodes as u32, prng), update.known.has(node));
+    update.meet::<RUMOR, PUSH, PULL, true>(spread.gossip, prng, node, knows, partner);
 }
 
 /// Whose turn it is at which tick.
@@ -85,7 +97,7 @@ const SLOTS: usize = 2 * TICKS;
 impl Wheel {
     /// Each node has its first turn at a random time in the first round.
     fn new(spread: &mut Spread<'_>) -> Self {
-        let mut slots = vec![Vec::with_capacity(spread.nodes / TICKS * 9 / 8); SLOTS];
+        let mut slots = vec![Vec::new(); SLOTS];
         for node in 0..spread.nodes as u32 {
             slots[spread.prng.below(TICKS as u64) as usize].push(node);
         }

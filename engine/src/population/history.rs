@@ -38,11 +38,6 @@ impl History {
         }
     }
 
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-
     /// Whether `node` would rather not choose that one.
     #[inline]
     pub(super) fn avoids(&self, node: u32, partner: u32) -> bool {
@@ -53,21 +48,22 @@ impl History {
         }
     }
 
-    /// The update goes from one to the other, and may be lost.
+    /// The update goes from one to the other, who may have it already, or not get it.
     #[inline]
-    pub(super) fn is_sent(&mut self, from: u32, to: u32) {
-        if let Self::Sent(sent) = self {
-            let sent = &mut sent[from as usize];
-            if !sent.contains(&to) {
-                sent.push(to);
+    pub(super) fn note(&mut self, from: u32, to: u32, is_new: bool) {
+        match self {
+            Self::Nothing => {}
+            Self::Senders(senders) => {
+                if is_new {
+                    senders[to as usize] = from;
+                }
             }
-        }
-    }
-
-    /// The other did not have it.
-    pub(super) fn has_come(&mut self, from: u32, to: u32) {
-        if let Self::Senders(senders) = self {
-            senders[to as usize] = from;
+            Self::Sent(sent) => {
+                let sent = &mut sent[from as usize];
+                if !sent.contains(&to) {
+                    sent.push(to);
+                }
+            }
         }
     }
 }

@@ -22,6 +22,13 @@ pub(super) struct Interests {
     useful: Bits,
 }
 
+/// What decides beside the kind of interest.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    k: usize,
+    reset: bool,
+}
+
 impl Interests {
     pub(super) fn new(nodes: usize) -> Self {
         let none = Bits::new(nodes);
@@ -77,17 +84,19 @@ impl Interests {
     /// The cycle is over: some lose interest, and those that heard of the rumor in it begin to spread it.
     pub(super) fn end_cycle(&mut self, fresh: &Bits, gossip: &Gossip, prng: &mut Prng) {
         // Each rule has a loop of its own, that asks nothing twice.
+        let rule = Rule { k: gossip.k, reset: gossip.reset };
         match (gossip.interest, gossip.stop) {
-            (Interest::Feedback, Stop::Counter) => self
-                .lose(|it, node, useful| it.has_enough(Interest::Feedback, Stop::Counter, node, useful, gossip, prng)),
+            (Interest::Feedback, Stop::Counter) => {
+                self.lose(|it, node, useful| it.has_enough::<true, true>(node, useful, rule, prng));
+            }
             (Interest::Feedback, Stop::Coin) => {
-                self.lose(|it, node, useful| it.has_enough(Interest::Feedback, Stop::Coin, node, useful, gossip, prng))
+                self.lose(|it, node, useful| it.has_enough::<true, false>(node, useful, rule, prng));
             }
             (Interest::Blind, Stop::Counter) => {
-                self.lose(|it, node, useful| it.has_enough(Interest::Blind, Stop::Counter, node, useful, gossip, prng))
+                self.lose(|it, node, useful| it.has_enough::<false, true>(node, useful, rule, prng));
             }
             (Interest::Blind, Stop::Coin) => {
-                self.lose(|it, node, useful| it.has_enough(Interest::Blind, Stop::Coin, node, useful, gossip, prng));
+                self.lose(|it, node, useful| it.has_enough::<false, false>(node, useful, rule, prng));
             }
         }
         if gossip.interest == Interest::Feedback {
@@ -101,7 +110,14 @@ impl Interests {
     pub(super) fn end_turn(&mut self, node: u32, is_fresh: bool, gossip: &Gossip, prng: &mut Prng) {
         if self.infective.has(node) {
             let useful = self.useful.has(node);
-            if self.has_enough(gossip.interest, gossip.stop, node, useful, gossip, prng) {
+            let rule = Rule { k: gossip.k, reset: gossip.reset };
+            let has_enough = match (gossip.interest, gossip.stop) {
+                (Interest::Feedback, Stop::Counter) => self.has_enough::<true, true>(node, useful, rule, prng),
+                (Interest::Feedback, Stop::Coin) => self.has_enough::<true, false>(node, useful, rule, prng),
+                (Interest::Blind, Stop::Counter) => self.has_enough::<false, true>(node, useful, rule, prng),
+                (Interest::Blind, Stop::Coin) => self.has_enough::<false, false>(node, useful, rule, prng),
+            };
+            if has_enough {
                 self.infective.drop(node);
             }
             self.asked_in_vain.drop(node);
@@ -120,33 +136,23 @@ impl Interests {
     }
 
     /// Whether an infective node loses interest after this cycle, in which it was of use, or not.
-    #[inline(always)]
-    fn has_enough(
+    #[inline]
+    fn has_enough<const FEEDBACK: bool, const COUNTED: bool>(
         &mut self,
-        interest: Interest,
-        stop: Stop,
         node: u32,
         was_useful: bool,
-        gossip: &Gossip,
+        Rule { k, reset }: Rule,
         prng: &mut Prng,
     ) -> bool {
-        let mut toss = || prng.below(gossip.k as u64) == 0;
-        match (interest, stop) {
-            (Interest::Feedback, Stop::Counter) => {
-                let keeps = !(was_useful && gossip.reset);
-                let useless = self.useless_contacts(node, was_useful);
-                let counter = &mut self.counters[node as usize];
-                *counter = counter.saturating_add(useless) * u16::from(keeps);
-                usize::from(*counter) >= gossip.k
-            }
-            (Interest::Feedback, Stop::Coin) => (0..self.useless_contacts(node, was_useful)).any(|_| toss()),
-            (Interest::Blind, Stop::Counter) => {
-                let counter = &mut self.counters[node as usize];
-                *counter += 1;
-                usize::from(*counter) >= gossip.k
-            }
-            (Interest::Blind, Stop::Coin) => toss(),
+        let mut toss = || prng.below(k as u64) == 0;
+        let useless = if FEEDBACK { self.useless_contacts(node, was_useful) } else { 1 };
+        if !COUNTED {
+            return (0..useless).any(|_| toss());
         }
+        let keeps = !(FEEDBACK && was_useful && reset);
+        let counter = &mut self.counters[node as usize];
+        *counter = counter.saturating_add(useless) * u16::from(keeps);
+        usize::from(*counter) >= k
     }
 
     /// Those lose interest whom `loses` says, of each infective node and whether it was of use in this cycle. Nothing

@@ -133,12 +133,11 @@ impl<'a> Median<'a> {
         let [state, other] = [from, to].map(|node| self.states[node as usize]);
         if self.stages.sends(state) {
             trial.sent += 1;
-            self.history.is_sent(from, to);
-            if self.gossip.loss > 0.0 && self.prng.unit() < self.gossip.loss {
+            let is_lost = self.gossip.loss > 0.0 && self.prng.unit() < self.gossip.loss;
+            let is_new = other == 0 && !is_lost && !self.from_b.has(to) && !self.from_c.has(to);
+            self.history.note(from, to, is_new);
+            if is_lost {
                 return;
-            }
-            if other == 0 && !self.from_b.has(to) && !self.from_c.has(to) {
-                self.history.has_come(from, to);
             }
             let came_from = if self.stages.is_b(state) { &mut self.from_b } else { &mut self.from_c };
             came_from.add(to);

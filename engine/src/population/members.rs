@@ -80,10 +80,9 @@ impl Members {
             // Those that came know nobody, as do those that lost everyone.
             joined.into_iter().for_each(|node| views.forget(node));
             for node in 0..self.nodes as u32 {
-                if up.has(node) && views.active(node).is_empty() {
-                    if let Some(contact) = any_up(up, node, prng) {
-                        views.join(node, contact, &|node| up.has(node), prng);
-                    }
+                let is_alone = up.has(node) && views.active(node).is_empty();
+                if let Some(contact) = is_alone.then(|| any_up(up, node, prng)).flatten() {
+                    views.join(node, contact, &|node| up.has(node), prng);
                 }
             }
         }

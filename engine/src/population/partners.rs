@@ -19,33 +19,33 @@ pub(super) struct Partners {
     /// `None` where nodes have no places.
     places: Option<Places>,
     pub(super) members: Members,
-    is_uniform: bool,
+    /// Whether any other node is as good a partner as any.
+    is_anyone: bool,
 }
 
 impl Partners {
     pub(super) fn new(nodes: usize, gossip: &Gossip) -> Self {
         let members = Members::new(nodes, gossip);
-        let of_all = gossip.partners == PartnerChoice::Uniform && members.views().is_none() && !members.has_churn();
         Self {
             nodes: nodes as u32,
             hunt_limit: gossip.hunt_limit,
             chosen: Vec::with_capacity(gossip.fanout),
             desks: gossip.connection_limit.map(|limit| Desks::new(nodes, limit)),
             places: Places::new(nodes, gossip.partners, gossip.exponent),
-            is_uniform: of_all && gossip.connection_limit.is_none(),
+            is_anyone: gossip.partners == PartnerChoice::Uniform && members.views().is_none(),
             members,
         }
     }
 
     /// True where a partner is any other node, and always there: [`other`].
     pub(super) fn is_uniform(&self) -> bool {
-        self.is_uniform
+        self.is_anyone && self.desks.is_none() && !self.members.has_churn()
     }
 
     /// Everyone accepts again.
     pub(super) fn begin_cycle(&mut self) {
         if let Some(desks) = &mut self.desks {
-            desks.open(|node| self.members.is_up(node));
+            desks.open(&self.members);
         }
     }
 
@@ -69,7 +69,21 @@ impl Partners {
     }
 
     /// Someone else, whom it has not chosen in this turn, nor would rather not choose. `None` if there is nobody.
+    #[inline]
     fn stranger(&self, node: u32, history: &History, prng: &mut Prng) -> Option<u32> {
+        if !self.is_anyone {
+            return self.chosen_stranger(node, history, prng);
+        }
+        loop {
+            let partner = other(node, self.nodes, prng);
+            if !self.chosen.contains(&partner) {
+                return Some(partner);
+            }
+        }
+    }
+
+    /// The same where not all are as good.
+    fn chosen_stranger(&self, node: u32, history: &History, prng: &mut Prng) -> Option<u32> {
         if self.members.views().is_none() {
             for _ in 0..TRIES {
                 let partner = match &self.places {
@@ -137,15 +151,18 @@ impl Desks {
     }
 
     /// All accept again, but those that are down.
-    fn open(&mut self, is_up: impl Fn(u32) -> bool) {
+    fn open(&mut self, members: &Members) {
+        let nodes = self.accepted.len() as u32;
+        self.accepted.fill(0);
         self.open.clear();
-        for node in 0..self.accepted.len() as u32 {
-            let is_up = is_up(node);
-            self.accepted[node as usize] = if is_up { 0 } else { self.limit };
-            self.places[node as usize] = self.open.len() as u32;
-            if is_up {
-                self.open.push(node);
-            }
+        self.open.extend(0..nodes);
+        self.places.iter_mut().zip(0..nodes).for_each(|(place, node)| *place = node);
+        if !members.has_churn() {
+            return;
+        }
+        for node in (0..nodes).filter(|&node| !members.is_up(node)) {
+            self.accepted[node as usize] = self.limit;
+            self.close(node);
         }
     }
 
@@ -156,11 +173,15 @@ impl Desks {
     fn accept(&mut self, node: u32) {
         self.accepted[node as usize] += 1;
         if !self.is_open(node) {
-            let place = self.places[node as usize];
-            self.open.swap_remove(place as usize);
-            if let Some(&moved) = self.open.get(place as usize) {
-                self.places[moved as usize] = place;
-            }
+            self.close(node);
+        }
+    }
+
+    fn close(&mut self, node: u32) {
+        let place = self.places[node as usize];
+        self.open.swap_remove(place as usize);
+        if let Some(&moved) = self.open.get(place as usize) {
+            self.places[moved as usize] = place;
         }
     }
 

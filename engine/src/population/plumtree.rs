@@ -22,6 +22,8 @@ pub(super) struct Tree<'a> {
     announced: Vec<Vec<u32>>,
     /// Those whose timer runs, and when each ends.
     timers: Vec<(u32, u64)>,
+    /// The same as a set.
+    waiting: Bits,
     /// What is sent in the next cycle: updates that were asked for, and PRUNE.
     asked: Vec<Message>,
     prunes: Vec<Message>,
@@ -56,6 +58,7 @@ impl<'a> Tree<'a> {
             fresh: Vec::new(),
             announced: vec![Vec::new(); nodes],
             timers: Vec::new(),
+            waiting: Bits::new(nodes),
             asked: Vec::new(),
             prunes: Vec::new(),
             prng: Prng::new(0),
@@ -80,6 +83,7 @@ impl<'a> Tree<'a> {
         self.asked.clear();
         self.prunes.clear();
         self.timers.clear();
+        self.waiting.clear();
         let origin = (ORIGIN..self.nodes as u32).find(|&node| self.members.is_up(node)).unwrap_or(ORIGIN);
         self.known.add(origin);
         self.fresh = vec![Message { from: origin, to: origin }];
@@ -116,6 +120,7 @@ impl<'a> Tree<'a> {
             self.announced[node as usize].clear();
         }
         let members = &self.members;
+        self.members.gone.iter().for_each(|&node| self.waiting.drop(node));
         self.timers.retain(|&(node, _)| members.is_up(node));
         for queue in [&mut self.fresh, &mut self.asked, &mut self.prunes] {
             queue.retain(|message| members.is_up(message.to) && members.is_up(message.from));
@@ -162,6 +167,7 @@ impl<'a> Tree<'a> {
                     return true;
                 }
             }
+            self.waiting.drop(*node);
             false
         });
         self.timers = timers;
@@ -183,7 +189,8 @@ impl<'a> Tree<'a> {
         shuffle(&mut sent.announcements, &mut self.prng);
         for Message { from, to } in sent.announcements.into_iter().filter(|message| !self.known.has(message.to)) {
             self.announced[to as usize].push(from);
-            if !self.timers.iter().any(|&(node, _)| node == to) {
+            if !self.waiting.has(to) {
+                self.waiting.add(to);
                 self.timers.push((to, cycle + self.gossip.graft_timeout as u64));
             }
         }

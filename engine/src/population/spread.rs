@@ -120,26 +120,33 @@ impl<'a> Spread<'a> {
         }
     }
 
+    /// Whether all that a node does in its turn is to meet one other, any, for one update.
+    pub(super) fn is_plain(&self) -> bool {
+        self.gossip.fanout == 1 && self.partners.is_uniform() && self.updates.len() == 1
+    }
+
     /// Everyone's turn who chooses partners.
     fn turns<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self) {
         if self.gossip.connection_limit.is_some() {
             return self.queued_turns::<RUMOR, PUSH, PULL>();
         }
-        let is_plain = self.gossip.fanout == 1 && self.partners.is_uniform() && self.updates.len() == 1;
+        let is_plain = self.is_plain();
+        // Its own copy stays in registers.
+        let mut prng = self.prng.clone();
         for index in 0..self.nodes.div_ceil(64) {
             let initiators = self.initiators::<RUMOR, PUSH, PULL>(index);
             if !is_plain {
                 for_each_of(index, initiators, |node| self.turn::<RUMOR, PUSH, PULL>(node));
                 continue;
             }
-            let (update, nodes, prng) = (&mut self.updates[0], self.nodes as u32, &mut self.prng);
+            let (update, nodes, prng) = (&mut self.updates[0], self.nodes as u32, &mut prng);
             self.contacts += u64::from(initiators.count_ones());
             let known = update.known.word(index);
             let knows = |node: u32| known >> (node % 64) & 1 == 1;
             if RUMOR {
                 for_each_of(index, initiators, |node| {
                     let partner = other(node, nodes, prng);
-                    update.meet::<RUMOR, PUSH, PULL>(self.gossip, prng, node, knows(node), partner);
+                    update.meet::<RUMOR, PUSH, PULL, false>(self.gossip, prng, node, knows(node), partner);
                 });
                 continue;
             }
@@ -152,8 +159,11 @@ impl<'a> Spread<'a> {
             });
             for_each_of(index, differ, |node| {
                 let partner = partners[node as usize % 64];
-                update.meet::<RUMOR, PUSH, PULL>(self.gossip, prng, node, knows(node), partner);
+                update.meet::<RUMOR, PUSH, PULL, false>(self.gossip, prng, node, knows(node), partner);
             });
+        }
+        if is_plain {
+            self.prng = prng;
         }
     }
 
@@ -175,9 +185,10 @@ impl<'a> Spread<'a> {
         let mut queue = std::mem::take(&mut self.queue);
         queue.clear();
         for index in 0..self.nodes.div_ceil(64) {
-            let initiators = match RUMOR && !PULL {
-                true => self.initiators::<RUMOR, PUSH, PULL>(index),
-                false => self.updates[0].known.everyone(index) & self.partners.members.word(index),
+            let initiators = if RUMOR && !PULL {
+                self.initiators::<RUMOR, PUSH, PULL>(index)
+            } else {
+                self.updates[0].known.everyone(index) & self.partners.members.word(index)
             };
             for_each_of(index, initiators, |node| queue.push(node));
         }
@@ -193,14 +204,14 @@ impl<'a> Spread<'a> {
         for _ in 0..self.gossip.fanout {
             if let Some(partner) = self.partners.next(node, &self.updates[0].history, &mut self.prng) {
                 self.contacts += 1;
+                let is_list = self.updates.len() > 1;
                 for update in &mut self.updates {
-                    // Of a hot rumor list each node sends what it is infective with: by push, all others need not be
-                    // looked at.
-                    if RUMOR && !PULL && !update.spreaders().has(node) {
+                    // Of a hot rumor list each node sends what it is infective with.
+                    if is_list && RUMOR && !PULL && !update.spreaders().has(node) {
                         continue;
                     }
                     let knows = update.known.has(node);
-                    update.meet::<RUMOR, PUSH, PULL>(self.gossip, &mut self.prng, node, knows, partner);
+                    update.meet::<RUMOR, PUSH, PULL, true>(self.gossip, &mut self.prng, node, knows, partner);
                 }
             }
         }

@@ -18,6 +18,8 @@ pub(super) struct Update {
     pub(super) interests: Option<Interests>,
     /// What nodes remember of how it came, and where it went.
     pub(super) history: History,
+    /// Whether it is judged on arrival what a contact knew.
+    on_arrival: bool,
     /// Updates that were sent.
     pub(super) sent: u64,
     /// Arrivals so far.
@@ -34,6 +36,7 @@ impl Update {
             fresh: Bits::new(nodes),
             interests: (gossip.style == Style::Rumor).then(|| Interests::new(nodes)),
             history: History::new(nodes, gossip.partners),
+            on_arrival: gossip.judging == Judging::Arrival || gossip.rounds == Rounds::Asynchronous,
             sent: 0,
             arrived: 0,
             knowing: 0,
@@ -89,8 +92,10 @@ impl Update {
         if let Some(interests) = &mut self.interests {
             interests.end_turn(node, is_fresh, gossip, prng);
         }
-        self.known.add_if(node, is_fresh);
-        self.fresh.drop(node);
+        if is_fresh {
+            self.known.add(node);
+            self.fresh.drop(node);
+        }
     }
 
     /// How many got it since this was asked the last time, in asynchronous rounds.
@@ -113,9 +118,10 @@ impl Update {
         knew
     }
 
-    /// A node has chosen its partner.
+    /// A node has chosen its partner. With `NOTES`, what is sent is noted: for the history, and for the arrivals in
+    /// asynchronous rounds.
     #[inline]
-    pub(super) fn meet<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
+    pub(super) fn meet<const RUMOR: bool, const PUSH: bool, const PULL: bool, const NOTES: bool>(
         &mut self,
         gossip: &Gossip,
         prng: &mut Prng,
@@ -124,15 +130,15 @@ impl Update {
         partner: u32,
     ) {
         if RUMOR {
-            self.gossip_with::<PUSH, PULL>(gossip, prng, node, partner);
+            self.gossip_with::<PUSH, PULL, NOTES>(gossip, prng, node, partner);
         } else {
-            self.resolve_with::<PUSH, PULL>(gossip, prng, node, knows, partner);
+            self.resolve_with::<PUSH, PULL, NOTES>(gossip, prng, node, knows, partner);
         }
     }
 
     /// Anti-entropy: the two compare, and only what is missing is sent (Demers et al. 1987, section 1.3).
     #[inline]
-    fn resolve_with<const PUSH: bool, const PULL: bool>(
+    fn resolve_with<const PUSH: bool, const PULL: bool, const NOTES: bool>(
         &mut self,
         gossip: &Gossip,
         prng: &mut Prng,
@@ -141,15 +147,15 @@ impl Update {
         partner: u32,
     ) {
         match (knows, self.known.has(partner)) {
-            (true, false) if PUSH && self.is_missing(gossip, partner) => _ = self.send(gossip, prng, node, partner),
-            (false, true) if PULL && self.is_missing(gossip, node) => _ = self.send(gossip, prng, partner, node),
+            (true, false) if PUSH && self.is_missing(partner) => _ = self.send::<NOTES>(gossip, prng, node, partner),
+            (false, true) if PULL && self.is_missing(node) => _ = self.send::<NOTES>(gossip, prng, partner, node),
             _ => {}
         }
     }
 
     /// Rumors: whoever is infective sends, whatever the other knows (section 1.4).
     #[inline]
-    fn gossip_with<const PUSH: bool, const PULL: bool>(
+    fn gossip_with<const PUSH: bool, const PULL: bool, const NOTES: bool>(
         &mut self,
         gossip: &Gossip,
         prng: &mut Prng,
@@ -162,14 +168,14 @@ impl Update {
         let compared = (gossip.minimize && pushes && answers).then(|| interests.smaller(node, partner));
         let (node_tires, partner_tires) = compared.unwrap_or((true, true));
         if pushes {
-            let is_useful = self.is_missing(gossip, partner);
-            if self.send(gossip, prng, node, partner) && (is_useful || node_tires) {
+            let is_useful = self.is_missing(partner);
+            if self.send::<NOTES>(gossip, prng, node, partner) && (is_useful || node_tires) {
                 self.learn(gossip, |interests| interests.told(node, is_useful));
             }
         }
         if answers {
-            let is_useful = self.is_missing(gossip, node);
-            if self.send(gossip, prng, partner, node) && (is_useful || partner_tires) {
+            let is_useful = self.is_missing(node);
+            if self.send::<NOTES>(gossip, prng, partner, node) && (is_useful || partner_tires) {
                 self.learn(gossip, |interests| interests.answered(partner, is_useful));
             }
         }
@@ -185,28 +191,32 @@ impl Update {
 
     /// Whether a node is judged not to know the update.
     #[inline]
-    fn is_missing(&self, gossip: &Gossip, node: u32) -> bool {
+    fn is_missing(&self, node: u32) -> bool {
         let missing = !self.known.has(node);
-        let at_start = gossip.judging == Judging::Snapshot && gossip.rounds == Rounds::Synchronous;
-        if at_start { missing } else { missing && !self.fresh.has(node) }
+        if self.on_arrival { missing && !self.fresh.has(node) } else { missing }
     }
 
     /// Sends the update. Whether it arrives.
     #[inline]
-    fn send(&mut self, gossip: &Gossip, prng: &mut Prng, from: u32, to: u32) -> bool {
+    fn send<const NOTES: bool>(&mut self, gossip: &Gossip, prng: &mut Prng, from: u32, to: u32) -> bool {
         self.sent += 1;
-        self.history.is_sent(from, to);
-        if gossip.loss > 0.0 && prng.unit() < gossip.loss {
+        let is_lost = gossip.loss > 0.0 && prng.unit() < gossip.loss;
+        if NOTES {
+            self.note(from, to, is_lost);
+        }
+        if is_lost {
             return false;
         }
-        let is_new = !self.known.has(to);
-        if gossip.rounds == Rounds::Asynchronous {
-            self.arrived += u64::from(is_new && !self.fresh.has(to));
-        }
-        if is_new && !self.history.is_empty() && !self.fresh.has(to) {
-            self.history.has_come(from, to);
-        }
-        self.fresh.add_if(to, is_new);
+        self.fresh.add_if(to, !self.known.has(to));
         true
+    }
+
+    /// What is kept of an update that is sent, where cycles are not enough.
+    #[inline]
+    fn note(&mut self, from: u32, to: u32, is_lost: bool) {
+        // Without a branch, as anywhere: it could not be foretold.
+        let is_new = !(is_lost | self.known.has(to) | self.fresh.has(to));
+        self.arrived += u64::from(is_new);
+        self.history.note(from, to, is_new);
     }
 }

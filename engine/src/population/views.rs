@@ -1,4 +1,4 @@
-//! Partial views: Leitão, Pereira, Rodrigues, *HyParView: A Membership Protocol for Reliable Gossip-Based Broadcast*
+//! Partial views: Leitão, Pereira, Rodrigues, *`HyParView`: A Membership Protocol for Reliable Gossip-Based Broadcast*
 //! (DSN 2007; sections below are that paper's).
 //!
 //! Each node has a small **active view**, the nodes that it talks to, which is symmetric, and a larger **passive view**,

@@ -126,9 +126,8 @@ impl Gossip {
         let doublings = (nodes as f64).log2();
         let turns = match self.style {
             Style::DirectMail => 1.0,
-            Style::AntiEntropy => 2.0 * doublings,
+            Style::AntiEntropy | Style::MedianCounter => 2.0 * doublings,
             // By push alone a node has only its own turns, and few of these.
-            Style::MedianCounter => 2.0 * doublings,
             // Announcements, grafts and all, over every link.
             Style::Plumtree => 2.0 * (self.view_size * self.broadcasts) as f64,
             Style::Rumor if !self.exchange.pulls() => 2.0 + self.k as f64,
@@ -285,8 +284,7 @@ fn hunts_are_uniform(point: &Point) -> Option<Conflict> {
 /// Who only asks sends to nobody that it chooses.
 fn senders_push(point: &Point) -> Option<Conflict> {
     let Gossip { style, exchange, partners, .. } = point.gossip;
-    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
-    (remembers && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
+    (partners.remembers() && style.has_contacts() && !exchange.pushes()).then(|| Conflict {
         keys: [&keys::PARTNERS, &keys::EXCHANGE],
         message: format!(
             "{} \"{partners}\" with {} \"{exchange}\": nobody sends to whom it chooses",
@@ -300,8 +298,7 @@ fn senders_push(point: &Point) -> Option<Conflict> {
 /// Of several updates each has come another way.
 fn one_is_remembered(point: &Point) -> Option<Conflict> {
     let Gossip { rumors, partners, .. } = point.gossip;
-    let remembers = matches!(partners, PartnerChoice::NotSender | PartnerChoice::NotSent);
-    (remembers && rumors > 1).then(|| Conflict {
+    (partners.remembers() && rumors > 1).then(|| Conflict {
         keys: [&keys::PARTNERS, &keys::RUMORS],
         message: format!(
             "{} \"{partners}\" with {} {rumors}, which share contacts and have come from different nodes",

@@ -341,6 +341,11 @@ impl PartnerChoice {
     pub const fn is_spatial(self) -> bool {
         matches!(self, Self::Ring | Self::Grid)
     }
+
+    /// True where nodes remember where an update came from, or went.
+    pub const fn remembers(self) -> bool {
+        matches!(self, Self::NotSender | Self::NotSent)
+    }
 }
 
 names! {
