@@ -71,10 +71,10 @@ fn rounds_are_those_of_the_longest_way() {
         let one = format!(
             "crdt = {{ type = 'g-counter', topology = '{topology}' }}\nreplication = {{ updates = 200, update_rate = 50, trials = 2 }}"
         );
-        all("crdt", nodes, &one).remove(0).1.rounds.expect("all agreed").max
+        all("crdt", nodes, &one).remove(0).1.rounds.expect("all agreed").max as u64
     };
     // From anywhere to everywhere, and every replica has written in the last round.
-    assert_eq!([rounds("ring", 10), rounds("full", 10), rounds("tree", 7)], [5.0, 1.0, 4.0]);
+    assert_eq!([rounds("ring", 10), rounds("full", 10), rounds("tree", 7)], [5, 1, 4]);
 }
 
 /// Enes et al. 2019, section V: where there are cycles, naive deltas are hardly better than states; what counts there is
@@ -114,7 +114,7 @@ replication = { updates = 15, update_rate = 0.05, elements = 300, trials = 2 }";
     let [whole, checksum, short, recent, peel_back] = bytes[..] else { panic!("five points: {bytes:?}") };
     assert!(whole > 2.0 * checksum && checksum > 2.0 * recent && checksum > 2.0 * peel_back, "{bytes:?}");
     assert!(short > 2.0 * recent, "{bytes:?}");
-    assert!(wholes[0] >= 1.0 && wholes[3] < 0.01 && wholes[4] == 0.0, "{wholes:?}");
+    assert!(wholes[0] >= 1.0 && wholes[3] < 0.01 && wholes[4] < 1e-9, "{wholes:?}");
 }
 
 /// Section 2: who remembers a deletion, and for how long.
