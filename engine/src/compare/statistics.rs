@@ -248,6 +248,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "no rounding is involved")]
     fn intervals_hold_the_ratio_and_know_zero() {
         let (base, new) = ([10.0, 11.0, 12.0, 13.0, 14.0], [20.0, 22.0, 24.0, 26.0, 28.0]);
         let [low, high] = ratio_interval(&base, &new);
