@@ -318,6 +318,10 @@ fn partial_views_reach_everyone() {
         let factor = partial.rounds_last.mean / full.rounds_last.mean;
         assert!((1.0..1.8).contains(&factor), "{exchange}: {factor}");
     }
+    // Eager push to all peers but the sender, of which there are four: each node is told four times.
+    let eager =
+        one(300, "interest = 'blind', k = 1, view = 'partial', partners = 'not-sender', fanout = 4, trials = 5");
+    assert!((2.85..3.02).contains(&eager.redundancy.mean) && eager.residue.p50 < 0.01, "{eager:?}");
     // All peers of a view at once are a flood, whose last hop is the overlay's depth.
     let flood = trials(300, "interest = 'blind', k = 1, view = 'partial', fanout = 5", 3);
     let tree = trials(300, "style = 'plumtree', broadcasts = 1", 3);

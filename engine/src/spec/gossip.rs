@@ -138,8 +138,9 @@ impl Gossip {
         let contact_ns = if is_plain { 10.0 } else { 100.0 };
         let contacts = turns / (1.0 - self.loss) * (self.fanout * self.rumors) as f64;
         // To join, to settle, and to keep a view while others come and go.
-        let cycles = if self.crash > 0.0 { 10.0 * doublings } else { 0.0 };
-        let view_ns = if self.is_partial() { 10_000.0 + 2_000.0 * cycles } else { 5.0 * cycles };
+        let lasts = if self.style == Style::Plumtree { 20.0 * self.broadcasts as f64 } else { 10.0 * doublings };
+        let cycles = if self.crash > 0.0 { lasts } else { 0.0 };
+        let view_ns = if self.is_partial() { 30_000.0 + 4_000.0 * cycles } else { 5.0 * cycles };
         Duration::from_secs_f64((contacts * contact_ns + view_ns) * nodes as f64 * self.trials as f64 / 1e9)
     }
 }
