@@ -152,7 +152,7 @@ fn all_agree(trials: u64) {
 
 #[test]
 fn population_and_machines_agree() {
-    all_agree(120);
+    all_agree(100);
 }
 
 #[test]
