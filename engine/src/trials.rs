@@ -8,28 +8,28 @@ use std::time::Duration;
 /// How often progress is told while no trial ends.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A trial, by its number, that asks now and then whether it may go on; `None` if it may not.
-pub(crate) type Trial<'a, T> = dyn Fn(usize, &dyn Fn() -> bool) -> Option<T> + Sync + 'a;
-
-/// Runs `count` trials: what each yields, in the order of their numbers. `None` if `interrupted`.
+/// Runs `count` trials, and has `take` each of them, with its number, in the order in which they end. Whether all did:
+/// not if `interrupted`.
 ///
-/// `progress` hears every few milliseconds how many are finished, on the calling thread.
-pub(crate) fn run<T: Send>(
+/// `world` makes what each thread runs its trials in: given a trial's number, and whether it may go on, what that yields, and
+/// nothing if it may not. `progress` hears every few milliseconds how many are finished, on the calling thread.
+pub(crate) fn run<T: Send, W: FnMut(usize, &dyn Fn() -> bool) -> Option<T>>(
     count: usize,
     threads: usize,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(usize),
-    trial: &Trial<'_, T>,
-) -> Option<Vec<T>> {
+    world: &(dyn Fn() -> W + Sync),
+    take: &mut dyn FnMut(usize, T),
+) -> bool {
     let next = AtomicUsize::new(0);
     let go_on = || !interrupted.load(Ordering::Relaxed);
-    let mut all: Vec<Option<T>> = (0..count).map(|_| None).collect();
     let mut finished = 0;
     thread::scope(|scope| {
         let (sender, trials) = mpsc::sync_channel(64);
         for _ in 0..threads.clamp(1, count.max(1)) {
             let (sender, next, go_on) = (sender.clone(), &next, &go_on);
             scope.spawn(move || {
+                let mut trial = world();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= count {
@@ -46,7 +46,7 @@ pub(crate) fn run<T: Send>(
         loop {
             match trials.recv_timeout(PAUSE) {
                 Ok((index, yielded)) => {
-                    all[index] = Some(yielded);
+                    take(index, yielded);
                     finished += 1;
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -55,5 +55,5 @@ pub(crate) fn run<T: Send>(
             progress(finished);
         }
     });
-    all.into_iter().collect()
+    finished == count
 }

@@ -27,6 +27,7 @@ mod trial;
 mod workload;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use quorumbench_protocols::crdt::{Crdt, GCounter, LwwMap, MapUpdate, OrSet, PnCounter};
@@ -63,8 +64,11 @@ pub fn converge(
             (_, CrdtType::LwwMap) => crdt::<LwwMap>(point, &mut prng, go_on),
         }
     };
-    let trials = trials::run(point.replication.trials, threads, interrupted, progress, &one)?;
-    Some(tally::convergence(point.cluster.nodes, &trials))
+    // In the order of their numbers, whichever ended first: sums are the same to the last bit.
+    let mut all = BTreeMap::new();
+    let mut take = |index, trial| _ = all.insert(index, trial);
+    let finished = trials::run(point.replication.trials, threads, interrupted, progress, &|| &one, &mut take);
+    finished.then(|| tally::convergence(point.cluster.nodes, &all.into_values().collect::<Vec<_>>()))
 }
 
 fn crdt<C: Crdt + Drawn>(point: &Point, prng: &mut Prng, go_on: &dyn Fn() -> bool) -> Option<Trial> {

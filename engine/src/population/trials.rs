@@ -1,15 +1,13 @@
 //! Many epidemics, and what they have in common.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use quorumbench_protocols::Prng;
 
 use super::{Population, Trial, theory};
 use crate::results::{Epidemic, Spread};
 use crate::spec::{Gossip, Style};
+use crate::trials;
 
 /// Runs `gossip.trials` epidemics on `threads` threads, each with randomness that follows from `seed` and its number:
 /// what comes out does not depend on how many threads there are. `None` if `interrupted`.
@@ -41,42 +39,14 @@ pub(crate) fn epidemic_of<T: FnMut(Prng, &dyn Fn() -> bool) -> Option<Trial>>(
     world: &(dyn Fn() -> T + Sync),
 ) -> Option<Epidemic> {
     let seeds = Prng::new(seed);
-    let next = AtomicUsize::new(0);
-    let go_on = || !interrupted.load(Ordering::Relaxed);
     let mut tally = Tally::new(nodes, gossip);
-    thread::scope(|scope| {
-        let (finished, trials) = mpsc::sync_channel(64);
-        for _ in 0..threads.clamp(1, gossip.trials) {
-            let (finished, next, seeds, go_on) = (finished.clone(), &next, &seeds, &go_on);
-            scope.spawn(move || {
-                let mut run = world();
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= gossip.trials {
-                        break;
-                    }
-                    let Some(trial) = run(seeds.fork(index as u64), go_on) else { break };
-                    if finished.send((index, trial)).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(finished);
-        loop {
-            match trials.recv_timeout(PAUSE) {
-                Ok((index, trial)) => tally.add(index, &trial),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            }
-            progress(tally.finished);
-        }
-    });
-    (tally.finished == gossip.trials).then(|| tally.epidemic())
+    let numbered = || {
+        let (mut run, seeds) = (world(), &seeds);
+        move |index: usize, go_on: &dyn Fn() -> bool| run(seeds.fork(index as u64), go_on)
+    };
+    let take = &mut |index, trial| tally.add(index, &trial);
+    trials::run(gossip.trials, threads, interrupted, progress, &numbered, take).then(|| tally.epidemic())
 }
-
-/// How often progress is told while no trial ends.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is kept of each trial: of all updates that spread in it, added up.
 #[derive(Clone, Copy, Debug, Default)]
