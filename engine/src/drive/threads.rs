@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::{Nanos, NodeId};
-use quorumbench_transports::{Counters, Transport};
+use quorumbench_transports::{Clock, Counters, Transport};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_timer_slack};
 
 use super::body::Body;
@@ -139,8 +139,20 @@ fn replica_loop(
         }
         led = leads;
         ward.after_turn(now, replica);
+        if cfg!(feature = "slowdown") {
+            slow_down(now, control.clock());
+        }
     }
     Ok(led)
+}
+
+/// Works on for nothing, after a turn that began at `began`.
+fn slow_down(began: Nanos, clock: Clock) {
+    let worked = clock.now();
+    let until = worked + worked.saturating_since(began) / 4;
+    while clock.now() < until {
+        std::hint::spin_loop();
+    }
 }
 
 /// Runs a client until all it asked for is answered or given up.
