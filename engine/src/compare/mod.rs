@@ -165,7 +165,10 @@ impl Comparison {
             (false, false) => return Err(Incomparable::Fingerprint(differences)),
         }
         let shared = shared_axes(base, new, &mut notes)?;
-        let pairs = pairs(base, new, &shared, &mut notes);
+        let shown: BTreeSet<&str> =
+            shared.iter().copied().filter(|axis| base.varies(axis) || new.varies(axis)).collect();
+        let mut pairs = pairs(base, new, &shared, &mut notes);
+        pairs.sort_by_key(|pair| only(pair.point, &shown));
         let samples: Vec<Sample<'_>> = pairs.iter().flat_map(|pair| pair.samples(metrics)).collect();
         if samples.is_empty() {
             return Err(worlds(base, new).map_or(Incomparable::NothingInCommon, Incomparable::Worlds));
@@ -173,8 +176,6 @@ impl Comparison {
         let values: Vec<_> =
             samples.iter().map(|sample| (sample.metric, sample.base.as_slice(), sample.new.as_slice())).collect();
         let judged = judge(&values, threshold);
-        let shown: BTreeSet<&str> =
-            shared.iter().copied().filter(|axis| base.varies(axis) || new.varies(axis)).collect();
         let row = |(sample, judged): (&Sample<'_>, Judged)| Row {
             point: only(sample.pair.point, &shown),
             metric: sample.metric,
