@@ -55,9 +55,10 @@ impl Updates {
         self.seen.iter().map(|trial| trial.last().div_ceil(trial.parts)).max().unwrap_or_default()
     }
 
-    /// What was seen, with so many contacts.
-    pub(crate) fn trial(self, contacts: u64) -> Trial {
-        let mut trials = self.seen.into_iter().map(|trial| Trial { contacts, ..trial });
+    /// What was seen, and what is the same for all: contacts, and who may talk to whom.
+    pub(crate) fn trial(self, all: &Trial) -> Trial {
+        let of = |seen: Trial| Trial { contacts: all.contacts, is_split: all.is_split, ..seen };
+        let mut trials = self.seen.into_iter().map(of);
         let first = trials.next().expect("at least one update spreads");
         Trial { others: trials.collect(), ..first }
     }

@@ -7,8 +7,8 @@ use quorumbench_protocols::gossip::Gossip as Node;
 use quorumbench_protocols::gossip::message::Message;
 use quorumbench_protocols::{Frame, Input, Nanos, NodeId, Outbox, Payload, Prng};
 
-use super::Updates;
-use crate::population::Trial;
+use super::{Rules, Updates};
+use crate::population::{Members, Trial};
 use crate::sim::queue::Queue;
 use crate::spec::{Gossip, Style};
 
@@ -20,7 +20,10 @@ use crate::spec::{Gossip, Style};
 pub struct VirtualTime<'a> {
     nodes: usize,
     gossip: &'a Gossip,
+    rules: Rules,
     members: Vec<Node>,
+    /// Who may talk to whom.
+    overlay: Members,
     /// When each member's next turn is, of those that have one.
     turns: Queue<u32>,
     /// On their way, in the order of their arrival.
@@ -48,7 +51,9 @@ impl<'a> VirtualTime<'a> {
         Self {
             nodes,
             gossip,
+            rules: Rules::new(nodes, gossip),
             members: Vec::with_capacity(nodes),
+            overlay: Members::new(nodes, gossip),
             turns: Queue::new(),
             frames: VecDeque::new(),
             out: Outbox::default(),
@@ -71,8 +76,9 @@ impl<'a> VirtualTime<'a> {
             self.event();
         }
         let contacts = self.members.iter().map(Node::contacts).sum();
+        let seen = Trial { contacts, is_split: self.overlay.is_split(), ..Trial::default() };
         let next = Updates::new(self.nodes, self.gossip, &mut Prng::new(0));
-        Some(std::mem::replace(&mut self.updates, next).trial(contacts))
+        Some(std::mem::replace(&mut self.updates, next).trial(&seen))
     }
 
     /// New nodes, of which some are brought the updates.
@@ -81,10 +87,14 @@ impl<'a> VirtualTime<'a> {
         self.turns = Queue::new();
         (self.spreading, self.reached) = (0, 0);
         self.members.clear();
-        let members = super::members(self.nodes, self.gossip, Nanos(CYCLE), CYCLE, &mut prng);
+        let members = self.rules.members(Nanos(CYCLE), CYCLE, &mut prng);
         self.members.extend(members.map(|(config, seed)| Node::new(config, seed)));
         (0..self.nodes as u32).for_each(|id| self.plan(NodeId(id)));
         self.updates = Updates::new(self.nodes, self.gossip, &mut prng);
+        self.overlay.begin(&mut prng);
+        for (id, node) in (0..).zip(&mut self.members) {
+            self.overlay.view(id).into_iter().for_each(|view| node.set_peers(view));
+        }
         self.prng = prng;
         let update = Payload::from(Bytes::from(vec![0; self.gossip.payload]));
         for origin in self.updates.origins.clone() {

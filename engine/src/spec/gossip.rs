@@ -201,12 +201,8 @@ fn machines_fit(point: &Point) -> Option<Conflict> {
 /// Some rules are there for a population only.
 fn machines_know(point: &Point) -> Option<Conflict> {
     let (gossip, transport) = (&point.gossip, point.cluster.transport);
-    let (key, value): (&'static Key, String) = if !gossip.style.has_contacts() && gossip.style != Style::DirectMail {
+    let (key, value): (&'static Key, String) = if gossip.style == Style::Plumtree {
         (&keys::STYLE, format!("\"{}\"", gossip.style))
-    } else if gossip.view == View::Partial {
-        (&keys::VIEW, format!("\"{}\"", gossip.view))
-    } else if gossip.partners != PartnerChoice::Uniform {
-        (&keys::PARTNERS, format!("\"{}\"", gossip.partners))
     } else if gossip.crash > 0.0 {
         (&keys::CRASH, gossip.crash.to_string())
     } else {

@@ -1,5 +1,5 @@
 //! Gossip (Demers et al., *Epidemic Algorithms for Replicated Database Maintenance*, PODC 1987): direct mail, anti-entropy
-//! and rumor mongering, as the state machine of one node.
+//! and rumor mongering; and the median-counter algorithm of Karp et al. (FOCS 2000), as the state machine of one node.
 //!
 //! A rumor is an update on its way; it begins at the node that is stepped [`Input::Submit`], and every node, that one too,
 //! delivers it once, under its number. Time passes in **cycles** of [`Config::interval`]. What a node hears in a cycle has
@@ -12,6 +12,7 @@
 //! | rumor, push | the rumor | with feedback: useful, or not |
 //! | rumor, pull | "what do you spread?" | the rumors that the other spreads; with feedback, that is answered in turn |
 //! | anti-entropy | a digest of what it knows | what it lacks (pull), what the other would have (push), which it sends |
+//! | median-counter | a call, that lists what it knows, and what it spreads | the same from the other side |
 //! | where contacts are limited, first | "may I have one?" | yes; or no, and another is hunted for |
 //!
 //! Nothing is sent twice, and nothing is missed when it does not come: what is lost is what gossip is to make up for.
@@ -55,10 +56,13 @@
 //! ```
 
 mod antientropy;
+mod choice;
 mod config;
 mod interest;
+mod median;
 pub mod message;
 mod partners;
+mod places;
 mod rumor;
 
 use std::collections::BTreeMap;
@@ -70,7 +74,10 @@ use crate::io::{Input, Outbox};
 use crate::prng::Prng;
 use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, Recipients, Slot};
 
-pub use self::config::{Config, Exchange, Interest, Judging, Mongering, Stop, Style};
+pub use self::choice::{Choice, other};
+pub use self::config::{Config, Exchange, Interest, Judging, Mongering, Partners, Stop, Style};
+pub use self::median::Stages;
+pub use self::places::Places;
 
 /// A node that gossips.
 ///
@@ -84,6 +91,8 @@ pub struct Gossip {
     /// Its next turn.
     turn_at: Nanos,
     turn: Turn,
+    /// Whom it may talk to; `None` for everyone.
+    peers: Option<Vec<u32>>,
     /// Contacts that it accepted in this cycle.
     accepted: usize,
     rumors: BTreeMap<Slot, Rumor>,
@@ -111,6 +120,7 @@ impl Gossip {
             cycle: 0,
             turn_at: Nanos::NEVER,
             turn: Turn::default(),
+            peers: None,
             accepted: 0,
             rumors: BTreeMap::new(),
             spreading: 0,
@@ -127,13 +137,14 @@ impl Gossip {
     /// # Errors
     /// [`Malformed`] for a frame that no correct peer sends; the state is as it was.
     pub fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
+        let said = out.transmits.len();
         match input {
             Input::Frame(frame) => self.on_frame(now, frame, out)?,
             Input::Submit(body) => {
                 self.advance(now);
                 self.begun += 1;
                 let number = Self::number(self.config.id, self.config.nodes, self.begun);
-                self.learn(number, body, self.config.style != Style::AntiEntropy, out);
+                self.learn(number, body, self.config.style != Style::AntiEntropy, None, out);
             }
             Input::Timeout if now >= self.turn_at => {
                 self.advance(now);
@@ -142,6 +153,7 @@ impl Gossip {
             }
             _ => {}
         }
+        self.remember(&out.transmits[said..]);
         self.plan_turn();
         Ok(())
     }
@@ -158,6 +170,18 @@ impl Gossip {
     /// has lost interest.
     pub fn spreads(&self) -> bool {
         self.spreading > 0
+    }
+
+    /// It may talk to these alone: its active view, as whoever keeps that has it now. Without it, to everyone.
+    pub fn set_peers(&mut self, peers: &[u32]) {
+        let known = self.peers.get_or_insert_default();
+        known.clear();
+        known.extend_from_slice(peers);
+    }
+
+    /// Whether it knows a rumor.
+    pub fn knows(&self, number: Slot) -> bool {
+        self.rumors.contains_key(&number)
     }
 
     /// The number of the rumor that begins as its `count`th at this one of so many nodes: no other has it.
@@ -183,12 +207,22 @@ impl Gossip {
         if from == self.config.id || from.0 >= self.config.nodes {
             return Err(malformed("not from another node"));
         }
+        let is_counted = matches!(message, Message::Call { .. } | Message::Counted { .. });
+        match (self.stages(), message) {
+            (Some(stages), Message::Counted { state, .. }) if !stages.sends(state) => {
+                return Err(malformed("a state that sends nothing"));
+            }
+            (stages, _) if stages.is_some() != is_counted => return Err(malformed("of another style")),
+            _ => {}
+        }
         self.advance(now);
         match message {
             Message::Rumor { number, is_answer } => self.on_rumor(from, number, is_answer, &frame.body, out),
             Message::Feedback { number, was_answer, was_useful, counter } => {
                 self.on_feedback(number, was_answer, was_useful, counter);
             }
+            Message::Call { is_answer } => self.on_call(from, is_answer, &frame.body, out),
+            Message::Counted { number, state } => self.on_counted(from, number, state, &frame.body, out),
             Message::Ask => self.on_ask(from, out),
             Message::Digest { contact } => self.on_digest(from, contact, &frame.body, out),
             Message::Want { contact } => self.on_want(from, contact, &frame.body, out),
@@ -218,7 +252,7 @@ impl Gossip {
     fn plan_turn(&mut self) {
         let always = match self.config.style {
             Style::DirectMail => false,
-            Style::AntiEntropy => true,
+            Style::AntiEntropy | Style::MedianCounter(_) => true,
             Style::Rumor(_) => self.config.exchange.pulls(),
         };
         if self.turn_at == Nanos::NEVER && (always || self.spreading > 0) {

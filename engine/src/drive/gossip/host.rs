@@ -11,7 +11,8 @@ use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, 
 use quorumbench_transports::{Counters, Transport};
 
 use super::stage::{LOOK_NS, News, Plan, Record, Stage};
-use crate::epidemic::{self, Updates};
+use crate::epidemic::{Rules, Updates};
+use crate::population::{Members, Trial};
 use crate::sim::queue::Queue;
 use crate::spec::Point;
 
@@ -20,6 +21,9 @@ pub(super) struct Host {
     id: u32,
     point: Arc<Point>,
     stage: Arc<Stage>,
+    rules: Rules,
+    /// Who may talk to whom.
+    overlay: Members,
     /// The trial that it is in, and what it saw of it so far.
     trial: Option<Running>,
     /// The last trial that it was in.
@@ -51,6 +55,8 @@ impl Host {
     pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>) -> Self {
         Self {
             id: id as u32,
+            rules: Rules::new(point.cluster.nodes, &point.gossip),
+            overlay: Members::new(point.cluster.nodes, &point.gossip),
             point,
             stage,
             trial: None,
@@ -122,9 +128,14 @@ impl Host {
     fn begin(&mut self, plan: &Plan, before: Counters) {
         let (nodes, rules, interval) = (self.point.cluster.nodes, &self.point.gossip, self.interval());
         let (mut prng, mut members, mut turns) = (plan.prng.clone(), Vec::new(), Queue::new());
-        for (config, seed) in epidemic::members(nodes, rules, plan.first_cycle, interval, &mut prng) {
+        // Every host has all of them, and makes its own ones.
+        let configs: Vec<_> = self.rules.members(plan.first_cycle, interval, &mut prng).collect();
+        self.overlay.begin(&mut prng);
+        for (config, seed) in configs {
             if config.id.0 % self.hosts() == self.id {
-                let node = Node::new(Config { group: plan.number as u16, ..config }, seed);
+                let view = self.overlay.view(config.id.0);
+                let mut node = Node::new(Config { group: plan.number as u16, ..config }, seed);
+                view.into_iter().for_each(|view| node.set_peers(view));
                 if node.deadline() < Nanos::NEVER {
                     turns.push(node.deadline(), members.len() as u32);
                 }
@@ -152,7 +163,9 @@ impl Host {
     fn end(&mut self, now: Counters) {
         let Some(mut running) = self.trial.take() else { return };
         running.record.counters = now.since(running.before);
-        running.record.trial = running.updates.trial(running.members.iter().map(Node::contacts).sum());
+        let contacts = running.members.iter().map(Node::contacts).sum();
+        let seen = Trial { contacts, is_split: self.overlay.is_split(), ..Trial::default() };
+        running.record.trial = running.updates.trial(&seen);
         self.stage.record(running.record);
     }
 
