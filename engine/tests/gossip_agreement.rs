@@ -211,9 +211,8 @@ fn a_wrong_rule_is_noticed() {
         ("style = 'anti-entropy', rounds = 'asynchronous'", "style = 'anti-entropy'"),
         ("style = 'anti-entropy', exchange = 'pull'", "style = 'anti-entropy', exchange = 'push-pull'"),
         ("style = 'median-counter'", "style = 'median-counter', fanout = 2"),
-        ("style = 'median-counter', partners = 'not-sent'", "style = 'median-counter'"),
-        ("k = 1, partners = 'not-sender'", "k = 1"),
-        ("k = 1, partners = 'not-sent'", "k = 1, partners = 'not-sender'"),
+        ("view = 'partial', partners = 'not-sender'", "view = 'partial'"),
+        ("view = 'partial', partners = 'not-sent'", "view = 'partial', partners = 'not-sender'"),
         ("partners = 'ring', exponent = 1.5", "partners = 'ring', exponent = 1.2"),
         ("view = 'partial', view_size = 5", "view = 'partial', view_size = 4"),
     ];
