@@ -86,6 +86,14 @@ fn variants() -> Vec<Gossip> {
         rules("style = 'anti-entropy', view = 'partial', exchange = ['push', 'pull', 'push-pull'], loss = 0.1"),
         rules("style = 'anti-entropy', view = 'partial', connection_limit = 1, hunt_limit = [0, 3]"),
         rules("exchange = 'push-pull', k = 3, view = 'partial', rounds = 'asynchronous'"),
+        rules("style = 'plumtree', broadcasts = [1, 2, 5], loss = [0.0, 0.1], view_size = [4, 5]"),
+        rules("style = 'plumtree', broadcasts = 3, loss = 0.3, graft_timeout = [1, 5]"),
+        rules("exchange = ['push', 'pull', 'push-pull'], k = 3, crash = 0.02, join = [0.0, 0.02], fanout = [1, 2]"),
+        rules("style = 'anti-entropy', exchange = ['push', 'pull', 'push-pull'], crash = 0.05, loss = 0.1, fanout = [1, 2]"),
+        rules("style = 'anti-entropy', exchange = 'push-pull', crash = 0.02, join = 0.02, rumors = 3"),
+        rules("style = 'anti-entropy', exchange = 'push', crash = 0.05, connection_limit = 1, hunt_limit = 2"),
+        rules("style = 'anti-entropy', exchange = 'pull', crash = 0.05, rounds = 'asynchronous'"),
+        rules("style = ['rumor', 'anti-entropy', 'median-counter'], crash = 0.02, join = 0.01, view = 'partial'"),
         grid("style = ['anti-entropy', 'rumor', 'median-counter'], partners = 'grid', exponent = 2.0"),
     ]
     .concat()
@@ -94,8 +102,11 @@ fn variants() -> Vec<Gossip> {
 /// What the two are compared in: of each trial, where it has it.
 type Figure = (&'static str, fn(&Trial) -> Option<f64>);
 
-const FIGURES: [Figure; 4] = [
-    ("residue", |trial| Some(1.0 - over(trial, Trial::reached) as f64 / updates(trial) / NODES as f64)),
+const FIGURES: [Figure; 5] = [
+    ("control", |trial| Some(trial.control as f64 / NODES as f64)),
+    ("residue", |trial| {
+        Some(1.0 - over(trial, |each| each.reached() + each.down) as f64 / updates(trial) / NODES as f64)
+    }),
     ("traffic", |trial| Some(over(trial, |each| each.sent) as f64 / updates(trial) / NODES as f64)),
     ("rounds_last", |trial| Some(over(trial, Trial::last) as f64 / updates(trial) / trial.parts as f64)),
     ("rounds_mean", |trial| {
@@ -210,6 +221,10 @@ fn a_wrong_rule_is_noticed() {
         ("k = 1, rounds = 'asynchronous'", "k = 1"),
         ("style = 'anti-entropy', rounds = 'asynchronous'", "style = 'anti-entropy'"),
         ("style = 'anti-entropy', exchange = 'pull'", "style = 'anti-entropy', exchange = 'push-pull'"),
+        ("style = 'plumtree', broadcasts = 1", "style = 'plumtree', broadcasts = 2"),
+        ("style = 'plumtree', loss = 0.2, graft_timeout = 3", "style = 'plumtree', loss = 0.2, graft_timeout = 4"),
+        ("k = 1, crash = 0.02", "k = 1"),
+        ("style = 'anti-entropy', crash = 0.02, join = 0.02", "style = 'anti-entropy', crash = 0.02, join = 0.01"),
         ("style = 'median-counter'", "style = 'median-counter', fanout = 2"),
         ("view = 'partial', partners = 'not-sender'", "view = 'partial'"),
         ("view = 'partial', partners = 'not-sent'", "view = 'partial', partners = 'not-sender'"),

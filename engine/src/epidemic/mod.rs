@@ -75,7 +75,7 @@ fn config(nodes: usize, rules: &Gossip) -> Config {
             Style::AntiEntropy => gossip::Style::AntiEntropy,
             Style::Rumor => gossip::Style::Rumor(mongering(rules)),
             Style::MedianCounter => gossip::Style::MedianCounter(stages(nodes)),
-            Style::Plumtree => unreachable!("only a population goes by that"),
+            Style::Plumtree => gossip::Style::Plumtree { graft_timeout: rules.graft_timeout as u64 },
         },
         exchange: match rules.exchange {
             Exchange::Push => gossip::Exchange::Push,

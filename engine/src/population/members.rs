@@ -19,8 +19,9 @@ pub(crate) struct Members {
     views: Option<Views>,
     /// Whether those who were up fell into parts, at the start.
     was_split: bool,
-    /// Those that crashed in this cycle.
+    /// Those that crashed in this cycle, and those that came.
     pub(crate) gone: Vec<u32>,
+    pub(crate) joined: Vec<u32>,
 }
 
 impl Members {
@@ -35,6 +36,7 @@ impl Members {
             views: is_partial.then(|| Views::new(nodes, gossip.view_size, gossip.passive_size)),
             was_split: false,
             gone: Vec::new(),
+            joined: Vec::new(),
         }
     }
 
@@ -57,7 +59,7 @@ impl Members {
         let down = self.nodes as u64 - self.alive;
         let comes = if down > 0 { self.join * self.nodes as f64 / down as f64 } else { 0.0 };
         self.gone.clear();
-        let mut joined = Vec::new();
+        self.joined.clear();
         for index in 0..up.len() {
             let (were_up, all) = (up.word(index), up.everyone(index));
             for_each_of(index, were_up & all, |node| {
@@ -69,16 +71,16 @@ impl Members {
             for_each_of(index, !were_up & all, |node| {
                 if prng.unit() < comes {
                     up.add(node);
-                    joined.push(node);
+                    self.joined.push(node);
                 }
             });
         }
-        self.alive = self.alive - self.gone.len() as u64 + joined.len() as u64;
+        self.alive = self.alive - self.gone.len() as u64 + self.joined.len() as u64;
         if let Some(views) = &mut self.views {
             self.gone.iter().for_each(|&node| views.forget(node));
             views.cycle(Some(up), prng);
             // Those that came know nobody, as do those that lost everyone.
-            joined.into_iter().for_each(|node| views.forget(node));
+            self.joined.iter().for_each(|&node| views.forget(node));
             for node in 0..self.nodes as u32 {
                 let is_alone = up.has(node) && views.active(node).is_empty();
                 if let Some(contact) = is_alone.then(|| any_up(up, node, prng)).flatten() {

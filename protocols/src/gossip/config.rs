@@ -76,7 +76,7 @@ pub enum Partners {
     Near(Arc<Places>),
 }
 
-/// How a rumor spreads (Demers et al. 1987; Karp et al. 2000).
+/// How a rumor spreads (Demers et al. 1987; Karp et al. 2000; Leitão et al. 2007).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Its origin posts it to all others, once (section 1.2).
@@ -87,6 +87,12 @@ pub enum Style {
     Rumor(Mongering),
     /// Each node calls others, and sends what it knows both ways, until whom it meets says that it is old.
     MedianCounter(Stages),
+    /// A tree among peers carries it, their other links announce it, and what a branch loses is asked for there. The
+    /// peers are those that the node was told of.
+    Plumtree {
+        /// Cycles until a node asks for what was announced.
+        graft_timeout: u64,
+    },
 }
 
 /// Which way a rumor goes in a contact.

@@ -104,7 +104,7 @@ impl Gossip {
     /// Whatever the other does not list, it does not know: it is in A. What it lists, and does not send, is in D.
     pub(super) fn on_call(&mut self, from: NodeId, is_answer: bool, body: &Payload, out: &mut Outbox) {
         let mut listed = message::read_digest(body).peekable();
-        for (&number, rumor) in self.rumors.iter_mut() {
+        for (&number, rumor) in &mut self.rumors {
             while listed.next_if(|known| known.number < number).is_some() {}
             match listed.next_if(|known| known.number == number) {
                 None => rumor.meetings.meet(0),

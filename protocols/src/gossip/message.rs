@@ -43,6 +43,18 @@ pub enum Message {
         /// The state.
         state: u8,
     },
+    /// Plumtree: I know a rumor, which this link does not carry.
+    IHave {
+        /// Its number.
+        number: Slot,
+    },
+    /// Plumtree: send me this rumor, and others.
+    Graft {
+        /// Its number.
+        number: Slot,
+    },
+    /// Plumtree: only announce rumors to me.
+    Prune,
     /// What do you spread?
     Ask,
     /// Anti-entropy: what the sender knows is listed in the frame, one [`Known`] after the other.
@@ -93,6 +105,9 @@ const ACCEPT: u8 = 7;
 const REFUSE: u8 = 8;
 const CALL: u8 = 9;
 const COUNTED: u8 = 10;
+const I_HAVE: u8 = 11;
+const GRAFT: u8 = 12;
+const PRUNE: u8 = 13;
 
 /// On a rumor: it is an answer. On feedback: it was.
 const ANSWER: u8 = 1;
@@ -103,6 +118,11 @@ impl Message {
     /// The number of the rumor whose update a frame carries, if it does: what traffic is counted in.
     pub fn update(head: &Head) -> Option<Slot> {
         matches!(head.kind, RUMOR | COUNTED).then_some(Slot(head.words[2]))
+    }
+
+    /// Whether a frame says where updates are, or should go: it is of a tree, and carries none.
+    pub const fn is_control(head: &Head) -> bool {
+        matches!(head.kind, I_HAVE | GRAFT | PRUNE)
     }
 
     /// Who a frame is for: who shares its endpoint with others looks here.
@@ -141,6 +161,9 @@ impl Message {
             ACCEPT => Self::Accept { contact },
             REFUSE => Self::Refuse { contact },
             CALL => Self::Call { is_answer },
+            I_HAVE => Self::IHave { number },
+            GRAFT => Self::Graft { number },
+            PRUNE => Self::Prune,
             COUNTED => Self::Counted { number, state: u8::try_from(second).ok()? },
             _ => return None,
         })
@@ -155,7 +178,11 @@ impl Message {
         frame.check(ANSWER | USEFUL, lists || Self::update(head).is_some())?;
         reject(said.flags != head.flags, "flags that mean nothing")?;
         match self {
-            Self::Rumor { number, .. } | Self::Feedback { number, .. } | Self::Counted { number, .. }
+            Self::Rumor { number, .. }
+            | Self::Feedback { number, .. }
+            | Self::Counted { number, .. }
+            | Self::IHave { number }
+            | Self::Graft { number }
                 if number == Slot::ZERO =>
             {
                 Err("no rumor has number zero")
@@ -182,6 +209,9 @@ impl Message {
             Self::Connect { contact } => (CONNECT, 0, contact, 0),
             Self::Accept { contact } => (ACCEPT, 0, contact, 0),
             Self::Refuse { contact } => (REFUSE, 0, contact, 0),
+            Self::IHave { number } => (I_HAVE, 0, number.0, 0),
+            Self::Graft { number } => (GRAFT, 0, number.0, 0),
+            Self::Prune => (PRUNE, 0, 0, 0),
             Self::Call { is_answer } => (CALL, flag(is_answer, ANSWER), 0, 0),
             Self::Counted { number, state } => (COUNTED, 0, number.0, state.into()),
         };
@@ -255,6 +285,9 @@ impl fmt::Display for Message {
             Self::Connect { contact } => write!(f, "Connect contact={contact}"),
             Self::Accept { contact } => write!(f, "Accept contact={contact}"),
             Self::Refuse { contact } => write!(f, "Refuse contact={contact}"),
+            Self::IHave { number } => write!(f, "IHave {number}"),
+            Self::Graft { number } => write!(f, "Graft {number}"),
+            Self::Prune => write!(f, "Prune"),
             Self::Call { is_answer } => write!(f, "Call{}", answer(is_answer)),
             Self::Counted { number, state } => write!(f, "Counted {number} state={state}"),
         }

@@ -34,6 +34,8 @@ impl Gossip {
         self.turn.met.clear();
         if self.config.style == Style::DirectMail {
             self.post(out);
+        } else if self.is_tree() {
+            self.tend(out);
         } else if self.has_a_say() {
             self.turn.left = self.config.fanout;
             self.meet(out);

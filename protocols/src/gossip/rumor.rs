@@ -57,6 +57,9 @@ impl Gossip {
     }
 
     pub(super) fn on_rumor(&mut self, from: NodeId, number: Slot, is_answer: bool, body: &Payload, out: &mut Outbox) {
+        if self.is_tree() {
+            return self.on_branch(from, number, body, out);
+        }
         let was_useful = self.is_missing(number);
         if self.config.mongering().is_some_and(|rules| rules.interest == Interest::Feedback) {
             let counter = self.counter_to_compare(number);
@@ -100,6 +103,7 @@ impl Gossip {
 
     /// The cycle is over: what its contacts said has its effect.
     pub(super) fn end_cycle(&mut self) {
+        self.look_back();
         if let Some(stages) = self.stages() {
             for rumor in self.rumors.values_mut() {
                 if !rumor.meetings.end_cycle(stages) {

@@ -45,6 +45,8 @@ struct Running {
     prng: Prng,
     before: Counters,
     updates: Updates,
+    /// Messages of a tree that carry no update.
+    control: u64,
     record: Record,
 }
 
@@ -148,7 +150,8 @@ impl Host {
         self.number = plan.number;
         self.here.clear();
         let (prng, record) = (prng.fork(self.id.into()), Record::default());
-        self.trial = Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, updates, record });
+        self.trial =
+            Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, updates, control: 0, record });
         let update = Payload::from(Bytes::from(vec![0; self.point.gossip.payload]));
         for origin in origins {
             self.step(self.stage.control.clock().now(), origin, Input::Submit(&update));
@@ -164,7 +167,7 @@ impl Host {
         let Some(mut running) = self.trial.take() else { return };
         running.record.counters = now.since(running.before);
         let contacts = running.members.iter().map(Node::contacts).sum();
-        let seen = Trial { contacts, is_split: self.overlay.is_split(), ..Trial::default() };
+        let seen = Trial { contacts, control: running.control, is_split: self.overlay.is_split(), ..Trial::default() };
         running.record.trial = running.updates.trial(&seen);
         self.stage.record(running.record);
     }
@@ -179,7 +182,7 @@ impl Host {
         if frame.head.kind == GREETING {
             return self.return_greeting(&frame.head);
         }
-        if Message::update(&frame.head).is_some() {
+        if Message::update(&frame.head).is_some() || Message::is_control(&frame.head) {
             self.news.under_way -= isize::from(self.is_in(&frame.head));
             // Of a small one that is kept, only its own bytes: not all that was received with it.
             if frame.body.len() < SMALL {
@@ -249,11 +252,14 @@ impl Host {
         }
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
             let host = Message::recipient(&head).0 % hosts;
+            running.control += u64::from(Message::is_control(&head));
             if let Some(number) = Message::update(&head) {
                 running.updates.sent(number);
                 if loss > 0.0 && running.prng.unit() < loss {
                     continue;
                 }
+            }
+            if Message::update(&head).is_some() || Message::is_control(&head) {
                 self.news.under_way += isize::from(host != self.id);
             }
             if host == self.id {
