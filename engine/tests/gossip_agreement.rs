@@ -6,7 +6,7 @@ use std::thread;
 
 use quorumbench::epidemic::VirtualTime;
 use quorumbench::population::{Population, Trial};
-use quorumbench::spec::{Gossip, Spec};
+use quorumbench::spec::{Gossip, PartnerChoice, Spec};
 use quorumbench_protocols::Prng;
 
 mod support;
@@ -18,11 +18,20 @@ const MOST_ERRORS: f64 = 4.0;
 
 /// All rules that these lists make together.
 fn rules(gossip: &str) -> Vec<Gossip> {
+    rules_of(NODES, gossip)
+}
+
+fn rules_of(nodes: usize, gossip: &str) -> Vec<Gossip> {
     let text = format!(
-        "cluster = {{ protocol = 'gossip', transport = 'sim', nodes = {NODES} }}\ngossip = {{ {} }}",
+        "cluster = {{ protocol = 'gossip', transport = 'sim', nodes = {nodes} }}\ngossip = {{ {} }}",
         gossip.replace('\n', "")
     );
     support::spec(&text).points().iter().map(|point| point.gossip.clone()).collect()
+}
+
+/// The same where the nodes are a square.
+fn grid(gossip: &str) -> Vec<Gossip> {
+    rules_of(196, gossip)
 }
 
 fn rule(gossip: &str) -> Gossip {
@@ -63,6 +72,29 @@ fn variants() -> Vec<Gossip> {
         rules("style = 'anti-entropy', exchange = 'pull', rumors = 4, rounds = 'asynchronous'"),
         rules("exchange = 'push-pull', minimize = true, k = [1, 2, 3]"),
         rules("exchange = 'push-pull', minimize = true, k = 2, reset = false, loss = 0.1, fanout = 2"),
+        rules("style = 'median-counter', fanout = [1, 2], loss = [0.0, 0.1]"),
+        rules("style = 'median-counter', partners = ['not-sender', 'not-sent'], loss = 0.1"),
+        rules("style = 'median-counter', partners = 'ring', exponent = 1.5"),
+        rules("style = 'median-counter', view = 'partial', fanout = [1, 2]"),
+        rules("exchange = ['push', 'push-pull'], partners = ['not-sender', 'not-sent'], k = 2, fanout = [1, 2], loss = 0.1"),
+        rules("style = 'anti-entropy', exchange = ['push', 'push-pull'], partners = ['not-sender', 'not-sent']"),
+        rules("exchange = ['push', 'pull', 'push-pull'], partners = 'ring', exponent = [1.0, 2.0], k = 4, fanout = [1, 2]"),
+        rules("style = 'anti-entropy', exchange = ['push', 'pull', 'push-pull'], partners = 'ring', exponent = 1.5"),
+        rules("style = 'anti-entropy', exchange = 'push-pull', partners = 'ring', connection_limit = 1, hunt_limit = 2"),
+        rules("exchange = ['push', 'pull', 'push-pull'], view = 'partial', k = 3, fanout = [1, 2]"),
+        rules("exchange = 'push', view = 'partial', partners = ['not-sender', 'not-sent'], view_size = [3, 5], k = 3"),
+        rules("style = 'anti-entropy', view = 'partial', exchange = ['push', 'pull', 'push-pull'], loss = 0.1"),
+        rules("style = 'anti-entropy', view = 'partial', connection_limit = 1, hunt_limit = [0, 3]"),
+        rules("exchange = 'push-pull', k = 3, view = 'partial', rounds = 'asynchronous'"),
+        rules("style = 'plumtree', broadcasts = [1, 2, 5], loss = [0.0, 0.1], view_size = [4, 5]"),
+        rules("style = 'plumtree', broadcasts = 3, loss = 0.3, graft_timeout = [1, 5]"),
+        rules("exchange = ['push', 'pull', 'push-pull'], k = 3, crash = 0.02, join = [0.0, 0.02], fanout = [1, 2]"),
+        rules("style = 'anti-entropy', exchange = ['push', 'pull', 'push-pull'], crash = 0.05, loss = 0.1, fanout = [1, 2]"),
+        rules("style = 'anti-entropy', exchange = 'push-pull', crash = 0.02, join = 0.02, rumors = 3"),
+        rules("style = 'anti-entropy', exchange = 'push', crash = 0.05, connection_limit = 1, hunt_limit = 2"),
+        rules("style = 'anti-entropy', exchange = 'pull', crash = 0.05, rounds = 'asynchronous'"),
+        rules("style = ['rumor', 'anti-entropy', 'median-counter'], crash = 0.02, join = 0.01, view = 'partial'"),
+        grid("style = ['anti-entropy', 'rumor', 'median-counter'], partners = 'grid', exponent = 2.0"),
     ]
     .concat()
 }
@@ -70,8 +102,11 @@ fn variants() -> Vec<Gossip> {
 /// What the two are compared in: of each trial, where it has it.
 type Figure = (&'static str, fn(&Trial) -> Option<f64>);
 
-const FIGURES: [Figure; 4] = [
-    ("residue", |trial| Some(1.0 - over(trial, Trial::reached) as f64 / updates(trial) / NODES as f64)),
+const FIGURES: [Figure; 5] = [
+    ("control", |trial| Some(trial.control as f64 / NODES as f64)),
+    ("residue", |trial| {
+        Some(1.0 - over(trial, |each| each.reached() + each.down) as f64 / updates(trial) / NODES as f64)
+    }),
     ("traffic", |trial| Some(over(trial, |each| each.sent) as f64 / updates(trial) / NODES as f64)),
     ("rounds_last", |trial| Some(over(trial, Trial::last) as f64 / updates(trial) / trial.parts as f64)),
     ("rounds_mean", |trial| {
@@ -90,13 +125,18 @@ fn updates(trial: &Trial) -> f64 {
     1.0 + trial.others.len() as f64
 }
 
+/// A grid is the largest square that they make.
+fn nodes(gossip: &Gossip) -> usize {
+    if gossip.partners == PartnerChoice::Grid { NODES.isqrt().pow(2) } else { NODES }
+}
+
 fn over_a_population(gossip: &Gossip, trials: u64) -> Vec<Trial> {
-    let mut population = Population::new(NODES, gossip);
+    let mut population = Population::new(nodes(gossip), gossip);
     (0..trials).map(|seed| population.trial(Prng::new(seed), &|| true).expect("nobody stops it")).collect()
 }
 
 fn among_machines(gossip: &Gossip, trials: u64) -> Vec<Trial> {
-    let mut world = VirtualTime::new(NODES, gossip);
+    let mut world = VirtualTime::new(nodes(gossip), gossip);
     let seeds = Prng::new(u64::MAX);
     (0..trials).map(|seed| world.trial(seeds.fork(seed), &|| true).expect("nobody stops it")).collect()
 }
@@ -139,7 +179,7 @@ fn for_each<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 
 fn all_agree(trials: u64) {
     let variants = variants();
-    assert_eq!(variants.len(), 126);
+    assert_eq!(variants.len(), 220);
     let furthest = AtomicUsize::new(0);
     for_each(&variants, |gossip| {
         let (figure, errors) = difference(&over_a_population(gossip, trials), &among_machines(gossip, trials));
@@ -182,6 +222,15 @@ fn a_wrong_rule_is_noticed() {
         ("k = 1, rounds = 'asynchronous'", "k = 1"),
         ("style = 'anti-entropy', rounds = 'asynchronous'", "style = 'anti-entropy'"),
         ("style = 'anti-entropy', exchange = 'pull'", "style = 'anti-entropy', exchange = 'push-pull'"),
+        ("style = 'plumtree', broadcasts = 1", "style = 'plumtree', broadcasts = 2"),
+        ("style = 'plumtree', loss = 0.2, graft_timeout = 3", "style = 'plumtree', loss = 0.2, graft_timeout = 4"),
+        ("k = 1, crash = 0.02", "k = 1"),
+        ("style = 'anti-entropy', crash = 0.02, join = 0.02", "style = 'anti-entropy', crash = 0.02, join = 0.01"),
+        ("style = 'median-counter'", "style = 'median-counter', fanout = 2"),
+        ("view = 'partial', partners = 'not-sender'", "view = 'partial'"),
+        ("view = 'partial', partners = 'not-sent'", "view = 'partial', partners = 'not-sender'"),
+        ("partners = 'ring', exponent = 1.5", "partners = 'ring', exponent = 1.2"),
+        ("view = 'partial', view_size = 5", "view = 'partial', view_size = 4"),
     ];
     for_each(&pairs, |(right, wrong)| {
         let (figure, errors) = difference(&over_a_population(&rule(right), 400), &among_machines(&rule(wrong), 400));

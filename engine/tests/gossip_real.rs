@@ -71,6 +71,10 @@ fn every_style_comes_to_an_end() {
         "exchange = 'push-pull', k = 2, connection_limit = 1, hunt_limit = 'unlimited'",
         "exchange = 'push-pull', k = 3, rumors = 5",
         "style = 'anti-entropy', exchange = 'push-pull', rumors = 5, rounds = 'asynchronous'",
+        "style = 'median-counter', partners = 'not-sent'",
+        "style = 'plumtree', broadcasts = 1, loss = 0.1",
+        "style = 'anti-entropy', partners = 'ring'",
+        "exchange = 'push-pull', view = 'partial', k = 3",
         "exchange = 'push', k = 3, rounds = 'asynchronous'",
     ] {
         let gossip = format!("{gossip}, interval = '20ms', trials = 3");

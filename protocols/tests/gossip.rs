@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorumbench_protocols::gossip::message::Message;
-use quorumbench_protocols::gossip::{Config, Exchange, Gossip, Interest, Judging, Mongering, Stop, Style};
+use quorumbench_protocols::gossip::{
+    Config, Exchange, Gossip, Interest, Judging, Mongering, Partners, Stages, Stop, Style,
+};
 use quorumbench_protocols::{Change, Delivery, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Slot};
 
 const CYCLE: u64 = 1000;
@@ -30,7 +32,12 @@ impl Bench {
             let mut config = Config::new(NodeId(id), nodes);
             (config.first_cycle, config.interval, config.turns) = (Nanos(CYCLE), CYCLE, CYCLE / 2);
             change(&mut config);
-            Gossip::new(config, u64::from(id))
+            let is_tree = matches!(config.style, Style::Plumtree { .. });
+            let mut node = Gossip::new(config, u64::from(id));
+            if is_tree {
+                node.set_peers(&(0..nodes).filter(|&peer| peer != id).collect::<Vec<_>>());
+            }
+            node
         };
         let nodes: Vec<_> = (0..nodes).map(node).collect();
         Self { delivered: vec![Vec::new(); nodes.len()], nodes, now: Nanos::ZERO, frames: VecDeque::new() }
@@ -52,15 +59,25 @@ impl Bench {
         self.step(id, Input::Submit(&Bytes::from(body).into()));
     }
 
-    /// The cycle's turns, one after the other, each with all that follows from it; then the next cycle begins.
-    fn cycle(&mut self) {
+    /// The cycle's turns, one after the other, each with all that follows from it; then the next cycle begins. What was
+    /// said, in the order of the lines.
+    fn cycle(&mut self) -> Vec<String> {
+        self.cycle_losing("nothing")
+    }
+
+    /// The same, but whatever is said in these words is lost.
+    fn cycle_losing(&mut self, lost: &str) -> Vec<String> {
+        let mut said = Vec::new();
         let until = Nanos((self.now.0 / CYCLE + 1) * CYCLE);
         while let Some((at, id)) = self.next_turn().filter(|(at, _)| *at < until) {
             self.now = at;
             self.step(id, Input::Timeout);
-            self.settle();
+            self.frames.retain(|frame| line(frame) != lost);
+            said.extend(self.settle());
         }
         self.now = until;
+        said.sort_unstable();
+        said
     }
 
     fn next_turn(&self) -> Option<(Nanos, u32)> {
@@ -72,8 +89,7 @@ impl Bench {
         let mut said = Vec::new();
         while let Some(frame) = self.frames.pop_front() {
             let to = Message::recipient(&frame.head);
-            let message = Message::read(&frame).expect("nodes understand each other");
-            said.push(format!("{} to {to}: {message}", Message::sender(&frame.head)));
+            said.push(line(&frame));
             self.step(to.0, Input::Frame(&frame));
         }
         said
@@ -87,6 +103,12 @@ impl Bench {
     }
 }
 
+/// Who says what to whom.
+fn line(frame: &Frame) -> String {
+    let message = Message::read(frame).expect("nodes understand each other");
+    format!("{} to {}: {message}", Message::sender(&frame.head), Message::recipient(&frame.head))
+}
+
 #[test]
 fn a_rumor_is_told_answered_and_forgotten() {
     let mut bench = Bench::new(2, |config| config.style = Style::Rumor(K));
@@ -98,7 +120,7 @@ fn a_rumor_is_told_answered_and_forgotten() {
     bench.now = Nanos(2 * CYCLE);
     assert_eq!(bench.turn(1)[..], ["n1 to n0: Rumor 1", "n0 to n1: Feedback 1 useless"]);
     assert!(bench.nodes.iter().all(Gossip::spreads), "what a cycle taught has its effect at its end");
-    (0..2).for_each(|_| bench.cycle());
+    (0..2).for_each(|_| drop(bench.cycle()));
     assert!(bench.nodes.iter().all(|node| !node.spreads() && node.deadline() == Nanos::NEVER));
 }
 
@@ -114,6 +136,79 @@ fn whoever_pulls_says_what_it_was_worth() {
     });
     blind.submit(1, "news");
     assert_eq!(blind.turn(0), ["n0 to n1: Ask", "n1 to n0: Rumor 2 answer"], "nobody would hear it");
+}
+
+/// With M = 1: two in B-1 who meet make C of each other, and are done after a cycle in it.
+#[test]
+fn calls_go_both_ways_until_it_is_old() {
+    let mut bench = Bench::new(2, |config| config.style = Style::MedianCounter(Stages::new(1)));
+    bench.submit(0, "news");
+    let (call, answer) = ("n0 to n1: Call", "n0 to n1: Call answer");
+    let asked = [call, answer, "n0 to n1: Counted 1 state=1", "n0 to n1: Counted 1 state=1"];
+    let answered = ["n1 to n0: Call", "n1 to n0: Call answer"];
+    assert_eq!(bench.cycle(), Vec::<String>::new(), "the cycle before the first");
+    assert_eq!(bench.cycle(), [&asked[..], &answered].concat());
+    let told = |state| (0..2).map(move |from| format!("n{from} to n{}: Counted 1 state={state}", 1 - from));
+    for state in [1, 2] {
+        let said: Vec<_> = bench.cycle().into_iter().filter(|line| line.contains("Counted")).collect();
+        assert_eq!(said, told(state).flat_map(|line| [line.clone(), line]).collect::<Vec<_>>());
+    }
+    let calls = bench.cycle();
+    assert!(calls.len() == 4 && calls.iter().all(|line| line.contains("Call")), "{calls:?}");
+    assert!(bench.nodes.iter().all(|node| !node.spreads()));
+    let state = Message::Counted { number: Slot(1), state: 3 }.head(NodeId(1), NodeId(0));
+    assert_eq!(
+        hit(&mut bench.nodes[0], bench.now, &Frame { head: state, body: Payload::EMPTY }),
+        Some("a state that sends nothing")
+    );
+}
+
+#[test]
+fn a_tree_forms_and_is_mended() {
+    let mut bench = Bench::new(3, |config| config.style = Style::Plumtree { graft_timeout: 2 });
+    let mut next = |lose: &str| {
+        let mut said = Vec::new();
+        bench.submit(0, "news");
+        while bench.nodes.iter().any(Gossip::spreads) {
+            said.push(bench.cycle_losing(lose).join(", "));
+        }
+        said.retain(|lines| !lines.is_empty());
+        (said, bench.delivered.iter().map(Vec::len).collect::<Vec<_>>())
+    };
+    let [first, crossed] = ["n0 to n1: Rumor 1, n0 to n2: Rumor 1", "n1 to n2: Rumor 1, n2 to n1: Rumor 1"];
+    assert_eq!(next("none").0, [first, crossed, "n1 to n2: Prune, n2 to n1: Prune"]);
+    let [second, announced] = ["n0 to n1: Rumor 4, n0 to n2: Rumor 4", "n1 to n2: IHave 4, n2 to n1: IHave 4"];
+    assert_eq!(next("none"), (vec![second.into(), announced.into()], vec![2; 3]), "over a tree, once to each");
+    let (said, delivered) = next("n0 to n2: Rumor 7");
+    let mended = ["n0 to n1: Rumor 7", "n1 to n2: IHave 7", "n2 to n1: Graft 7", "n1 to n2: Rumor 7"];
+    assert_eq!(said[..4], mended, "what one branch loses comes by another");
+    assert_eq!(delivered, [3; 3]);
+}
+
+#[test]
+fn partners_are_those_that_it_knows_and_does_not_avoid() {
+    for (partners, told) in [(Partners::Uniform, 2), (Partners::NotSender, 1), (Partners::NotSent, 2)] {
+        let blind = Mongering { interest: Interest::Blind, k: 40, ..K };
+        let mut bench = Bench::new(5, |config| {
+            (config.style, config.partners) = (Style::Rumor(blind), partners.clone());
+        });
+        bench.nodes[1].set_peers(&[0, 3]);
+        let rumor = Message::Rumor { number: Slot(1), is_answer: false }.head(NodeId(0), NodeId(1));
+        bench.step(1, Input::Frame(&Frame { head: rumor, body: Payload::EMPTY }));
+        let mut turns: Vec<String> = Vec::new();
+        for _ in 0..30 {
+            bench.now = bench.nodes[1].deadline();
+            bench.step(1, Input::Timeout);
+            turns.extend(bench.frames.drain(..).map(|frame| Message::recipient(&frame.head).to_string()));
+        }
+        assert!(turns.iter().all(|to| ["n0", "n3"].contains(&to.as_str())));
+        if partners == Partners::NotSent {
+            assert_ne!(turns[0], turns[1], "first one, then the other");
+        }
+        turns.sort_unstable();
+        turns.dedup();
+        assert_eq!(turns.len(), told, "{partners:?}");
+    }
 }
 
 #[test]
@@ -246,7 +341,7 @@ fn several_rumors_at_once_share_contacts() {
     {
         let mut bench = Bench::new(20, |config| (config.style, config.exchange) = (style, exchange));
         (0..10).for_each(|id| bench.submit(id, "news"));
-        (0..60).for_each(|_| bench.cycle());
+        (0..60).for_each(|_| drop(bench.cycle()));
         for delivered in &mut bench.delivered {
             delivered.sort_unstable();
             assert_eq!(*delivered, (1..=10).map(Slot).collect::<Vec<_>>(), "each once");
@@ -273,7 +368,8 @@ fn victims() -> Vec<Gossip> {
     let rumor = Style::Rumor(Mongering { k: 3, minimize: true, ..K });
     let blind = Style::Rumor(Mongering { interest: Interest::Blind, stop: Stop::Coin, k: 3, ..K });
     let mut victims = Vec::new();
-    for style in [Style::DirectMail, Style::AntiEntropy, rumor, blind] {
+    let (median, tree) = (Style::MedianCounter(Stages::new(2)), Style::Plumtree { graft_timeout: 2 });
+    for style in [Style::DirectMail, Style::AntiEntropy, rumor, blind, median, tree] {
         for exchange in [Exchange::Push, Exchange::Pull, Exchange::PushPull] {
             for (judging, limit) in [(Judging::Snapshot, None), (Judging::Arrival, Some(1))] {
                 let mut bench = Bench::new(4, |config| {
@@ -318,7 +414,7 @@ fn arbitrary_frames_are_survived() {
     for (seed, victim) in (0..).zip(victims()) {
         let (mut node, mut prng, mut accepted) = (victim, Prng::new(seed), 0);
         let mut now = Nanos(3 * CYCLE);
-        for _ in 0..1500 {
+        for _ in 0..5000 {
             let pick = |prng: &mut Prng| match prng.below(8) {
                 0 => prng.next_u64(),
                 _ => NUMBERS[prng.below(NUMBERS.len() as u64) as usize],
@@ -335,7 +431,7 @@ fn arbitrary_frames_are_survived() {
             words[5] = u64::from(prng.below(16) == 0);
             let head = Head {
                 body_len,
-                kind: if prng.below(16) == 0 { prng.next_u64() as u8 } else { prng.below(10) as u8 },
+                kind: if prng.below(16) == 0 { prng.next_u64() as u8 } else { prng.below(15) as u8 },
                 flags: [0, 0, 0, 1, 2, prng.next_u64() as u8][prng.below(6) as usize],
                 group: u16::from(prng.below(32) == 0),
                 from: NodeId(prng.below(5) as u32),
@@ -390,6 +486,10 @@ fn what_no_peer_says_is_refused() {
         (digest, &[0], "a list that does not ascend"),
         (digest, &[u64::MAX], "a number beyond reach"),
         (want, &[5, 4], "a list that does not ascend"),
+        (from(Message::Call { is_answer: true }), &[5, 4], "a list that does not ascend"),
+        (from(Message::Call { is_answer: true }), &[], "of another style"),
+        (from(Message::Prune), &[], "of another style"),
+        (from(Message::Graft { number: Slot::ZERO }), &[], "no rumor has number zero"),
     ] {
         assert_eq!(hit(node, Nanos(CYCLE), &with_body(head, body)), Some(why), "{head:?}");
     }

@@ -7,14 +7,15 @@
 mod updates;
 mod virtual_time;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use quorumbench_protocols::gossip::{self, Config, Mongering};
 use quorumbench_protocols::{Nanos, NodeId, Prng};
 
-use crate::population::epidemic_of;
+use crate::population::{epidemic_of, places, stages};
 use crate::results::Epidemic;
-use crate::spec::{Exchange, Gossip, Interest, Judging, Rounds, Stop, Style};
+use crate::spec::{Exchange, Gossip, Interest, Judging, PartnerChoice, Rounds, Stop, Style};
 
 pub(crate) use updates::{Updates, together};
 pub use virtual_time::VirtualTime;
@@ -34,27 +35,38 @@ pub fn epidemic(
     })
 }
 
-/// Every node of a trial as it is to be made, with its seed: cycles are so long, and the first begins at this time. In
-/// asynchronous rounds each node's has a phase of its own, and its turn is at its cycle's very beginning.
-pub(crate) fn members(
-    nodes: usize,
-    rules: &Gossip,
-    first_cycle: Nanos,
-    interval: u64,
-    prng: &mut Prng,
-) -> impl Iterator<Item = (Config, u64)> {
-    let own_clocks = rules.rounds == Rounds::Asynchronous;
-    (0..nodes as u32).map(move |id| {
-        let seed = prng.next_u64();
-        let phase = if own_clocks { prng.below(interval) } else { 0 };
-        let turns = if own_clocks { 0 } else { interval / 2 };
-        let rules = config(NodeId(id), nodes, rules);
-        (Config { first_cycle: first_cycle + phase, interval, turns, ..rules }, seed)
-    })
+/// What is the same in all trials: a node as they all are, and who may talk to whom.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    config: Config,
+    /// In asynchronous rounds each node's cycles have a phase of their own, and its turn is at their very beginning.
+    own_clocks: bool,
 }
 
-/// A node of so many that goes by these rules.
-fn config(id: NodeId, nodes: usize, rules: &Gossip) -> Config {
+impl Rules {
+    pub(crate) fn new(nodes: usize, rules: &Gossip) -> Self {
+        Self { config: config(nodes, rules), own_clocks: rules.rounds == Rounds::Asynchronous }
+    }
+
+    /// Every node of a trial as it is to be made, with its seed: cycles are so long, and the first begins at this time.
+    pub(crate) fn members(
+        &self,
+        first_cycle: Nanos,
+        interval: u64,
+        prng: &mut Prng,
+    ) -> impl Iterator<Item = (Config, u64)> {
+        (0..self.config.nodes).map(move |id| {
+            let seed = prng.next_u64();
+            let phase = if self.own_clocks { prng.below(interval) } else { 0 };
+            let turns = if self.own_clocks { 0 } else { interval / 2 };
+            let (id, first_cycle, rules) = (NodeId(id), first_cycle + phase, self.config.clone());
+            (Config { id, first_cycle, interval, turns, ..rules }, seed)
+        })
+    }
+}
+
+/// Any node of so many that goes by these rules.
+fn config(nodes: usize, rules: &Gossip) -> Config {
     // What each has for a cycle is its own: another's start says nothing of what it knew.
     let at_start = rules.judging == Judging::Snapshot && rules.rounds == Rounds::Synchronous;
     Config {
@@ -62,7 +74,8 @@ fn config(id: NodeId, nodes: usize, rules: &Gossip) -> Config {
             Style::DirectMail => gossip::Style::DirectMail,
             Style::AntiEntropy => gossip::Style::AntiEntropy,
             Style::Rumor => gossip::Style::Rumor(mongering(rules)),
-            Style::MedianCounter | Style::Plumtree => unreachable!("only a population goes by that"),
+            Style::MedianCounter => gossip::Style::MedianCounter(stages(nodes)),
+            Style::Plumtree => gossip::Style::Plumtree { graft_timeout: rules.graft_timeout as u64 },
         },
         exchange: match rules.exchange {
             Exchange::Push => gossip::Exchange::Push,
@@ -70,10 +83,16 @@ fn config(id: NodeId, nodes: usize, rules: &Gossip) -> Config {
             Exchange::PushPull => gossip::Exchange::PushPull,
         },
         fanout: rules.fanout,
+        partners: match (rules.partners, places(nodes, rules)) {
+            (_, Some(places)) => gossip::Partners::Near(Arc::new(places)),
+            (PartnerChoice::NotSender, _) => gossip::Partners::NotSender,
+            (PartnerChoice::NotSent, _) => gossip::Partners::NotSent,
+            _ => gossip::Partners::Uniform,
+        },
         connection_limit: rules.connection_limit,
         hunt_limit: rules.hunt_limit,
         judging: if at_start { gossip::Judging::Snapshot } else { gossip::Judging::Arrival },
-        ..Config::new(id, nodes as u32)
+        ..Config::new(NodeId(0), nodes as u32)
     }
 }
 

@@ -50,14 +50,36 @@ impl Updates {
         trial.arrivals[part] += 1;
     }
 
-    /// The last round in which anything arrived; 0 if nothing did.
-    pub(crate) fn last_round(&self) -> u64 {
-        self.seen.iter().map(|trial| trial.last().div_ceil(trial.parts)).max().unwrap_or_default()
+    /// Who knew these crashed, in a round that is counted from 1.
+    pub(crate) fn lost(&mut self, round: u64, knew: impl Fn(Slot) -> bool) {
+        for (&number, &index) in &self.indices {
+            let departures = &mut self.seen[index].departures;
+            departures.resize(departures.len().max(round as usize), 0);
+            departures[round as usize - 1] += u64::from(knew(number));
+        }
     }
 
-    /// What was seen, with so many contacts.
-    pub(crate) fn trial(self, contacts: u64) -> Trial {
-        let mut trials = self.seen.into_iter().map(|trial| Trial { contacts, ..trial });
+    /// Others begin at the same of so many nodes, and what was seen is forgotten.
+    pub(crate) fn begin_again(&mut self, nodes: usize) {
+        self.indices = self.indices.drain().map(|(number, index)| (Slot(number.0 + nodes as u64), index)).collect();
+        self.seen.iter_mut().for_each(|seen| *seen = Trial { parts: seen.parts, ..Trial::default() });
+    }
+
+    /// Whether each is known by all of so many, or can never be.
+    pub(crate) fn are_settled(&self, alive: u64) -> bool {
+        self.seen.iter().map(Trial::reached).all(|reached| reached == alive || reached == 0)
+    }
+
+    /// What was seen, and what is the same for all: contacts, and who may talk to whom.
+    pub(crate) fn trial(self, all: &Trial) -> Trial {
+        let of = |seen: Trial| Trial {
+            contacts: all.contacts,
+            is_split: all.is_split,
+            control: all.control,
+            down: all.down,
+            ..seen
+        };
+        let mut trials = self.seen.into_iter().map(of);
         let first = trials.next().expect("at least one update spreads");
         Trial { others: trials.collect(), ..first }
     }
@@ -70,6 +92,7 @@ pub(crate) fn together(one: &Trial, other: &Trial) -> Trial {
     sum.arrivals.iter_mut().zip(&shorter.arrivals).for_each(|(sum, arrived)| *sum += arrived);
     sum.sent += shorter.sent;
     sum.contacts += shorter.contacts;
+    sum.control += shorter.control;
     sum.others = one.others.iter().zip(&other.others).map(|(one, other)| together(one, other)).collect();
     sum
 }

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quorumbench_protocols::gossip::Gossip as Node;
 use quorumbench_protocols::gossip::message::Message;
-use quorumbench_protocols::{Frame, Input, Nanos, NodeId, Outbox, Payload, Prng};
+use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Transmit};
 
-use super::Updates;
-use crate::population::Trial;
+use super::{Rules, Updates};
+use crate::population::{Members, Trial};
 use crate::sim::queue::Queue;
 use crate::spec::{Gossip, Style};
 
@@ -20,18 +20,24 @@ use crate::spec::{Gossip, Style};
 pub struct VirtualTime<'a> {
     nodes: usize,
     gossip: &'a Gossip,
+    rules: Rules,
     members: Vec<Node>,
+    /// Who is up, and who may talk to whom.
+    overlay: Members,
     /// When each member's next turn is, of those that have one.
     turns: Queue<u32>,
     /// On their way, in the order of their arrival.
     frames: VecDeque<(Nanos, Frame)>,
     out: Outbox,
-    /// Whether an update is lost.
+    /// Whether an update is lost, and who crashes and joins.
     prng: Prng,
+    /// The cycle that it is in, counted from 1, and the first one of this broadcast.
+    cycle: u64,
+    first: u64,
     /// Members that spread an update.
     spreading: usize,
-    /// Members that know an update, for each.
-    reached: usize,
+    /// Messages of a tree that carry no update.
+    control: u64,
     updates: Updates,
 }
 
@@ -48,71 +54,143 @@ impl<'a> VirtualTime<'a> {
         Self {
             nodes,
             gossip,
+            rules: Rules::new(nodes, gossip),
             members: Vec::with_capacity(nodes),
+            overlay: Members::new(nodes, gossip),
             turns: Queue::new(),
             frames: VecDeque::new(),
             out: Outbox::default(),
             prng: Prng::new(0),
+            cycle: 0,
+            first: 1,
             spreading: 0,
-            reached: 0,
+            control: 0,
             updates: Updates::new(nodes, gossip, &mut Prng::new(0)),
         }
     }
 
-    /// One epidemic from beginning to end; `None` if `go_on`, asked now and then, is false.
+    /// One epidemic from beginning to end; over a tree, as many as there are broadcasts, of which the last is told.
+    /// `None` if `go_on`, asked now and then, is false.
     pub fn trial(&mut self, prng: Prng, go_on: &dyn Fn() -> bool) -> Option<Trial> {
         self.begin(prng);
+        let broadcasts = if self.gossip.style == Style::Plumtree { self.gossip.broadcasts } else { 1 };
         let mut events = 0_u64;
-        while !self.is_over() {
-            if events.is_multiple_of(LOOK_EVENTS) && !go_on() {
-                return None;
+        for broadcast in 0..broadcasts {
+            if broadcast > 0 {
+                self.updates.begin_again(self.nodes);
             }
-            events += 1;
-            self.event();
+            self.submit();
+            while !self.is_over() {
+                if events.is_multiple_of(LOOK_EVENTS) && !go_on() {
+                    return None;
+                }
+                events += 1;
+                self.event();
+            }
         }
-        let contacts = self.members.iter().map(Node::contacts).sum();
+        let seen = Trial {
+            contacts: self.members.iter().map(Node::contacts).sum(),
+            control: self.control,
+            down: self.nodes as u64 - self.overlay.alive(),
+            is_split: self.overlay.is_split(),
+            ..Trial::default()
+        };
         let next = Updates::new(self.nodes, self.gossip, &mut Prng::new(0));
-        Some(std::mem::replace(&mut self.updates, next).trial(contacts))
+        Some(std::mem::replace(&mut self.updates, next).trial(&seen))
     }
 
-    /// New nodes, of which some are brought the updates.
+    /// New nodes, that know nothing.
     fn begin(&mut self, mut prng: Prng) {
         self.frames.clear();
         self.turns = Queue::new();
-        (self.spreading, self.reached) = (0, 0);
+        (self.cycle, self.spreading) = (0, 0);
         self.members.clear();
-        let members = super::members(self.nodes, self.gossip, Nanos(CYCLE), CYCLE, &mut prng);
+        let members = self.rules.members(Nanos(CYCLE), CYCLE, &mut prng);
         self.members.extend(members.map(|(config, seed)| Node::new(config, seed)));
         (0..self.nodes as u32).for_each(|id| self.plan(NodeId(id)));
         self.updates = Updates::new(self.nodes, self.gossip, &mut prng);
+        self.overlay.begin(&mut prng);
+        self.introduce();
         self.prng = prng;
+    }
+
+    /// Everyone hears whom it may talk to.
+    fn introduce(&mut self) {
+        for (id, node) in (0..).zip(&mut self.members) {
+            self.overlay.view(id).into_iter().for_each(|view| node.set_peers(view));
+        }
+    }
+
+    /// Some are brought the updates, at the end of a cycle.
+    fn submit(&mut self) {
+        (self.first, self.control) = (self.cycle + 1, 0);
         let update = Payload::from(Bytes::from(vec![0; self.gossip.payload]));
         for origin in self.updates.origins.clone() {
-            self.step(Nanos::ZERO, origin, Input::Submit(&update));
+            self.step(Nanos(self.first * CYCLE - 1), origin, Input::Submit(&update));
         }
     }
 
     /// True if nothing can happen any more: nobody spreads anything; or everyone knows all, and the cycle is over.
     fn is_over(&self) -> bool {
-        let done = match self.gossip.style {
+        let ends_cycle = self.next_at().0 / CYCLE > self.cycle;
+        match self.gossip.style {
+            _ if ends_cycle && self.cycle >= self.overlay.last_cycle() => true,
             Style::AntiEntropy => {
-                let (all, round) = (self.nodes * self.gossip.rumors, self.updates.last_round());
-                self.reached == all && self.turns.next_at().is_none_or(|at| at.0 / CYCLE > round)
+                ends_cycle && self.gossip.join == 0.0 && self.updates.are_settled(self.overlay.alive())
             }
-            _ => self.spreading == 0,
-        };
-        done && self.frames.is_empty()
+            // The turns of those that have nothing to say any more come before the next broadcast.
+            Style::Plumtree => ends_cycle && self.spreading == 0,
+            _ => self.spreading == 0 && self.frames.is_empty(),
+        }
+    }
+
+    /// The next event.
+    fn next_at(&self) -> Nanos {
+        let frame_at = self.frames.front().map_or(Nanos::NEVER, |(at, _)| *at);
+        self.turns.next_at().unwrap_or(Nanos::NEVER).min(frame_at)
     }
 
     fn event(&mut self) {
-        let turn_at = self.turns.next_at().unwrap_or(Nanos::NEVER);
-        if self.frames.front().is_some_and(|(at, _)| *at <= turn_at) {
+        let next_at = self.next_at();
+        if next_at.0 / CYCLE > self.cycle {
+            return self.begin_cycle();
+        }
+        if self.frames.front().is_some_and(|(at, _)| *at <= next_at) {
             let (at, frame) = self.frames.pop_front().expect("there is one");
-            self.step(at, Message::recipient(&frame.head), Input::Frame(&frame));
-        } else if let Some((at, node)) = self.turns.pop() {
+            let to = Message::recipient(&frame.head);
+            if self.overlay.is_up(to.0) {
+                self.step(at, to, Input::Frame(&frame));
+            }
+        } else if let Some((at, node)) = self.turns.pop()
+            && self.overlay.is_up(node)
+            // One that was down has other turns now.
+            && self.members[node as usize].deadline() == at
+        {
             self.step(at, NodeId(node), Input::Timeout);
             self.plan(NodeId(node));
         }
+    }
+
+    /// Another cycle: some crash, and some join, who know nothing.
+    fn begin_cycle(&mut self) {
+        self.cycle += 1;
+        if !self.overlay.has_churn() {
+            return;
+        }
+        let now = Nanos(self.cycle * CYCLE);
+        self.overlay.cycle(&mut self.prng);
+        for index in 0..self.overlay.gone.len() {
+            let node = &mut self.members[self.overlay.gone[index] as usize];
+            self.spreading -= usize::from(node.spreads());
+            self.updates.lost(self.cycle, |number| node.knows(number));
+            node.restart(now, self.prng.next_u64());
+        }
+        for index in 0..self.overlay.joined.len() {
+            let id = self.overlay.joined[index];
+            self.members[id as usize].restart(now, self.prng.next_u64());
+            self.plan(NodeId(id));
+        }
+        self.introduce();
     }
 
     fn step(&mut self, now: Nanos, id: NodeId, input: Input<'_>) {
@@ -125,19 +203,24 @@ impl<'a> VirtualTime<'a> {
             self.plan(id);
         }
         for delivery in self.out.deliveries.drain(..) {
-            self.reached += 1;
-            if let Some(after) = now.0.checked_sub(CYCLE) {
+            if let Some(after) = now.0.checked_sub(self.first * CYCLE) {
                 self.updates.arrived(delivery.slot, after, CYCLE);
             }
         }
-        for transmit in self.out.transmits.drain(..) {
-            if let Some(number) = Message::update(&transmit.head) {
+        for Transmit { head, body, .. } in self.out.transmits.drain(..) {
+            if !self.overlay.is_up(Message::recipient(&head).0) {
+                let answer = refusal(&Frame { head, body });
+                self.frames.extend(answer.map(|head| (now + TRIP, Frame { head, body: Payload::EMPTY })));
+                continue;
+            }
+            self.control += u64::from(Message::is_control(&head));
+            if let Some(number) = Message::update(&head) {
                 self.updates.sent(number);
                 if self.gossip.loss > 0.0 && self.prng.unit() < self.gossip.loss {
                     continue;
                 }
             }
-            self.frames.push_back((now + TRIP, Frame { head: transmit.head, body: transmit.body }));
+            self.frames.push_back((now + TRIP, Frame { head, body }));
         }
     }
 
@@ -147,4 +230,14 @@ impl<'a> VirtualTime<'a> {
             self.turns.push(at, id.0);
         }
     }
+}
+
+/// What comes of a contact with a node that is down: nobody is there who would have it, and nothing goes over it.
+fn refusal(frame: &Frame) -> Option<Head> {
+    let answer = match Message::read(frame).ok()? {
+        Message::Connect { contact } => Message::Refuse { contact },
+        Message::Digest { contact } => Message::Want { contact },
+        _ => return None,
+    };
+    Some(answer.head(Message::recipient(&frame.head), Message::sender(&frame.head)))
 }

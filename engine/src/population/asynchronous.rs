@@ -5,8 +5,9 @@
 //! early, now a little late. What a node met with since its last turn has its effect in its next one, which is where a
 //! synchronous cycle would end for it.
 
+use quorumbench_protocols::gossip::other;
+
 use super::Trial;
-use super::partners::other;
 use super::spread::Spread;
 use crate::spec::Exchange;
 

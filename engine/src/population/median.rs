@@ -2,6 +2,7 @@
 //! section 3.
 
 use quorumbench_protocols::Prng;
+use quorumbench_protocols::gossip::Stages;
 
 use super::Trial;
 use super::bits::Bits;
@@ -28,39 +29,9 @@ pub(super) struct Median<'a> {
     prng: Prng,
 }
 
-/// Which states are which.
-#[derive(Clone, Copy, Debug)]
-struct Stages {
-    /// M: how many of B there are, and cycles in C.
-    most: u8,
-}
-
-impl Stages {
-    /// M is O(log log n): here as many cycles as the last half takes by pull, which squares the share of those who do not
-    /// know.
-    fn new(nodes: usize) -> Self {
-        Self { most: (nodes as f64).ln().log2().ceil().max(1.0) as u8 }
-    }
-
-    fn sends(self, state: u8) -> bool {
-        state > 0 && state <= 2 * self.most
-    }
-
-    fn is_b(self, state: u8) -> bool {
-        state > 0 && state <= self.most
-    }
-
-    /// The state after a cycle.
-    fn next(self, state: u8, newer: i16, from_b: bool, from_c: bool) -> u8 {
-        let first_c = self.most + 1;
-        match state {
-            0 if from_c => first_c,
-            0 => u8::from(from_b),
-            _ if self.is_b(state) && from_c => first_c,
-            _ if self.is_b(state) => state + u8::from(newer > 0),
-            _ => state + u8::from(self.sends(state)),
-        }
-    }
+/// M is O(log log n): here as many cycles as the last half takes by pull, which squares the share of those who do not know.
+pub(crate) fn stages(nodes: usize) -> Stages {
+    Stages::new((nodes as f64).ln().log2().ceil().max(1.0) as u8)
 }
 
 impl<'a> Median<'a> {
@@ -68,7 +39,7 @@ impl<'a> Median<'a> {
         Self {
             gossip,
             nodes,
-            stages: Stages::new(nodes),
+            stages: stages(nodes),
             states: vec![0; nodes],
             newer: vec![0; nodes],
             from_b: Bits::new(nodes),
@@ -165,15 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_follow_each_other_as_published() {
-        let stages = Stages::new(1000);
-        assert_eq!(stages.most, 3, "log2 ln 1000 = 2.8");
-        let [a, b1, b3, c1, c3, d] = [0, 1, 3, 4, 6, 7];
-        let next = |state, newer, from: &str| stages.next(state, newer, from.contains('B'), from.contains('C'));
-        assert_eq!([next(a, 0, ""), next(a, 2, "B"), next(a, 1, "C"), next(a, 2, "BC")], [a, b1, c1, c1]);
-        assert_eq!([next(b1, 1, "B"), next(b1, 0, "B"), next(b1, -1, ""), next(b1, -1, "C")], [2, b1, b1, c1]);
-        assert_eq!([next(b3, 1, "B"), next(c1, -5, "B"), next(c3, 0, ""), next(d, 3, "BC")], [c1, 5, d, d]);
-        assert_eq!([a, b1, b3, c1, c3, d].map(|state| stages.sends(state)), [false, true, true, true, true, false]);
-        assert_eq!([1, 2, 1_000_000, 100_000_000].map(|nodes| Stages::new(nodes).most), [1, 1, 4, 5]);
+    fn there_are_as_many_states_as_the_last_half_takes() {
+        assert_eq!([1, 2, 1000, 1_000_000, 100_000_000].map(|nodes| stages(nodes).most()), [1, 1, 3, 4, 5]);
     }
 }

@@ -8,7 +8,7 @@ use crate::spec::{Gossip, Style, View};
 
 /// The nodes: which of them are up, and what they know of each other.
 #[derive(Clone, Debug)]
-pub(super) struct Members {
+pub(crate) struct Members {
     nodes: usize,
     crash: f64,
     join: f64,
@@ -19,12 +19,13 @@ pub(super) struct Members {
     views: Option<Views>,
     /// Whether those who were up fell into parts, at the start.
     was_split: bool,
-    /// Those that crashed in this cycle.
-    pub(super) gone: Vec<u32>,
+    /// Those that crashed in this cycle, and those that came.
+    pub(crate) gone: Vec<u32>,
+    pub(crate) joined: Vec<u32>,
 }
 
 impl Members {
-    pub(super) fn new(nodes: usize, gossip: &Gossip) -> Self {
+    pub(crate) fn new(nodes: usize, gossip: &Gossip) -> Self {
         let is_partial = gossip.view == View::Partial || gossip.style == Style::Plumtree;
         Self {
             nodes,
@@ -35,11 +36,12 @@ impl Members {
             views: is_partial.then(|| Views::new(nodes, gossip.view_size, gossip.passive_size)),
             was_split: false,
             gone: Vec::new(),
+            joined: Vec::new(),
         }
     }
 
     /// Everyone is up, and has a view.
-    pub(super) fn begin(&mut self, prng: &mut Prng) {
+    pub(crate) fn begin(&mut self, prng: &mut Prng) {
         self.alive = self.nodes as u64;
         self.gone.clear();
         if let Some(up) = &mut self.up {
@@ -52,12 +54,12 @@ impl Members {
     }
 
     /// A cycle begins: some crash, some join, and views are kept. Without churn there is nothing to keep.
-    pub(super) fn cycle(&mut self, prng: &mut Prng) {
+    pub(crate) fn cycle(&mut self, prng: &mut Prng) {
         let Some(up) = &mut self.up else { return };
         let down = self.nodes as u64 - self.alive;
         let comes = if down > 0 { self.join * self.nodes as f64 / down as f64 } else { 0.0 };
         self.gone.clear();
-        let mut joined = Vec::new();
+        self.joined.clear();
         for index in 0..up.len() {
             let (were_up, all) = (up.word(index), up.everyone(index));
             for_each_of(index, were_up & all, |node| {
@@ -69,16 +71,16 @@ impl Members {
             for_each_of(index, !were_up & all, |node| {
                 if prng.unit() < comes {
                     up.add(node);
-                    joined.push(node);
+                    self.joined.push(node);
                 }
             });
         }
-        self.alive = self.alive - self.gone.len() as u64 + joined.len() as u64;
+        self.alive = self.alive - self.gone.len() as u64 + self.joined.len() as u64;
         if let Some(views) = &mut self.views {
             self.gone.iter().for_each(|&node| views.forget(node));
             views.cycle(Some(up), prng);
             // Those that came know nobody, as do those that lost everyone.
-            joined.into_iter().for_each(|node| views.forget(node));
+            self.joined.iter().for_each(|&node| views.forget(node));
             for node in 0..self.nodes as u32 {
                 let is_alone = up.has(node) && views.active(node).is_empty();
                 if let Some(contact) = is_alone.then(|| any_up(up, node, prng)).flatten() {
@@ -89,24 +91,29 @@ impl Members {
     }
 
     /// How many are up.
-    pub(super) fn alive(&self) -> u64 {
+    pub(crate) fn alive(&self) -> u64 {
         self.alive
     }
 
     #[inline]
-    pub(super) fn is_up(&self, node: u32) -> bool {
+    pub(crate) fn is_up(&self, node: u32) -> bool {
         self.up.as_ref().is_none_or(|up| up.has(node))
     }
 
     /// Which of 64 are up.
     #[inline]
-    pub(super) fn word(&self, index: usize) -> u64 {
+    pub(crate) fn word(&self, index: usize) -> u64 {
         self.up.as_ref().map_or(u64::MAX, |up| up.word(index))
     }
 
     /// True where the members change.
-    pub(super) fn has_churn(&self) -> bool {
+    pub(crate) fn has_churn(&self) -> bool {
         self.up.is_some()
+    }
+
+    /// Whom alone a node may talk to; `None` where it is everyone.
+    pub(crate) fn view(&self, node: u32) -> Option<&[u32]> {
+        self.views.as_ref().map(|views| views.active(node))
     }
 
     pub(super) fn views(&self) -> Option<&Views> {
@@ -119,12 +126,12 @@ impl Members {
 
     /// Whether those who were up fell into parts that never talk to each other, at the start or now; `None` where
     /// everyone may talk to everyone.
-    pub(super) fn is_split(&self) -> Option<bool> {
+    pub(crate) fn is_split(&self) -> Option<bool> {
         self.views.as_ref().map(|views| self.was_split || views.is_split(self.up.as_ref()))
     }
 
     /// The cycle in which an epidemic ends at the latest: with churn it might go on for ever.
-    pub(super) fn last_cycle(&self) -> u64 {
+    pub(crate) fn last_cycle(&self) -> u64 {
         if self.has_churn() { 10 * u64::from(self.nodes.ilog2() + 1) } else { u64::MAX }
     }
 }

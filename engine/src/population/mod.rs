@@ -46,6 +46,9 @@ use plumtree::Tree;
 use spread::Spread;
 
 pub(crate) use asynchronous::PARTS;
+pub(crate) use median::stages;
+pub(crate) use members::Members;
+pub(crate) use places::places;
 pub use trials::epidemic;
 pub(crate) use trials::{Tally, epidemic_of};
 

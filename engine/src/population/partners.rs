@@ -1,10 +1,11 @@
 //! Whom a node talks to: one of those that it may talk to, as long as that one accepts.
 
 use quorumbench_protocols::Prng;
+use quorumbench_protocols::gossip::{Choice, Places, other};
 
 use super::history::History;
 use super::members::Members;
-use super::places::Places;
+use super::places::places;
 use crate::spec::{Gossip, PartnerChoice};
 
 /// Draws partners, and remembers who has accepted how many of them.
@@ -12,7 +13,7 @@ use crate::spec::{Gossip, PartnerChoice};
 pub(super) struct Partners {
     nodes: u32,
     hunt_limit: Option<usize>,
-    /// Those of the node whose turn it is.
+    /// Those of the node whose turn it is, and those that refused it.
     chosen: Vec<u32>,
     /// `None` where everyone accepts all.
     desks: Option<Desks>,
@@ -31,13 +32,13 @@ impl Partners {
             hunt_limit: gossip.hunt_limit,
             chosen: Vec::with_capacity(gossip.fanout),
             desks: gossip.connection_limit.map(|limit| Desks::new(nodes, limit)),
-            places: Places::new(nodes, gossip.partners, gossip.exponent),
+            places: places(nodes, gossip),
             is_anyone: gossip.partners == PartnerChoice::Uniform && members.views().is_none(),
             members,
         }
     }
 
-    /// True where a partner is any other node, and always there: [`other`].
+    /// True where a partner is any other node, and always there.
     pub(super) fn is_uniform(&self) -> bool {
         self.is_anyone && self.desks.is_none() && !self.members.has_churn()
     }
@@ -84,54 +85,24 @@ impl Partners {
 
     /// The same where not all are as good.
     fn chosen_stranger(&self, node: u32, history: &History, prng: &mut Prng) -> Option<u32> {
-        if self.members.views().is_none() {
-            for _ in 0..TRIES {
-                let partner = match &self.places {
-                    Some(places) => places.draw(node, prng),
-                    None => other(node, self.nodes, prng),
-                };
-                if !self.chosen.contains(&partner) && !history.avoids(node, partner) {
-                    return Some(partner);
-                }
+        let choice = Choice { node, nodes: self.nodes, places: self.places.as_ref(), view: self.members.view(node) };
+        choice.draw(&self.chosen, |partner| history.avoids(node, partner), prng)
+    }
+
+    /// The first of `1 + hunts` who accepts. Nobody is asked twice in a turn.
+    fn accepting(&mut self, node: u32, hunts: usize, history: &History, prng: &mut Prng) -> Option<u32> {
+        for _ in 0..=hunts {
+            if self.chosen.len() + 1 >= self.nodes as usize {
+                return None;
             }
+            let partner = self.stranger(node, history, prng)?;
+            if self.desks.as_ref().is_some_and(|desks| desks.is_open(partner)) {
+                return Some(partner);
+            }
+            self.chosen.push(partner);
         }
-        self.any_of(node, |partner| !history.avoids(node, partner), prng).or_else(|| self.any_of(node, |_| true, prng))
+        None
     }
-
-    /// One of those that it may talk to, by looking at them all.
-    fn any_of(&self, node: u32, suits: impl Fn(u32) -> bool, prng: &mut Prng) -> Option<u32> {
-        let fits = |&partner: &u32| partner != node && !self.chosen.contains(&partner) && suits(partner);
-        let fitting: Vec<u32> = match self.members.views() {
-            Some(views) => views.active(node).iter().copied().filter(fits).collect(),
-            None => (0..self.nodes).filter(fits).collect(),
-        };
-        let Some(places) = &self.places else {
-            return (!fitting.is_empty()).then(|| fitting[prng.below(fitting.len() as u64) as usize]);
-        };
-        let sum: f64 = fitting.iter().map(|&partner| places.weight_of(node, partner)).sum();
-        let mut left = prng.unit() * sum;
-        let drawn = fitting.iter().copied().find(|&partner| {
-            left -= places.weight_of(node, partner);
-            left < 0.0
-        });
-        drawn.or(fitting.last().copied())
-    }
-
-    /// The first of `1 + hunts` who accepts.
-    fn accepting(&self, node: u32, hunts: usize, history: &History, prng: &mut Prng) -> Option<u32> {
-        let desks = self.desks.as_ref().expect("only desks refuse");
-        (0..=hunts).filter_map(|_| self.stranger(node, history, prng)).find(|&partner| desks.is_open(partner))
-    }
-}
-
-/// Draws after which those that are left are looked at one by one.
-const TRIES: usize = 64;
-
-/// Uniformly any node but this one.
-#[inline]
-pub(super) fn other(node: u32, nodes: u32, prng: &mut Prng) -> u32 {
-    let drawn = prng.below(u64::from(nodes - 1)) as u32;
-    drawn + u32::from(drawn >= node)
 }
 
 /// Who still accepts in this cycle.

@@ -1,10 +1,11 @@
 //! The cycles of epidemics by contacts.
 
 use quorumbench_protocols::Prng;
+use quorumbench_protocols::gossip::other;
 
 use super::Trial;
 use super::bits::for_each_of;
-use super::partners::{Partners, other};
+use super::partners::Partners;
 use super::update::Update;
 use crate::spec::{Exchange, Gossip, Rounds};
 

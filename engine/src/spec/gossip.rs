@@ -198,23 +198,20 @@ fn machines_fit(point: &Point) -> Option<Conflict> {
     })
 }
 
-/// Some rules are there for a population only.
+/// Some rules are there for a population only, or in virtual time.
 fn machines_know(point: &Point) -> Option<Conflict> {
     let (gossip, transport) = (&point.gossip, point.cluster.transport);
-    let (key, value): (&'static Key, String) = if !gossip.style.has_contacts() && gossip.style != Style::DirectMail {
-        (&keys::STYLE, format!("\"{}\"", gossip.style))
-    } else if gossip.view == View::Partial {
-        (&keys::VIEW, format!("\"{}\"", gossip.view))
-    } else if gossip.partners != PartnerChoice::Uniform {
-        (&keys::PARTNERS, format!("\"{}\"", gossip.partners))
-    } else if gossip.crash > 0.0 {
-        (&keys::CRASH, gossip.crash.to_string())
-    } else {
-        return None;
-    };
+    let (key, value): (&'static Key, String) =
+        if gossip.crash > 0.0 && (transport != TransportName::Sim || gossip.style == Style::Plumtree) {
+            (&keys::CRASH, gossip.crash.to_string())
+        } else if gossip.broadcasts > 1 && gossip.style == Style::Plumtree && transport != TransportName::Sim {
+            (&keys::BROADCASTS, gossip.broadcasts.to_string())
+        } else {
+            return None;
+        };
     (transport != TransportName::Population).then(|| Conflict {
         keys: [key, &keys::TRANSPORT],
-        message: format!("{key} {value} with {} \"{transport}\": only a population goes by that", keys::TRANSPORT),
+        message: format!("{key} {value} with {} \"{transport}\": nodes there do not go by that", keys::TRANSPORT),
         help: format!("set {} to \"{}\"", keys::TRANSPORT, TransportName::Population),
     })
 }

@@ -1,5 +1,9 @@
 //! What a node that gossips is told when it is made: who it is, and the rules that all go by.
 
+use std::sync::Arc;
+
+use super::median::Stages;
+use super::places::Places;
 use crate::wire::{Nanos, NodeId};
 
 /// A node, and the rules. All nodes of a cluster have the same ones.
@@ -17,6 +21,8 @@ pub struct Config {
     pub exchange: Exchange,
     /// Partners that it chooses in a cycle, all of them different. It finds as many as there are.
     pub fanout: usize,
+    /// Which of the nodes that it may talk to they are.
+    pub partners: Partners,
     /// Contacts that it accepts in a cycle; `None` for all.
     pub connection_limit: Option<usize>,
     /// Others that it tries when a partner does not accept; `None` for as many as there are.
@@ -42,6 +48,7 @@ impl Config {
             style: Style::AntiEntropy,
             exchange: Exchange::Push,
             fanout: 1,
+            partners: Partners::Uniform,
             connection_limit: None,
             hunt_limit: Some(0),
             judging: Judging::Snapshot,
@@ -56,7 +63,20 @@ impl Config {
     }
 }
 
-/// How a rumor spreads (Demers et al. 1987).
+/// Which nodes a node chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Partners {
+    /// Any, with the same probability.
+    Uniform,
+    /// Any but one that it has all it knows from, while there are others.
+    NotSender,
+    /// Any but those that it has sent all it knows to, while there are others.
+    NotSent,
+    /// Those that are near rather than others.
+    Near(Arc<Places>),
+}
+
+/// How a rumor spreads (Demers et al. 1987; Karp et al. 2000; Leitão et al. 2007).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Its origin posts it to all others, once (section 1.2).
@@ -65,6 +85,14 @@ pub enum Style {
     AntiEntropy,
     /// Each node that knows it spreads it, until it loses interest (section 1.4).
     Rumor(Mongering),
+    /// Each node calls others, and sends what it knows both ways, until whom it meets says that it is old.
+    MedianCounter(Stages),
+    /// A tree among peers carries it, their other links announce it, and what a branch loses is asked for there. The
+    /// peers are those that the node was told of.
+    Plumtree {
+        /// Cycles until a node asks for what was announced.
+        graft_timeout: u64,
+    },
 }
 
 /// Which way a rumor goes in a contact.

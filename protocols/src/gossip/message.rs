@@ -30,6 +30,31 @@ pub enum Message {
         /// With minimization: the counter of a sender who spreads it too, and did at the start of its cycle.
         counter: Option<u64>,
     },
+    /// Median-counter, a call or its answer: what the sender knows is listed in the frame, one [`Known`] after the other.
+    /// What is fresh follows by itself.
+    Call {
+        /// Whether the receiver had called.
+        is_answer: bool,
+    },
+    /// Median-counter, a rumor with its sender's state: the update is in the frame.
+    Counted {
+        /// Its number.
+        number: Slot,
+        /// The state.
+        state: u8,
+    },
+    /// Plumtree: I know a rumor, which this link does not carry.
+    IHave {
+        /// Its number.
+        number: Slot,
+    },
+    /// Plumtree: send me this rumor, and others.
+    Graft {
+        /// Its number.
+        number: Slot,
+    },
+    /// Plumtree: only announce rumors to me.
+    Prune,
     /// What do you spread?
     Ask,
     /// Anti-entropy: what the sender knows is listed in the frame, one [`Known`] after the other.
@@ -65,7 +90,8 @@ pub enum Message {
 pub struct Known {
     /// The rumor's number.
     pub number: Slot,
-    /// Whether it came in this very cycle: it is not offered yet, nor is it missing where that is judged on arrival.
+    /// In a digest, whether it came in this very cycle: it is not offered yet, nor is it missing where that is judged on
+    /// arrival. In a call, whether it is sent.
     pub is_fresh: bool,
 }
 
@@ -77,6 +103,11 @@ const WANT: u8 = 5;
 const CONNECT: u8 = 6;
 const ACCEPT: u8 = 7;
 const REFUSE: u8 = 8;
+const CALL: u8 = 9;
+const COUNTED: u8 = 10;
+const I_HAVE: u8 = 11;
+const GRAFT: u8 = 12;
+const PRUNE: u8 = 13;
 
 /// On a rumor: it is an answer. On feedback: it was.
 const ANSWER: u8 = 1;
@@ -86,7 +117,12 @@ const USEFUL: u8 = 2;
 impl Message {
     /// The number of the rumor whose update a frame carries, if it does: what traffic is counted in.
     pub fn update(head: &Head) -> Option<Slot> {
-        (head.kind == RUMOR).then_some(Slot(head.words[2]))
+        matches!(head.kind, RUMOR | COUNTED).then_some(Slot(head.words[2]))
+    }
+
+    /// Whether a frame says where updates are, or should go: it is of a tree, and carries none.
+    pub const fn is_control(head: &Head) -> bool {
+        matches!(head.kind, I_HAVE | GRAFT | PRUNE)
     }
 
     /// Who a frame is for: who shares its endpoint with others looks here.
@@ -124,6 +160,11 @@ impl Message {
             CONNECT => Self::Connect { contact },
             ACCEPT => Self::Accept { contact },
             REFUSE => Self::Refuse { contact },
+            CALL => Self::Call { is_answer },
+            I_HAVE => Self::IHave { number },
+            GRAFT => Self::Graft { number },
+            PRUNE => Self::Prune,
+            COUNTED => Self::Counted { number, state: u8::try_from(second).ok()? },
             _ => return None,
         })
     }
@@ -133,14 +174,21 @@ impl Message {
         within_reach(&head.words)?;
         let said = self.head(Self::sender(head), Self::recipient(head));
         reject(said.words != head.words, "words that mean nothing")?;
-        frame.check(ANSWER | USEFUL, matches!(self, Self::Rumor { .. } | Self::Digest { .. } | Self::Want { .. }))?;
+        let lists = matches!(self, Self::Digest { .. } | Self::Want { .. } | Self::Call { .. });
+        frame.check(ANSWER | USEFUL, lists || Self::update(head).is_some())?;
         reject(said.flags != head.flags, "flags that mean nothing")?;
         match self {
-            Self::Rumor { number, .. } | Self::Feedback { number, .. } if number == Slot::ZERO => {
+            Self::Rumor { number, .. }
+            | Self::Feedback { number, .. }
+            | Self::Counted { number, .. }
+            | Self::IHave { number }
+            | Self::Graft { number }
+                if number == Slot::ZERO =>
+            {
                 Err("no rumor has number zero")
             }
             Self::Feedback { was_useful: true, counter: Some(_), .. } => Err("news to someone who spreads it"),
-            Self::Digest { .. } => check_list(&frame.body, |word| word >> 1),
+            Self::Digest { .. } | Self::Call { .. } => check_list(&frame.body, |word| word >> 1),
             Self::Want { .. } => check_list(&frame.body, |word| word),
             _ => Ok(()),
         }
@@ -161,6 +209,11 @@ impl Message {
             Self::Connect { contact } => (CONNECT, 0, contact, 0),
             Self::Accept { contact } => (ACCEPT, 0, contact, 0),
             Self::Refuse { contact } => (REFUSE, 0, contact, 0),
+            Self::IHave { number } => (I_HAVE, 0, number.0, 0),
+            Self::Graft { number } => (GRAFT, 0, number.0, 0),
+            Self::Prune => (PRUNE, 0, 0, 0),
+            Self::Call { is_answer } => (CALL, flag(is_answer, ANSWER), 0, 0),
+            Self::Counted { number, state } => (COUNTED, 0, number.0, state.into()),
         };
         let words = [to.0.into(), from.0.into(), first, second, 0, 0];
         Head { kind, flags, from, words, ..Head::default() }
@@ -232,6 +285,11 @@ impl fmt::Display for Message {
             Self::Connect { contact } => write!(f, "Connect contact={contact}"),
             Self::Accept { contact } => write!(f, "Accept contact={contact}"),
             Self::Refuse { contact } => write!(f, "Refuse contact={contact}"),
+            Self::IHave { number } => write!(f, "IHave {number}"),
+            Self::Graft { number } => write!(f, "Graft {number}"),
+            Self::Prune => write!(f, "Prune"),
+            Self::Call { is_answer } => write!(f, "Call{}", answer(is_answer)),
+            Self::Counted { number, state } => write!(f, "Counted {number} state={state}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Gossip (Demers et al., *Epidemic Algorithms for Replicated Database Maintenance*, PODC 1987): direct mail, anti-entropy
-//! and rumor mongering, as the state machine of one node.
+//! and rumor mongering; the median-counter algorithm of Karp et al. (FOCS 2000); and
+//! Plumtree, of Leitão et al. (SRDS 2007), as the state machine of one node.
 //!
 //! A rumor is an update on its way; it begins at the node that is stepped [`Input::Submit`], and every node, that one too,
 //! delivers it once, under its number. Time passes in **cycles** of [`Config::interval`]. What a node hears in a cycle has
@@ -12,6 +13,8 @@
 //! | rumor, push | the rumor | with feedback: useful, or not |
 //! | rumor, pull | "what do you spread?" | the rumors that the other spreads; with feedback, that is answered in turn |
 //! | anti-entropy | a digest of what it knows | what it lacks (pull), what the other would have (push), which it sends |
+//! | median-counter | a call, that lists what it knows, and what it spreads | the same from the other side |
+//! | Plumtree | to peers of the tree the rumor, to others that it has it | "only announce", or "send it" |
 //! | where contacts are limited, first | "may I have one?" | yes; or no, and another is hunted for |
 //!
 //! Nothing is sent twice, and nothing is missed when it does not come: what is lost is what gossip is to make up for.
@@ -55,22 +58,30 @@
 //! ```
 
 mod antientropy;
+mod choice;
 mod config;
 mod interest;
+mod median;
 pub mod message;
 mod partners;
+mod places;
+mod plumtree;
 mod rumor;
 
 use std::collections::BTreeMap;
 
 use self::message::Message;
 use self::partners::Turn;
+use self::plumtree::Tree;
 use self::rumor::Rumor;
 use crate::io::{Input, Outbox};
 use crate::prng::Prng;
-use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, Recipients, Slot};
+use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, Recipients, Slot, reject};
 
-pub use self::config::{Config, Exchange, Interest, Judging, Mongering, Stop, Style};
+pub use self::choice::{Choice, other};
+pub use self::config::{Config, Exchange, Interest, Judging, Mongering, Partners, Stop, Style};
+pub use self::median::Stages;
+pub use self::places::Places;
 
 /// A node that gossips.
 ///
@@ -84,6 +95,9 @@ pub struct Gossip {
     /// Its next turn.
     turn_at: Nanos,
     turn: Turn,
+    /// Whom it may talk to; `None` for everyone.
+    peers: Option<Vec<u32>>,
+    tree: Tree,
     /// Contacts that it accepted in this cycle.
     accepted: usize,
     rumors: BTreeMap<Slot, Rumor>,
@@ -111,6 +125,8 @@ impl Gossip {
             cycle: 0,
             turn_at: Nanos::NEVER,
             turn: Turn::default(),
+            peers: None,
+            tree: Tree::default(),
             accepted: 0,
             rumors: BTreeMap::new(),
             spreading: 0,
@@ -127,13 +143,18 @@ impl Gossip {
     /// # Errors
     /// [`Malformed`] for a frame that no correct peer sends; the state is as it was.
     pub fn step(&mut self, now: Nanos, input: Input<'_>, out: &mut Outbox) -> Result<(), Malformed> {
+        let said = out.transmits.len();
         match input {
             Input::Frame(frame) => self.on_frame(now, frame, out)?,
             Input::Submit(body) => {
                 self.advance(now);
                 self.begun += 1;
                 let number = Self::number(self.config.id, self.config.nodes, self.begun);
-                self.learn(number, body, self.config.style != Style::AntiEntropy, out);
+                if self.is_tree() {
+                    self.tree.begin(number);
+                }
+                let spreads = !self.is_tree() && self.config.style != Style::AntiEntropy;
+                self.learn(number, body, spreads, None, out);
             }
             Input::Timeout if now >= self.turn_at => {
                 self.advance(now);
@@ -142,6 +163,7 @@ impl Gossip {
             }
             _ => {}
         }
+        self.remember(&out.transmits[said..]);
         self.plan_turn();
         Ok(())
     }
@@ -155,9 +177,33 @@ impl Gossip {
     }
 
     /// Whether it spreads a rumor, or will from its next cycle, as far as it knows: it notices at its next turn that it
-    /// has lost interest.
+    /// has lost interest. With Plumtree, whether it has anything to say, or waits for something.
     pub fn spreads(&self) -> bool {
-        self.spreading > 0
+        self.spreading > 0 || self.tree.is_busy()
+    }
+
+    /// It may talk to these alone: its active view, as whoever keeps that has it now. Without it, to everyone; with
+    /// Plumtree, to nobody.
+    pub fn set_peers(&mut self, peers: &[u32]) {
+        let known = self.peers.get_or_insert_default();
+        known.clear();
+        known.extend(peers.iter().copied());
+        self.tree.set_peers(peers);
+    }
+
+    /// It crashed, and comes back with its next cycle, with nothing in its memory but its rules: it knows nothing, and of
+    /// others only what it is told, if it did not know them all.
+    pub fn restart(&mut self, now: Nanos, seed: u64) {
+        let passed = now.saturating_since(self.config.first_cycle).div_ceil(self.config.interval);
+        let first_cycle = self.config.first_cycle.later(passed.saturating_mul(self.config.interval));
+        let (config, peers) = (self.config.clone(), self.peers.take());
+        let fresh = Self::new(Config { first_cycle, ..config }, seed);
+        *self = Self { contacts: self.contacts, peers: peers.map(|_| Vec::new()), ..fresh };
+    }
+
+    /// Whether it knows a rumor.
+    pub fn knows(&self, number: Slot) -> bool {
+        self.rumors.contains_key(&number)
     }
 
     /// The number of the rumor that begins as its `count`th at this one of so many nodes: no other has it.
@@ -183,12 +229,18 @@ impl Gossip {
         if from == self.config.id || from.0 >= self.config.nodes {
             return Err(malformed("not from another node"));
         }
+        self.check(message).map_err(malformed)?;
         self.advance(now);
         match message {
             Message::Rumor { number, is_answer } => self.on_rumor(from, number, is_answer, &frame.body, out),
             Message::Feedback { number, was_answer, was_useful, counter } => {
                 self.on_feedback(number, was_answer, was_useful, counter);
             }
+            Message::IHave { number } => self.on_announcement(from, number),
+            Message::Graft { number } => self.on_graft(from, number),
+            Message::Prune => self.on_prune(from),
+            Message::Call { is_answer } => self.on_call(from, is_answer, &frame.body, out),
+            Message::Counted { number, state } => self.on_counted(from, number, state, &frame.body, out),
             Message::Ask => self.on_ask(from, out),
             Message::Digest { contact } => self.on_digest(from, contact, &frame.body, out),
             Message::Want { contact } => self.on_want(from, contact, &frame.body, out),
@@ -197,6 +249,21 @@ impl Gossip {
             Message::Refuse { contact } => self.on_refuse(from, contact, out),
         }
         Ok(())
+    }
+
+    /// Whether nodes of this style say that.
+    fn check(&self, message: Message) -> Result<(), &'static str> {
+        let is_counted = matches!(message, Message::Call { .. } | Message::Counted { .. });
+        let is_control = matches!(message, Message::IHave { .. } | Message::Graft { .. } | Message::Prune);
+        let is_asked = matches!(message, Message::Connect { .. } | Message::Accept { .. } | Message::Refuse { .. });
+        let fits = match self.config.style {
+            Style::MedianCounter(_) => is_counted || is_asked,
+            Style::Plumtree { .. } => is_control || matches!(message, Message::Rumor { .. }),
+            _ => !is_counted && !is_control,
+        };
+        reject(!fits, "of another style")?;
+        let sends = |state| self.stages().is_some_and(|stages| stages.sends(state));
+        reject(matches!(message, Message::Counted { state, .. } if !sends(state)), "a state that sends nothing")
     }
 
     /// Another cycle has begun, if it has. Those that passed without a turn of this node, which was late then, have no
@@ -217,11 +284,11 @@ impl Gossip {
     /// In the next cycle, if there will be anything to do in it and no turn is planned yet.
     fn plan_turn(&mut self) {
         let always = match self.config.style {
-            Style::DirectMail => false,
-            Style::AntiEntropy => true,
+            Style::DirectMail | Style::Plumtree { .. } => false,
+            Style::AntiEntropy | Style::MedianCounter(_) => true,
             Style::Rumor(_) => self.config.exchange.pulls(),
         };
-        if self.turn_at == Nanos::NEVER && (always || self.spreading > 0) {
+        if self.turn_at == Nanos::NEVER && (always || self.spreads()) {
             let begins = self.config.first_cycle.later(self.cycle.saturating_mul(self.config.interval));
             self.turn_at = begins.later(self.prng.below(self.config.turns.max(1)));
         }

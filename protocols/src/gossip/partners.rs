@@ -1,10 +1,10 @@
-//! Whom a node talks to in its turn, and who may talk to it: uniform choice, connection limit, hunting.
+//! Whom a node talks to in its turn, and who may talk to it: choice, connection limit, hunting.
 
 use super::Gossip;
-use super::config::Style;
+use super::choice::Choice;
+use super::config::{Partners, Style};
 use super::message::Message;
-use crate::io::Outbox;
-use crate::prng::Prng;
+use crate::io::{Outbox, Transmit};
 use crate::wire::{NodeId, Payload};
 
 /// A node's turn: as many contacts as its fan-out.
@@ -13,7 +13,7 @@ pub(super) struct Turn {
     /// Contacts still to be begun.
     left: usize,
     /// Whom it had one with, or was refused by: not to be asked again.
-    met: Vec<NodeId>,
+    met: Vec<u32>,
     /// How many in a row refused.
     refusals: usize,
     /// The contact whose end is waited for, and with whom it is. The next one begins then.
@@ -25,24 +25,6 @@ impl Turn {
     pub(super) fn give_up(&mut self) {
         (self.left, self.refusals, self.waiting) = (0, 0, None);
     }
-
-    /// Uniformly one of the others that was not met yet, if there is any.
-    fn stranger(&mut self, id: NodeId, nodes: u32, prng: &mut Prng) -> Option<NodeId> {
-        let others = nodes - 1;
-        let left = (others as usize).checked_sub(self.met.len()).filter(|&left| left > 0)?;
-        let is_stranger = |partner: &NodeId| *partner != id && !self.met.contains(partner);
-        if left < self.met.len() {
-            let mut strangers = (0..nodes).map(NodeId).filter(is_stranger);
-            return strangers.nth(prng.below(left as u64) as usize);
-        }
-        loop {
-            let drawn = prng.below(u64::from(others)) as u32;
-            let partner = NodeId(drawn + u32::from(drawn >= id.0));
-            if is_stranger(&partner) {
-                return Some(partner);
-            }
-        }
-    }
 }
 
 impl Gossip {
@@ -52,6 +34,8 @@ impl Gossip {
         self.turn.met.clear();
         if self.config.style == Style::DirectMail {
             self.post(out);
+        } else if self.is_tree() {
+            self.tend(out);
         } else if self.has_a_say() {
             self.turn.left = self.config.fanout;
             self.meet(out);
@@ -62,22 +46,50 @@ impl Gossip {
     /// are limited, anti-entropy takes it all the same, and keeps a partner from others.
     fn has_a_say(&self) -> bool {
         let limited = self.config.style == Style::AntiEntropy && self.config.connection_limit.is_some();
-        self.config.exchange.pulls() || limited || self.offered().next().is_some()
+        self.config.exchange.pulls() || self.stages().is_some() || limited || self.offered().next().is_some()
     }
 
     /// Begins contacts until one has to be waited for.
     fn meet(&mut self, out: &mut Outbox) {
         while self.turn.left > 0 && self.turn.waiting.is_none() {
-            let Some(partner) = self.turn.stranger(self.config.id, self.config.nodes, &mut self.prng) else {
+            let Some(partner) = self.stranger() else {
                 self.turn.left = 0;
                 return;
             };
-            self.turn.met.push(partner);
+            self.turn.met.push(partner.0);
             if self.config.connection_limit.is_none() {
                 self.talk_to(partner, out);
             } else {
                 let contact = self.wait_for(partner);
                 self.say(Message::Connect { contact }, partner, Payload::EMPTY, out);
+            }
+        }
+    }
+
+    /// One of those that it may talk to, that was not met yet, if there is any.
+    fn stranger(&mut self) -> Option<NodeId> {
+        let Self { config, peers, rumors, turn, prng, .. } = self;
+        let places = if let Partners::Near(places) = &config.partners { Some(&**places) } else { None };
+        let choice = Choice { node: config.id.0, nodes: config.nodes, places, view: peers.as_deref() };
+        let avoids = |partner: u32| match config.partners {
+            Partners::Uniform | Partners::Near(_) => false,
+            _ if rumors.is_empty() => false,
+            Partners::NotSender => rumors.values().all(|rumor| rumor.from == Some(NodeId(partner))),
+            Partners::NotSent => rumors.values().all(|rumor| rumor.sent.contains(&partner)),
+        };
+        choice.draw(&turn.met, avoids, prng).map(NodeId)
+    }
+
+    /// Remembers whom it sent rumors to, where partners depend on that: all that was said since.
+    pub(super) fn remember(&mut self, said: &[Transmit]) {
+        if self.config.partners != Partners::NotSent {
+            return;
+        }
+        for Transmit { head, .. } in said {
+            let (to, rumor) =
+                (Message::recipient(head).0, Message::update(head).and_then(|it| self.rumors.get_mut(&it)));
+            if let Some(rumor) = rumor.filter(|rumor| !rumor.sent.contains(&to)) {
+                rumor.sent.push(to);
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::Gossip;
 use super::config::{Interest, Judging, Style};
 use super::interest::Spreading;
+use super::median::Meetings;
 use super::message::Message;
 use crate::io::{Delivery, DeliveryKind, Outbox};
 use crate::wire::{NodeId, Payload, Slot};
@@ -13,6 +14,12 @@ pub(super) struct Rumor {
     pub(super) body: Payload,
     /// The cycle in which it came: it is acted upon from the next.
     pub(super) since: u64,
+    /// Whom it came from; `None` if it began here.
+    pub(super) from: Option<NodeId>,
+    /// Whom it was sent to, where partners depend on that.
+    pub(super) sent: Vec<u32>,
+    /// Its state, in median-counter.
+    pub(super) meetings: Meetings,
     /// What became of spreading it; `None` when interest is lost, or never was.
     pub(super) spreading: Option<Spreading>,
 }
@@ -34,6 +41,9 @@ impl Gossip {
 
     /// Tells a partner everything that is of interest, and asks for the like.
     pub(super) fn gossip_with(&self, partner: NodeId, out: &mut Outbox) {
+        if self.stages().is_some() {
+            return self.call(partner, false, out);
+        }
         if self.config.exchange.pushes() {
             self.tell_all(partner, false, out);
         }
@@ -47,23 +57,35 @@ impl Gossip {
     }
 
     pub(super) fn on_rumor(&mut self, from: NodeId, number: Slot, is_answer: bool, body: &Payload, out: &mut Outbox) {
+        if self.is_tree() {
+            return self.on_branch(from, number, body, out);
+        }
         let was_useful = self.is_missing(number);
         if self.config.mongering().is_some_and(|rules| rules.interest == Interest::Feedback) {
             let counter = self.counter_to_compare(number);
             let feedback = Message::Feedback { number, was_answer: is_answer, was_useful, counter };
             self.say(feedback, from, Payload::EMPTY, out);
         }
-        self.learn(number, body, self.config.mongering().is_some(), out);
+        self.learn(number, body, self.config.mongering().is_some(), Some(from), out);
     }
 
     /// Learns of a rumor that it may know, to spread it from the next cycle on or not.
-    pub(super) fn learn(&mut self, number: Slot, body: &Payload, spreads: bool, out: &mut Outbox) {
+    pub(super) fn learn(
+        &mut self,
+        number: Slot,
+        body: &Payload,
+        spreads: bool,
+        from: Option<NodeId>,
+        out: &mut Outbox,
+    ) {
         if self.rumors.contains_key(&number) {
             return;
         }
         let spreading = spreads.then(Spreading::default);
         self.spreading += usize::from(spreads);
-        self.rumors.insert(number, Rumor { body: body.clone(), since: self.cycle, spreading });
+        let meetings = if from.is_none() { Meetings::origin() } else { Meetings::default() };
+        let (body_here, since, sent) = (body.clone(), self.cycle, Vec::new());
+        self.rumors.insert(number, Rumor { body: body_here, since, from, sent, meetings, spreading });
         out.deliveries.push(Delivery { slot: number, kind: DeliveryKind::Batch, body: body.clone() });
     }
 
@@ -81,6 +103,14 @@ impl Gossip {
 
     /// The cycle is over: what its contacts said has its effect.
     pub(super) fn end_cycle(&mut self) {
+        self.look_back();
+        if let Some(stages) = self.stages() {
+            for rumor in self.rumors.values_mut() {
+                if !rumor.meetings.end_cycle(stages) {
+                    self.spreading -= usize::from(rumor.spreading.take().is_some());
+                }
+            }
+        }
         let Some(&rules) = self.config.mongering() else { return };
         for rumor in self.rumors.values_mut().filter(|rumor| rumor.since < self.cycle) {
             if rumor.spreading.as_mut().is_some_and(|spreading| spreading.end_cycle(&rules, &mut self.prng)) {

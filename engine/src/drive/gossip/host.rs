@@ -11,7 +11,8 @@ use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, 
 use quorumbench_transports::{Counters, Transport};
 
 use super::stage::{LOOK_NS, News, Plan, Record, Stage};
-use crate::epidemic::{self, Updates};
+use crate::epidemic::{Rules, Updates};
+use crate::population::{Members, Trial};
 use crate::sim::queue::Queue;
 use crate::spec::Point;
 
@@ -20,6 +21,9 @@ pub(super) struct Host {
     id: u32,
     point: Arc<Point>,
     stage: Arc<Stage>,
+    rules: Rules,
+    /// Who may talk to whom.
+    overlay: Members,
     /// The trial that it is in, and what it saw of it so far.
     trial: Option<Running>,
     /// The last trial that it was in.
@@ -41,6 +45,8 @@ struct Running {
     prng: Prng,
     before: Counters,
     updates: Updates,
+    /// Messages of a tree that carry no update.
+    control: u64,
     record: Record,
 }
 
@@ -51,6 +57,8 @@ impl Host {
     pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>) -> Self {
         Self {
             id: id as u32,
+            rules: Rules::new(point.cluster.nodes, &point.gossip),
+            overlay: Members::new(point.cluster.nodes, &point.gossip),
             point,
             stage,
             trial: None,
@@ -122,9 +130,14 @@ impl Host {
     fn begin(&mut self, plan: &Plan, before: Counters) {
         let (nodes, rules, interval) = (self.point.cluster.nodes, &self.point.gossip, self.interval());
         let (mut prng, mut members, mut turns) = (plan.prng.clone(), Vec::new(), Queue::new());
-        for (config, seed) in epidemic::members(nodes, rules, plan.first_cycle, interval, &mut prng) {
+        // Every host has all of them, and makes its own ones.
+        let configs: Vec<_> = self.rules.members(plan.first_cycle, interval, &mut prng).collect();
+        self.overlay.begin(&mut prng);
+        for (config, seed) in configs {
             if config.id.0 % self.hosts() == self.id {
-                let node = Node::new(Config { group: plan.number as u16, ..config }, seed);
+                let view = self.overlay.view(config.id.0);
+                let mut node = Node::new(Config { group: plan.number as u16, ..config }, seed);
+                view.into_iter().for_each(|view| node.set_peers(view));
                 if node.deadline() < Nanos::NEVER {
                     turns.push(node.deadline(), members.len() as u32);
                 }
@@ -137,7 +150,8 @@ impl Host {
         self.number = plan.number;
         self.here.clear();
         let (prng, record) = (prng.fork(self.id.into()), Record::default());
-        self.trial = Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, updates, record });
+        self.trial =
+            Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, updates, control: 0, record });
         let update = Payload::from(Bytes::from(vec![0; self.point.gossip.payload]));
         for origin in origins {
             self.step(self.stage.control.clock().now(), origin, Input::Submit(&update));
@@ -152,7 +166,9 @@ impl Host {
     fn end(&mut self, now: Counters) {
         let Some(mut running) = self.trial.take() else { return };
         running.record.counters = now.since(running.before);
-        running.record.trial = running.updates.trial(running.members.iter().map(Node::contacts).sum());
+        let contacts = running.members.iter().map(Node::contacts).sum();
+        let seen = Trial { contacts, control: running.control, is_split: self.overlay.is_split(), ..Trial::default() };
+        running.record.trial = running.updates.trial(&seen);
         self.stage.record(running.record);
     }
 
@@ -166,7 +182,7 @@ impl Host {
         if frame.head.kind == GREETING {
             return self.return_greeting(&frame.head);
         }
-        if Message::update(&frame.head).is_some() {
+        if Message::update(&frame.head).is_some() || Message::is_control(&frame.head) {
             self.news.under_way -= isize::from(self.is_in(&frame.head));
             // Of a small one that is kept, only its own bytes: not all that was received with it.
             if frame.body.len() < SMALL {
@@ -236,11 +252,14 @@ impl Host {
         }
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
             let host = Message::recipient(&head).0 % hosts;
+            running.control += u64::from(Message::is_control(&head));
             if let Some(number) = Message::update(&head) {
                 running.updates.sent(number);
                 if loss > 0.0 && running.prng.unit() < loss {
                     continue;
                 }
+            }
+            if Message::update(&head).is_some() || Message::is_control(&head) {
                 self.news.under_way += isize::from(host != self.id);
             }
             if host == self.id {

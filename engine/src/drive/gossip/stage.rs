@@ -33,7 +33,7 @@ pub(super) struct Stage {
     spreading: AtomicIsize,
     /// Nodes that know an update, for each.
     reached: AtomicUsize,
-    /// Updates that one host has sent to another, and that has not got yet.
+    /// Updates, and what says where they are, that one host has sent to another, and that has not got yet.
     under_way: AtomicIsize,
     /// How many there were when the conductor looked, if nobody spreads any more, and since when there are.
     awaited: Mutex<(isize, Nanos)>,
