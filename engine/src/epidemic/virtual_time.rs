@@ -72,11 +72,14 @@ impl<'a> VirtualTime<'a> {
     /// One epidemic from beginning to end; over a tree, as many as there are broadcasts, of which the last is told.
     /// `None` if `go_on`, asked now and then, is false.
     pub fn trial(&mut self, prng: Prng, go_on: &dyn Fn() -> bool) -> Option<Trial> {
-        self.begin(prng);
+        if !self.begin(prng, go_on) {
+            return None;
+        }
         let broadcasts = if self.gossip.style == Style::Plumtree { self.gossip.broadcasts } else { 1 };
         let mut events = 0_u64;
-        for broadcast in 0..broadcasts {
-            if broadcast > 0 {
+        for broadcast in 1..=broadcasts {
+            self.overlay.hold(broadcast < broadcasts);
+            if broadcast > 1 {
                 self.updates.begin_again(self.nodes);
             }
             self.submit();
@@ -100,7 +103,7 @@ impl<'a> VirtualTime<'a> {
     }
 
     /// New nodes, that know nothing.
-    fn begin(&mut self, mut prng: Prng) {
+    fn begin(&mut self, mut prng: Prng, go_on: &dyn Fn() -> bool) -> bool {
         self.frames.clear();
         self.turns = Queue::new();
         (self.cycle, self.spreading) = (0, 0);
@@ -109,9 +112,12 @@ impl<'a> VirtualTime<'a> {
         self.members.extend(members.map(|(config, seed)| Node::new(config, seed)));
         (0..self.nodes as u32).for_each(|id| self.plan(NodeId(id)));
         self.updates = Updates::new(self.nodes, self.gossip, &mut prng);
-        self.overlay.begin(&mut prng);
+        if !self.overlay.begin(&mut prng, go_on) {
+            return false;
+        }
         self.introduce();
         self.prng = prng;
+        true
     }
 
     /// Everyone hears whom it may talk to.
@@ -134,7 +140,7 @@ impl<'a> VirtualTime<'a> {
     fn is_over(&self) -> bool {
         let ends_cycle = self.next_at().0 / CYCLE > self.cycle;
         match self.gossip.style {
-            _ if ends_cycle && self.cycle >= self.overlay.last_cycle() => true,
+            _ if ends_cycle && self.cycle - (self.first - 1) >= self.overlay.last_cycle() => true,
             Style::AntiEntropy => {
                 ends_cycle && self.gossip.join == 0.0 && self.updates.are_settled(self.overlay.alive())
             }

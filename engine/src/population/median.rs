@@ -56,7 +56,9 @@ impl<'a> Median<'a> {
         self.states.fill(0);
         self.states[ORIGIN as usize] = 1;
         self.history.clear();
-        self.partners.members.begin(&mut self.prng);
+        if !self.partners.members.begin(&mut self.prng, go_on) {
+            return None;
+        }
         let mut trial = Trial::default();
         let mut cycles = 0;
         while cycles < self.partners.members.last_cycle() && self.states.iter().any(|&state| self.stages.sends(state)) {

@@ -19,6 +19,8 @@ pub(crate) struct Members {
     views: Option<Views>,
     /// Whether those who were up fell into parts, at the start.
     was_split: bool,
+    /// Whether nobody crashes or joins for now.
+    is_held: bool,
     /// Those that crashed in this cycle, and those that came.
     pub(crate) gone: Vec<u32>,
     pub(crate) joined: Vec<u32>,
@@ -35,31 +37,41 @@ impl Members {
             alive: nodes as u64,
             views: is_partial.then(|| Views::new(nodes, gossip.view_size, gossip.passive_size)),
             was_split: false,
+            is_held: false,
             gone: Vec::new(),
             joined: Vec::new(),
         }
     }
 
-    /// Everyone is up, and has a view.
-    pub(crate) fn begin(&mut self, prng: &mut Prng) {
+    /// Everyone is up, and has a view. Views of millions take their time: not if `go_on`, asked now and then, is false.
+    #[must_use]
+    pub(crate) fn begin(&mut self, prng: &mut Prng, go_on: &dyn Fn() -> bool) -> bool {
         self.alive = self.nodes as u64;
         self.gone.clear();
         if let Some(up) = &mut self.up {
             *up = Bits::all(self.nodes);
         }
         if let Some(views) = &mut self.views {
-            views.build(prng);
+            if !views.build(prng, go_on) {
+                return false;
+            }
             self.was_split = views.is_split(None);
         }
+        true
+    }
+
+    /// Nobody crashes or joins from now on, or whoever would does.
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
     }
 
     /// A cycle begins: some crash, some join, and views are kept. Without churn there is nothing to keep.
     pub(crate) fn cycle(&mut self, prng: &mut Prng) {
-        let Some(up) = &mut self.up else { return };
-        let down = self.nodes as u64 - self.alive;
-        let comes = if down > 0 { self.join * self.nodes as f64 / down as f64 } else { 0.0 };
         self.gone.clear();
         self.joined.clear();
+        let Some(up) = self.up.as_mut().filter(|_| !self.is_held) else { return };
+        let down = self.nodes as u64 - self.alive;
+        let comes = if down > 0 { self.join * self.nodes as f64 / down as f64 } else { 0.0 };
         for index in 0..up.len() {
             let (were_up, all) = (up.word(index), up.everyone(index));
             for_each_of(index, were_up & all, |node| {
@@ -78,7 +90,7 @@ impl Members {
         self.alive = self.alive - self.gone.len() as u64 + self.joined.len() as u64;
         if let Some(views) = &mut self.views {
             self.gone.iter().for_each(|&node| views.forget(node));
-            views.cycle(Some(up), prng);
+            let _ = views.cycle(Some(up), prng, &|| true);
             // Those that came know nobody, as do those that lost everyone.
             self.joined.iter().for_each(|&node| views.forget(node));
             for node in 0..self.nodes as u32 {
@@ -130,9 +142,10 @@ impl Members {
         self.views.as_ref().map(|views| self.was_split || views.is_split(self.up.as_ref()))
     }
 
-    /// The cycle in which an epidemic ends at the latest: with churn it might go on for ever.
+    /// The cycle in which an epidemic ends at the latest: with churn it might go on for ever, as it does where some cannot
+    /// be reached.
     pub(crate) fn last_cycle(&self) -> u64 {
-        if self.has_churn() { 10 * u64::from(self.nodes.ilog2() + 1) } else { u64::MAX }
+        if self.has_churn() || self.was_split { 10 * u64::from(self.nodes.ilog2() + 1) } else { u64::MAX }
     }
 }
 

@@ -68,9 +68,12 @@ impl<'a> Tree<'a> {
     /// All broadcasts over a new overlay, of which the last is told; `None` if `go_on` is false.
     pub(super) fn trial(&mut self, prng: Prng, go_on: &dyn Fn() -> bool) -> Option<Trial> {
         self.prng = prng;
-        self.members.begin(&mut self.prng);
+        if !self.members.begin(&mut self.prng, go_on) {
+            return None;
+        }
         let mut last = None;
-        for _ in 0..self.gossip.broadcasts {
+        for broadcast in 1..=self.gossip.broadcasts {
+            self.members.hold(broadcast < self.gossip.broadcasts);
             last = Some(self.broadcast(go_on)?);
         }
         last
@@ -84,9 +87,8 @@ impl<'a> Tree<'a> {
         self.prunes.clear();
         self.timers.clear();
         self.waiting.clear();
-        let origin = (ORIGIN..self.nodes as u32).find(|&node| self.members.is_up(node)).unwrap_or(ORIGIN);
-        self.known.add(origin);
-        self.fresh = vec![Message { from: origin, to: origin }];
+        self.known.add(ORIGIN);
+        self.fresh = vec![Message { from: ORIGIN, to: ORIGIN }];
         let mut cycle = 0;
         while !self.is_over() && cycle < self.members.last_cycle() {
             if !go_on() {

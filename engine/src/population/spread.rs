@@ -42,7 +42,9 @@ impl<'a> Spread<'a> {
 
     /// One epidemic of each update, from the beginning of all to the end of all; `None` if `go_on` is false.
     pub(super) fn trial(&mut self, prng: Prng, go_on: &dyn Fn() -> bool) -> Option<Trial> {
-        self.begin(prng);
+        if !self.begin(prng, go_on) {
+            return None;
+        }
         if self.gossip.rounds == Rounds::Asynchronous {
             return super::asynchronous::trial(self, go_on);
         }
@@ -59,13 +61,16 @@ impl<'a> Spread<'a> {
     }
 
     /// Each update is known by one node.
-    fn begin(&mut self, prng: Prng) {
+    fn begin(&mut self, prng: Prng, go_on: &dyn Fn() -> bool) -> bool {
         (self.prng, self.contacts) = (prng, 0);
-        self.partners.members.begin(&mut self.prng);
+        if !self.partners.members.begin(&mut self.prng, go_on) {
+            return false;
+        }
         for (index, update) in self.updates.iter_mut().enumerate() {
             let origin = if index == 0 { ORIGIN } else { self.prng.below(self.nodes as u64) as u32 };
             update.begin(origin, self.gossip.rounds);
         }
+        true
     }
 
     /// True if nothing can happen any more; with nodes that join, after so many cycles.

@@ -78,6 +78,11 @@ impl Kept {
         self.rounds += (1..).zip(&trial.arrivals).map(|(round, arrived)| round * arrived).sum::<u64>();
         (self.parts, self.is_split) = (trial.parts, trial.is_split);
     }
+
+    /// The share of those that are up in the end who do not know; 1 if nobody is up, who could.
+    fn residue(&self) -> f64 {
+        if self.alive == 0 { 1.0 } else { (self.alive - self.reached) as f64 / self.alive as f64 }
+    }
 }
 
 /// All trials so far. Sums are of whole numbers, and so the same in whatever order they come.
@@ -140,9 +145,9 @@ impl<'a> Tally<'a> {
             rounds_mean: Spread::of(
                 anyone.map(|kept| kept.rounds as f64 / (kept.parts * kept.arrived) as f64).collect(),
             ),
-            residue: spread(over(|kept| (kept.alive - kept.reached) as f64 / kept.alive.max(1) as f64)),
+            residue: spread(over(Kept::residue)),
             redundancy: spread(over(|kept| (kept.sent - kept.arrived) as f64 / kept.arrived.max(1) as f64)),
-            coverage: spread(over(|kept| kept.reached as f64 / kept.alive.max(1) as f64)),
+            coverage: spread(over(|kept| 1.0 - kept.residue())),
             bytes_per_node: spread(sent.iter().map(|sent| sent * self.gossip.payload as f64).collect()),
             control: (self.gossip.style == Style::Plumtree).then(|| spread(by_node(|kept| kept.control))),
             split: splits().next().map(|_| splits().filter(|&is_split| is_split).count()),

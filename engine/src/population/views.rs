@@ -8,6 +8,9 @@ use quorumbench_protocols::Prng;
 
 use super::bits::Bits;
 
+/// After so many nodes it is asked whether to go on.
+const LOOK: u32 = 1 << 14;
+
 /// Hops of a join through active views (4.2: active random walk length).
 const WALK: usize = 6;
 /// Hops before its end at which a join leaves the new node in a passive view (passive random walk length).
@@ -45,14 +48,17 @@ impl Views {
     }
 
     /// All join, one after the other, and then have some cycles to settle.
-    pub(super) fn build(&mut self, prng: &mut Prng) {
+    pub(super) fn build(&mut self, prng: &mut Prng, go_on: &dyn Fn() -> bool) -> bool {
         self.active.clear();
         self.passive.clear();
         let nodes = self.active.len.len() as u32;
         for node in 1..nodes {
+            if node.is_multiple_of(LOOK) && !go_on() {
+                return false;
+            }
             self.join(node, prng.below(u64::from(node)) as u32, &|_| true, prng);
         }
-        (0..SETTLING).for_each(|_| self.cycle(None, prng));
+        (0..SETTLING).all(|_| self.cycle(None, prng, go_on))
     }
 
     /// Whom a node talks to.
@@ -76,15 +82,23 @@ impl Views {
 
     /// A cycle: whom a node has lost it replaces, and then each node shuffles its passive view. Without `up`, nobody is
     /// down.
-    pub(super) fn cycle(&mut self, up: Option<&Bits>, prng: &mut Prng) {
+    #[must_use]
+    pub(super) fn cycle(&mut self, up: Option<&Bits>, prng: &mut Prng, go_on: &dyn Fn() -> bool) -> bool {
         let is_up = |node: u32| up.is_none_or(|up| up.has(node));
         for node in (0..self.active.len.len() as u32).filter(|&node| is_up(node)) {
+            if node.is_multiple_of(LOOK) && !go_on() {
+                return false;
+            }
             self.repair(node, &is_up, prng);
         }
         self.dropped.clear();
         for node in (0..self.active.len.len() as u32).filter(|&node| is_up(node)) {
+            if node.is_multiple_of(LOOK) && !go_on() {
+                return false;
+            }
             self.shuffle(node, prng);
         }
+        true
     }
 
     /// `node` joins through `contact`, which is a member (4.2).
@@ -323,7 +337,7 @@ mod tests {
 
     fn settled(nodes: usize, seed: u64) -> Views {
         let mut views = Views::new(nodes, 5, 30);
-        views.build(&mut Prng::new(seed));
+        assert!(views.build(&mut Prng::new(seed), &|| true));
         views
     }
 

@@ -132,7 +132,7 @@ impl Host {
         let (mut prng, mut members, mut turns) = (plan.prng.clone(), Vec::new(), Queue::new());
         // Every host has all of them, and makes its own ones.
         let configs: Vec<_> = self.rules.members(plan.first_cycle, interval, &mut prng).collect();
-        self.overlay.begin(&mut prng);
+        let _ = self.overlay.begin(&mut prng, &|| true);
         for (config, seed) in configs {
             if config.id.0 % self.hosts() == self.id {
                 let view = self.overlay.view(config.id.0);
