@@ -162,7 +162,7 @@ fn what_does_not_compare_is_refused() {
     let across = compare(&base, &elsewhere, &["--across-hosts"]);
     assert!(across.status.success() && said(&across).contains("note: across hosts"), "{}", said(&across));
     refused(&run_folder(at.path(), "computed", "A", "virtual", &BEFORE), 2, "never compares with what was measured");
-    refused(&run_folder(at.path(), "empty", "A", "real", &[]), 2, "no point and metric is in both");
+    refused(&run_folder(at.path(), "empty", "A", "real", &[]), 2, "the new run has no points");
     refused(&at.path().join("nowhere"), 1, "give it the folder of a run");
     let broken = run_folder(at.path(), "broken", "A", "real", &BEFORE);
     fs::write(broken.join("points.jsonl"), "{\"schema\": \"other/9\"}\n").expect("a line");

@@ -39,7 +39,7 @@ pub(crate) struct CompareArgs {
 #[derive(Clone, Debug, Args)]
 struct HowArgs {
     /// What is compared; may be given several times. Of commands throughput, p50, p99 and cpu unless told otherwise, of
-    /// gossip rounds, residue and traffic
+    /// gossip rounds, residue, traffic and time, of replicas that reconcile rounds-to-agree and bytes-per-update
     #[arg(long = "metric", value_name = "METRIC", value_parser = metric)]
     metrics: Vec<Metric>,
     /// A change that nobody minds

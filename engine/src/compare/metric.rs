@@ -39,8 +39,8 @@ const fn by_default(metric: Metric) -> Metric {
 }
 
 impl Metric {
-    /// All of them. A line has those of commands, or those of epidemics.
-    pub const ALL: [Self; 18] = [
+    /// All of them. A line has those of commands, those of epidemics, or those of replicas that reconcile.
+    pub const ALL: [Self; 27] = [
         by_default(Self { more_is_better: true, ..less("throughput", "/completed_per_s", Unit::PerSecond) }),
         by_default(less("p50", "/response_ns/p50", Unit::Nanoseconds)),
         less("p90", "/response_ns/p90", Unit::Nanoseconds),
@@ -59,6 +59,15 @@ impl Metric {
         less("rounds-mean", "/epidemic/rounds_mean/mean", Unit::Number),
         by_default(less("residue", "/epidemic/residue/mean", Unit::Number)),
         by_default(less("traffic", "/epidemic/traffic/mean", Unit::Number)),
+        less("redundancy", "/epidemic/redundancy/mean", Unit::Number),
+        less("bytes-per-node", "/epidemic/bytes_per_node/mean", Unit::Number),
+        less("wire-bytes-per-node", "/real/wire_bytes_per_node/mean", Unit::Number),
+        by_default(less("time", "/real/last_ns/mean", Unit::Nanoseconds)),
+        by_default(less("rounds-to-agree", "/convergence/rounds/mean", Unit::Number)),
+        by_default(less("bytes-per-update", "/convergence/bytes/all/mean", Unit::Number)),
+        less("elements-per-update", "/convergence/elements/mean", Unit::Number),
+        less("merged-per-update", "/convergence/merged/mean", Unit::Number),
+        less("letters-per-update", "/convergence/letters/mean", Unit::Number),
     ];
 
     /// The one of this name.

@@ -109,6 +109,8 @@ pub enum Incomparable {
     Axis(String),
     /// No point is in both, or none has any of the metrics.
     NothingInCommon,
+    /// The one of this name has no points.
+    Empty(&'static str),
     /// The one was measured, the other computed.
     Worlds([String; 2]),
 }
@@ -129,6 +131,7 @@ impl std::fmt::Display for Incomparable {
             Self::NothingInCommon => f.write_str(
                 "no point and metric is in both runs: run both from one config, or choose others by --metric",
             ),
+            Self::Empty(name) => write!(f, "the {name} run has no points: nothing of it was finished"),
             Self::Worlds([base, new]) => {
                 write!(
                     f,
@@ -163,6 +166,9 @@ impl Comparison {
                 notes.push(format!("across hosts: the runs differ in {what}"));
             }
             (false, false) => return Err(Incomparable::Fingerprint(differences)),
+        }
+        if let Some((name, _)) = [("base", base), ("new", new)].iter().find(|(_, run)| run.points.is_empty()) {
+            return Err(Incomparable::Empty(name));
         }
         let shared = shared_axes(base, new, &mut notes)?;
         let shown: BTreeSet<&str> =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use crate::results::{EPIDEMIC_SCHEMA, POINT_SCHEMA};
+use crate::results::{CONVERGENCE_SCHEMA, EPIDEMIC_SCHEMA, POINT_SCHEMA};
 
 /// The lines of a run, by point.
 #[derive(Clone, Debug)]
@@ -128,8 +128,9 @@ pub(super) const WORLD: &str = "world";
 
 fn coordinates(line: &Json) -> Result<Coordinates, String> {
     let schema = line.get("schema").and_then(Json::as_str).unwrap_or("none");
-    if ![POINT_SCHEMA, EPIDEMIC_SCHEMA].contains(&schema) {
-        return Err(format!("schema {schema}: this program knows {POINT_SCHEMA} and {EPIDEMIC_SCHEMA}"));
+    let known = [POINT_SCHEMA, EPIDEMIC_SCHEMA, CONVERGENCE_SCHEMA];
+    if !known.contains(&schema) {
+        return Err(format!("schema {schema}: this program knows {}", known.join(", ")));
     }
     let (Some(Json::Object(axes)), Some(world)) = (line.get("axes"), line.get(WORLD)) else {
         return Err("a result without its axes or its world".into());

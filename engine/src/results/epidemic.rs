@@ -137,11 +137,12 @@ impl Spread {
         // In order, so that the sum does not depend on how they came.
         values.sort_by(f64::total_cmp);
         let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
+        let (least, max) = (*values.first()?, *values.last()?);
+        // What is the same everywhere has no spread, whatever rounding makes of its sum.
+        let mean = if least < max { values.iter().sum::<f64>() / count } else { max };
         let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
         let sd = if values.len() > 1 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
         let at = |quantile: f64| values[((count * quantile).ceil() as usize).max(1) - 1];
-        let max = *values.last()?;
         let half_interval = (values.len() > 1).then(|| Z95 * sd / count.sqrt());
         Some(Self { mean, sd, p50: at(0.50), p99: at(0.99), max, half_interval })
     }

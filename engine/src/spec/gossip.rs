@@ -110,14 +110,34 @@ impl Gossip {
     pub fn takes(&self, cluster: &Cluster) -> Duration {
         match cluster.transport {
             TransportName::Population => self.estimate(cluster.nodes),
-            // A contact is a few messages among state machines.
-            TransportName::Sim => self.estimate(cluster.nodes) * 50,
-            // A trial waits for its cycles: twice as many as it takes to reach everyone, and a moment to begin.
-            _ => {
-                let cycles = 2.0 + 2.0 * (cluster.nodes as f64).log2() / (1.0 - self.loss);
-                let cycles = if self.style == Style::DirectMail { 1.0 } else { cycles };
-                (self.interval.mul_f64(cycles) + Duration::from_millis(30)) * self.trials as u32
+            // A contact is a few messages among state machines, and each partner is looked for among those before it.
+            TransportName::Sim => {
+                let crowded = 1.0 + (self.fanout as f64 / 32.0).powi(2);
+                self.estimate(cluster.nodes).mul_f64(50.0 * crowded)
             }
+            // A trial waits for its cycles, and a moment to begin.
+            _ => {
+                (self.interval.mul_f64(2.0 + self.cycles(cluster.nodes)) + Duration::from_millis(30))
+                    * self.trials as u32
+            }
+        }
+    }
+
+    /// About how many cycles a trial has: twice as many as it takes to reach everyone, and those until all lose interest.
+    fn cycles(&self, nodes: usize) -> f64 {
+        let nodes = nodes as f64;
+        // Near partners alone carry an update no further than they are. Beyond a distribution that falls with distance as
+        // fast as places get more, the cycles grow with a power of the nodes; measured on rings and grids, and rounded up.
+        let dimension = if self.partners == PartnerChoice::Grid { 2.0 } else { 1.0 };
+        let nearness = ((self.exponent - dimension) / (2.0 * dimension)).clamp(0.0, 1.6);
+        let is_spatial = matches!(self.partners, PartnerChoice::Ring | PartnerChoice::Grid);
+        let detour = if is_spatial { nodes.powf(0.6 * nearness / dimension) } else { 1.0 };
+        let reach = 2.0 * nodes.log2() * detour / (1.0 - self.loss);
+        match self.style {
+            Style::DirectMail => 1.0,
+            Style::Plumtree => reach * self.broadcasts as f64,
+            Style::AntiEntropy | Style::MedianCounter => reach,
+            Style::Rumor => reach + self.k as f64,
         }
     }
 
@@ -125,18 +145,16 @@ impl Gossip {
     pub fn estimate(&self, nodes: usize) -> Duration {
         let doublings = (nodes as f64).log2();
         let turns = match self.style {
-            Style::DirectMail => 1.0,
-            Style::AntiEntropy | Style::MedianCounter => 2.0 * doublings,
-            // By push alone a node has only its own turns, and few of these.
             // Announcements, grafts and all, over every link.
             Style::Plumtree => 2.0 * (self.view_size * self.broadcasts) as f64,
+            // By push alone a node has only its own turns, and few of these.
             Style::Rumor if !self.exchange.pulls() => 2.0 + self.k as f64,
-            Style::Rumor => 2.0 * doublings + self.k as f64,
+            _ => self.cycles(nodes),
         };
         // A contact among them is a few nanoseconds, or a miss of the cache where nodes have to queue for each other.
         let is_plain = self.connection_limit.is_none() && self.partners == PartnerChoice::Uniform && !self.is_partial();
         let contact_ns = if is_plain { 10.0 } else { 100.0 };
-        let contacts = turns / (1.0 - self.loss) * (self.fanout * self.rumors) as f64;
+        let contacts = turns * (self.fanout * self.rumors) as f64;
         // To join, to settle, and to keep a view while others come and go.
         let lasts = if self.style == Style::Plumtree { 20.0 * self.broadcasts as f64 } else { 10.0 * doublings };
         let cycles = if self.crash > 0.0 { lasts } else { 0.0 };
@@ -163,6 +181,8 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
             places_exist,
             views_hold_together,
             views_fit,
+            rumors_fit,
+            cycles_hold_trips,
             ends_in_time,
         ];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
@@ -360,6 +380,38 @@ fn views_fit(point: &Point) -> Option<Conflict> {
         help: format!("with such views there can be at most {}", MOST_VIEWED / size),
     })
 }
+
+/// Several updates have bits and counters of their own on every node.
+fn rumors_fit(point: &Point) -> Option<Conflict> {
+    let (rumors, nodes) = (point.gossip.rumors, point.cluster.nodes);
+    (rumors > 1 && nodes > MOST_SPREAD / rumors).then(|| Conflict {
+        keys: [&keys::NODES, &keys::RUMORS],
+        message: format!("{} {nodes} with {} {rumors} take several GiB for each thread", keys::NODES, keys::RUMORS),
+        help: format!("with so many updates there can be at most {}", MOST_SPREAD / rumors),
+    })
+}
+
+/// Nodes times updates: of about five bytes each.
+const MOST_SPREAD: usize = 1 << 29;
+
+/// Over a real transport a cycle has to hold the few trips of a contact.
+fn cycles_hold_trips(point: &Point) -> Option<Conflict> {
+    let (interval, transport) = (point.gossip.interval, point.cluster.transport);
+    let is_real = !matches!(transport, TransportName::Population | TransportName::Sim);
+    (is_real && interval < SHORTEST).then(|| Conflict {
+        keys: [&keys::INTERVAL, &keys::TRANSPORT],
+        message: format!(
+            "{} {} over {} \"{transport}\": no contact fits into that",
+            keys::INTERVAL,
+            duration_text(interval),
+            keys::TRANSPORT
+        ),
+        help: format!("set it to {} at least, better to many times a round trip", duration_text(SHORTEST)),
+    })
+}
+
+/// The shortest cycle over a real transport.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Entries of all views together: of four bytes each.
 const MOST_VIEWED: usize = 1 << 28;
