@@ -35,7 +35,7 @@ pub fn epidemic(
     })
 }
 
-/// What is the same in all trials: a node as they all are, and who may talk to whom.
+/// What is the same in all trials: a node as they all are.
 #[derive(Debug)]
 pub(crate) struct Rules {
     config: Config,
