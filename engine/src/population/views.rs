@@ -376,7 +376,7 @@ mod tests {
                 up.drop(node);
                 views.forget(node);
             }
-            (0..5).for_each(|_| views.cycle(Some(&up), &mut prng));
+            assert!((0..5).all(|_| views.cycle(Some(&up), &mut prng, &|| true)));
             is_sound(&views, Some(&up));
             assert!(!views.is_split(Some(&up)), "one of {share} is left");
         }

@@ -229,12 +229,10 @@ fn neighbours_exist(point: &Point) -> Option<Conflict> {
     Some(Conflict {
         keys: [&keys::DEGREE, &keys::NODES],
         message: wrong,
-        help: format!(
-            "it can be an even number up to {}, or {} \"{}\"",
-            (nodes - 1) / 2 * 2,
-            keys::TOPOLOGY,
-            Topology::Full
-        ),
+        help: match (nodes - 1) / 2 * 2 {
+            0 => format!("set {} to \"{}\"", keys::TOPOLOGY, Topology::Full),
+            most => format!("it can be an even number up to {most}, or {} \"{}\"", keys::TOPOLOGY, Topology::Full),
+        },
     })
 }
 
