@@ -119,8 +119,8 @@ fn a_run_stores_what_was_real() {
 #[test]
 fn late_rounds_are_counted_and_said() {
     let spec = spec(
-        "cluster = { protocol = 'gossip', transport = 'mem', nodes = 400 }
-        gossip = { style = 'anti-entropy', interval = '10us', trials = 2 }",
+        "cluster = { protocol = 'gossip', transport = 'mem', nodes = 5000 }
+        gossip = { style = 'anti-entropy', interval = '1ms', trials = 2 }",
     );
     let ran = run_spec(&spec).finished;
     let [result] = &ran.epidemics[..] else { panic!("{:?}", ran.failure) };
