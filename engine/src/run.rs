@@ -178,39 +178,14 @@ pub fn run(
         let point = &points[shot.point];
         let label = label(point, spec);
         observer.begin(index, plan.len(), &label);
-        match measure(experiment, point, *shot, &mut beside, interrupted, observer) {
-            Ok(measured) => {
-                if let Err(error) = measured.store(&mut dir, index, &label) {
-                    finished.failure = Some(RunError::Store(error));
-                    break;
-                }
-                match measured {
-                    Measured::Commands(both) => {
-                        observer.finished(&both.0);
-                        finished.points.push(both.0);
-                    }
-                    Measured::Epidemic(result) => {
-                        observer.spread(&result);
-                        finished.epidemics.push(*result);
-                    }
-                    Measured::Convergence(result) => {
-                        observer.converged(&result);
-                        finished.convergences.push(*result);
-                    }
-                }
-                if let Err(error) = dir.progress(finished.count()) {
-                    finished.failure = Some(RunError::Store(error));
-                }
-            }
-            Err(Missed::Drive(DriveError::Interrupted)) => finished.failure = Some(RunError::Interrupted),
-            Err(Missed::Disk(folder, source)) => {
-                finished.failure = Some(RunError::Disk { folder, source });
-            }
-            Err(Missed::Drive(source)) => finished.failure = Some(RunError::Drive { label, source }),
-            Err(Missed::Unsafe(breach)) => {
-                finished.failure = Some(RunError::Unsafe { label, breach: Box::new(breach) });
-            }
-        }
+        let stored = measure(experiment, point, *shot, &mut beside, interrupted, observer)
+            .map_err(|missed| missed.at(&label))
+            .and_then(|measured| {
+                measured.store(&mut dir, index, &label).map_err(RunError::Store)?;
+                measured.tell(&mut finished, observer);
+                dir.progress(finished.count()).map_err(RunError::Store)
+            });
+        finished.failure = stored.err();
         if interrupted.load(Ordering::Relaxed) && index + 1 < plan.len() {
             finished.failure.get_or_insert(RunError::Interrupted);
         }
@@ -293,6 +268,17 @@ enum Missed {
     Unsafe(Breach),
 }
 
+impl Missed {
+    fn at(self, label: &str) -> RunError {
+        match self {
+            Self::Drive(DriveError::Interrupted) => RunError::Interrupted,
+            Self::Disk(folder, source) => RunError::Disk { folder, source },
+            Self::Drive(source) => RunError::Drive { label: label.into(), source },
+            Self::Unsafe(breach) => RunError::Unsafe { label: label.into(), breach: Box::new(breach) },
+        }
+    }
+}
+
 /// What one run of one point yielded.
 enum Measured {
     Commands(Box<(PointResult, Outcome)>),
@@ -309,6 +295,24 @@ impl Measured {
             }
             Self::Epidemic(result) => dir.append_epidemic(result),
             Self::Convergence(result) => dir.append_convergence(result),
+        }
+    }
+
+    /// It is stored: the observer hears of it, and it is among what is finished.
+    fn tell(self, finished: &mut Finished, observer: &mut dyn Observer) {
+        match self {
+            Self::Commands(both) => {
+                observer.finished(&both.0);
+                finished.points.push(both.0);
+            }
+            Self::Epidemic(result) => {
+                observer.spread(&result);
+                finished.epidemics.push(*result);
+            }
+            Self::Convergence(result) => {
+                observer.converged(&result);
+                finished.convergences.push(*result);
+            }
         }
     }
 }

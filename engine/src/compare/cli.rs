@@ -7,7 +7,8 @@ use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, TableStyle, presets};
 use serde_json::{Value as Json, json};
 
-use super::{Comparison, Metric, Row, StoredRun, Verdict};
+use super::{Comparison, Metric, Row, Verdict};
+use crate::results::{ReadError, StoredRun};
 
 /// The version of `compare --json`.
 pub const COMPARE_SCHEMA: &str = "quorumbench.compare/1";
@@ -70,7 +71,7 @@ impl HowArgs {
 /// Why there is no comparison: what went wrong, and whether it was the user.
 #[derive(Debug)]
 pub(crate) enum CompareError {
-    Read(super::ReadError),
+    Read(ReadError),
     Incomparable(super::Incomparable),
 }
 

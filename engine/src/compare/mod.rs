@@ -21,15 +21,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
+use crate::results::{Coordinates, StoredRun, WORLD};
+
 pub mod cli;
 mod interleave;
 mod metric;
-mod run;
 pub mod statistics;
 
 pub use interleave::{InterleaveError, Interleaving, SIDES, interleave};
 pub use metric::{Metric, Unit};
-pub use run::{Coordinates, ReadError, StoredRun};
 use statistics::{ALPHA, benjamini_hochberg, mann_whitney, median, observations_needed, ratio, ratio_interval};
 
 /// Two runs, point by point.
@@ -309,8 +309,7 @@ fn fingerprint_differences(base: &StoredRun, new: &StoredRun) -> Vec<(String, [S
 
 /// The runs' worlds, if they have none in common.
 fn worlds(base: &StoredRun, new: &StoredRun) -> Option<[String; 2]> {
-    let of =
-        |run: &StoredRun| run.points.keys().filter_map(|point| point.get(run::WORLD).cloned()).collect::<BTreeSet<_>>();
+    let of = |run: &StoredRun| run.points.keys().filter_map(|point| point.get(WORLD).cloned()).collect::<BTreeSet<_>>();
     let (ours, theirs) = (of(base), of(new));
     let named = |worlds: BTreeSet<String>| worlds.into_iter().collect::<Vec<_>>().join(" and ");
     (ours.is_disjoint(&theirs) && !ours.is_empty() && !theirs.is_empty()).then(|| [named(ours), named(theirs)])

@@ -18,7 +18,7 @@ use super::seat::{self, Held, Place, Seat};
 use super::threads::{self, ClientEnd, ReplicaEnd, Shared};
 use super::{DriveError, EventKind};
 use crate::check::witness::ReplicaTrace;
-use crate::spec::{Durability, Point, TransportName};
+use crate::spec::{Durability, Point};
 
 /// A cluster and its clients, a thread each.
 pub(super) struct Threads {
@@ -66,10 +66,7 @@ impl Threads {
         let (control, shared_point) = (control.clone(), Arc::new(point.clone()));
         let logs = LogFolder::of(point, run);
         let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
-        let held =
-            if point.cluster.transport == TransportName::Mem { Ok(Vec::new()) } else { seat::hold(point, &network) };
-        let held = held.map_err(failed)?;
-        let seats = seats(point, run, &held, &control, &network).map_err(failed)?;
+        let (held, seats) = seat::seats(point, run, control.clock(), &network).map_err(failed)?;
         let (replicas, clients) = (Vec::new(), Vec::new());
         let mut cluster = Self { control: control.clone(), replicas, clients, network, _ports: held, logs };
         for (&part, (seat, place)) in parts.iter().zip(seats) {
@@ -251,35 +248,4 @@ fn spawn<T: Send + 'static>(
 
 fn name(id: NodeId) -> String {
     format!("replica {}", id.0)
-}
-
-/// Everyone's seat, replicas first; every port is bound before anyone dials.
-fn seats(
-    point: &Point,
-    run: u64,
-    held: &[Held],
-    control: &Control,
-    network: &Network,
-) -> io::Result<Vec<(Seat, Option<Place>)>> {
-    let options = seat::options(point);
-    let nodes = point.nodes();
-    if point.cluster.transport == TransportName::Mem {
-        return Ok(seat::mem_seats(nodes, control.clock(), &options).into_iter().map(|seat| (seat, None)).collect());
-    }
-    let addresses: Vec<_> = held.iter().map(|held| held.address).collect();
-    let bind = |(id, &address)| network.at(NodeId(id), || seat::bind(address))?;
-    let mut listeners = (0..).zip(&addresses).map(bind).collect::<io::Result<Vec<_>>>()?.into_iter();
-    let seat = |(id, credentials): (usize, _)| {
-        let place = Place {
-            transport: point.cluster.transport,
-            run,
-            id: NodeId(id as u32),
-            replicas: addresses.clone(),
-            credentials,
-            clock: control.clock(),
-            options: options.clone(),
-        };
-        (place.seat(listeners.next()), Some(place))
-    };
-    Ok(seat::credentials(point, run, nodes)?.into_iter().enumerate().map(seat).collect())
 }

@@ -83,7 +83,7 @@ impl Place {
 }
 
 /// Seats for `nodes` nodes of a `mem` point.
-pub(super) fn mem_seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Seat> {
+fn mem_seats(nodes: usize, clock: Clock, options: &Options) -> Vec<Seat> {
     mem::mesh(nodes, clock, options).into_iter().map(|mem| Seat::Mem(Box::new(mem))).collect()
 }
 
@@ -108,6 +108,35 @@ pub(super) fn hold(point: &Point, network: &Network) -> io::Result<Vec<Held>> {
     };
     let ids = (0..point.cluster.replicas).map(|id| NodeId(id as u32));
     ids.map(|id| network.at(id, || hold(network.address(point, id)))?).collect()
+}
+
+/// A seat, and its place if it is one among sockets.
+pub(super) type Seated = (Seat, Option<Place>);
+
+/// Everyone's seat, replicas first, and the ports that are held for them.
+/// Every port is bound before anyone dials.
+pub(super) fn seats(point: &Point, run: u64, clock: Clock, network: &Network) -> io::Result<(Vec<Held>, Vec<Seated>)> {
+    let (options, nodes) = (options(point), point.nodes());
+    if point.cluster.transport == TransportName::Mem {
+        return Ok((Vec::new(), mem_seats(nodes, clock, &options).into_iter().map(|seat| (seat, None)).collect()));
+    }
+    let held = hold(point, network)?;
+    let addresses: Vec<_> = held.iter().map(|held| held.address).collect();
+    let bind = |(id, &address)| network.at(NodeId(id), || bind(address))?;
+    let mut listeners = (0..).zip(&addresses).map(bind).collect::<io::Result<Vec<_>>>()?.into_iter();
+    let seat = |(id, credentials): (usize, _)| {
+        let place = Place {
+            transport: point.cluster.transport,
+            run,
+            id: NodeId(id as u32),
+            replicas: addresses.clone(),
+            credentials,
+            clock,
+            options: options.clone(),
+        };
+        (place.seat(listeners.next()), Some(place))
+    };
+    Ok((held, credentials(point, run, nodes)?.into_iter().enumerate().map(seat).collect()))
 }
 
 /// Not from the seed: two runs of one config must not take each other's nodes for their own.

@@ -13,12 +13,15 @@ mod convergence;
 mod encode;
 mod epidemic;
 mod store;
+mod stored;
 
 pub use convergence::{CONVERGENCE_SCHEMA, Convergence, ConvergenceResult, Parts, Remainder, Restored};
 pub use encode::{decode_histogram, encode_histogram};
 pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
 pub(crate) use store::stamped_folder;
 pub use store::{Ending, RunDir, StoreError};
+pub(crate) use stored::WORLD;
+pub use stored::{Coordinates, ReadError, StoredRun};
 
 /// The version of a line of `points.jsonl`.
 pub const POINT_SCHEMA: &str = "quorumbench.point/1";

@@ -9,24 +9,23 @@ mod host;
 mod stage;
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use quorumbench_protocols::{NodeId, Prng};
+use quorumbench_protocols::Prng;
 use quorumbench_transports::Clock;
 
 use self::host::Host;
 use self::stage::{Record, Stage};
 use super::control::Control;
 use super::packets::Network;
-use super::seat::{self, Held, Place, Seat};
+use super::seat::{self, Held, Seated};
 use super::{DriveError, PATIENCE, threads};
 use crate::population::Tally;
 use crate::results::{Epidemic, Real, Spread};
-use crate::spec::{Point, TransportName};
+use crate::spec::Point;
 
 /// How often the conductor looks up.
 const TICK: Duration = Duration::from_millis(2);
@@ -115,12 +114,10 @@ impl Hosts {
     fn start(point: &Point, control: &Control) -> Result<Self, DriveError> {
         let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
         let network = Network::of(point, 0, control)?;
-        let is_mem = point.cluster.transport == TransportName::Mem;
-        let ports = if is_mem { Ok(Vec::new()) } else { seat::hold(point, &network) }.map_err(failed)?;
-        let seats = seats(point, &ports, control).map_err(failed)?;
+        let (ports, seats) = seat::seats(point, seat::fresh_run(), control.clock(), &network).map_err(failed)?;
         let stage = Arc::new(Stage::new(point, control));
         let cores = threads::cores();
-        let start = |(id, seat): (usize, Seat)| {
+        let start = |(id, (seat, _)): (usize, Seated)| {
             let (stage, rules) = (stage.clone(), Arc::new(point.clone()));
             let body = move || Host::new(id, rules, stage).run(&mut *seat.join()?);
             threads::spawn(format!("host {id}"), Some(cores[id % cores.len()]), body)
@@ -158,29 +155,4 @@ impl Drop for Hosts {
         // Whoever drops it has a failure already.
         self.threads.drain(..).for_each(|thread| drop(threads::join(thread)));
     }
-}
-
-/// Everyone's seat; every port is bound before anyone dials.
-fn seats(point: &Point, held: &[Held], control: &Control) -> io::Result<Vec<Seat>> {
-    let (options, hosts) = (seat::options(point), point.cluster.replicas);
-    if point.cluster.transport == TransportName::Mem {
-        return Ok(seat::mem_seats(hosts, control.clock(), &options));
-    }
-    let run = seat::fresh_run();
-    let addresses: Vec<_> = held.iter().map(|held| held.address).collect();
-    let listeners = addresses.iter().map(|&address| seat::bind(address)).collect::<io::Result<Vec<TcpListener>>>()?;
-    let credentials = seat::credentials(point, run, hosts)?;
-    let seat = |((id, listener), credentials): ((usize, TcpListener), _)| {
-        let place = Place {
-            transport: point.cluster.transport,
-            run,
-            id: NodeId(id as u32),
-            replicas: addresses.clone(),
-            credentials,
-            clock: control.clock(),
-            options: options.clone(),
-        };
-        place.seat(Some(listener))
-    };
-    Ok(listeners.into_iter().enumerate().zip(credentials).map(seat).collect())
 }

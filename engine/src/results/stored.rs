@@ -1,4 +1,4 @@
-//! A run as it lies on disk, read for comparison.
+//! A run as it lies on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use crate::results::{CONVERGENCE_SCHEMA, EPIDEMIC_SCHEMA, POINT_SCHEMA};
+use super::{CONVERGENCE_SCHEMA, EPIDEMIC_SCHEMA, POINT_SCHEMA};
 
 /// The lines of a run, by point.
 #[derive(Clone, Debug)]
 pub struct StoredRun {
     /// Its folder.
     pub path: PathBuf,
+    /// What the whole run has in common: `manifest.json`.
+    pub manifest: Json,
     /// By the point's coordinates: the lines of its repetitions, in their order.
     pub points: BTreeMap<Coordinates, Vec<Json>>,
     /// What makes its figures comparable with another's: by name, what the host and the build were.
@@ -107,6 +109,7 @@ impl StoredRun {
             points,
             fingerprint: FINGERPRINT.iter().filter_map(found).collect(),
             commit: manifest.pointer("/host/build/commit").map(plain).unwrap_or_default(),
+            manifest,
         })
     }
 
@@ -124,7 +127,7 @@ impl StoredRun {
 }
 
 /// Where a line's figures come from is a coordinate like the others: what was measured and what was computed never meet.
-pub(super) const WORLD: &str = "world";
+pub(crate) const WORLD: &str = "world";
 
 fn coordinates(line: &Json) -> Result<Coordinates, String> {
     let schema = line.get("schema").and_then(Json::as_str).unwrap_or("none");
