@@ -311,16 +311,13 @@ fn packets_have_sockets(point: &Point) -> Option<Conflict> {
 /// What no experiment may be, as no single point shows it: a key that is set, and does nothing at any of them. Unless it
 /// is in the file and did something there: an override may well pass it over.
 pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool) -> Option<Conflict> {
-    let clauses =
-        TABLE.iter().zip(settings).flat_map(|(&key, values)| key.clauses().map(move |any| (key, values, any)));
-    clauses.into_iter().find_map(|(key, values, rules)| {
+    TABLE.iter().zip(settings).find_map(|(&key, values)| {
+        let rules = hindrance(key, settings)?;
         let decides = rules.last()?.key;
-        let chosen = |rule: &Rule| &settings[keys::position(rule.key)];
-        let unset = || parse::default(key).is_some_and(|default| *values == [default]);
-        let works = rules.iter().any(|rule| chosen(rule).iter().any(|value| rule.allows(value)));
+        let unset = parse::default(key).is_some_and(|default| *values == [default]);
         let passed_over = !is_overridden(key) && rules.iter().any(|rule| is_overridden(rule.key));
-        (!works && !passed_over && !unset()).then(|| {
-            let with = rules.iter().map(|rule| format!("{} {}", rule.key, listed(chosen(rule))));
+        (!passed_over && !unset).then(|| {
+            let with = rules.iter().map(|rule| format!("{} {}", rule.key, listed(chosen(rule, settings))));
             let set = rules.iter().map(|rule| format!("{} to {}", rule.key, rule.allowed()));
             let [with, set] = [with.collect::<Vec<_>>().join(" and "), set.collect::<Vec<_>>().join(", or ")];
             Conflict {
@@ -330,6 +327,24 @@ pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool
             }
         })
     })
+}
+
+/// Why a key does nothing whatever it is set to: rules of which none holds, its own, or those of the key that decides, if
+/// that does nothing itself.
+fn hindrance(key: &Key, settings: &[Vec<Value>]) -> Option<Vec<Rule>> {
+    key.clauses().find_map(|rules| {
+        let allows = |rule: &&Rule| chosen(rule, settings).iter().any(|value| rule.allows(value));
+        let mut why = None;
+        for rule in rules.iter().filter(allows) {
+            why = Some(hindrance(rule.key, settings)?);
+        }
+        why.or(Some(rules))
+    })
+}
+
+/// What a rule's key is set to.
+fn chosen<'a>(rule: &Rule, settings: &'a [Vec<Value>]) -> &'a [Value] {
+    &settings[keys::position(rule.key)]
 }
 
 /// The highest port.
