@@ -136,7 +136,7 @@ mutants! {
     Z7: "votes are not totally ordered", seen in "ZOOKEEPER-1419, -1818",
         found as "liveness", in "zab";
     Z8a: "a transaction is not proposed to those that have only acknowledged the epoch", seen in "ZAB's paper",
-        found as "liveness", in "zab";
+        found as "proposals leave no gap", in "zab";
     Z8b: "a follower does not bear a proposal that comes twice", seen in "ZAB's paper",
         found as "log matching" | "correct nodes are well-formed", in "zab";
     Z8c: "the COMMIT of NEWLEADER commits all that was synchronized", seen in "ZAB's paper",

@@ -13,7 +13,7 @@ use quorumbench_protocols::zab::{Standing, Zab, message as zab};
 use quorumbench_protocols::{DeliveryKind, Frame, Head, Payload, Record, Slot};
 
 use super::runner::{self, Outcome, Print};
-use super::subject::{Abilities, Membership, Paper, Promised, Subject, View, Vote};
+use super::subject::{Abilities, Carried, Membership, Paper, Promised, Subject, View, Vote};
 use super::swarm::Wishes;
 use crate::spec::{ProtocolName, ReadsMode};
 
@@ -218,6 +218,16 @@ impl Subject for Zab {
     }
 
     shows_its_log!();
+
+    fn carried(frame: &Frame) -> Option<Carried> {
+        match zab::Message::read(frame).ok()? {
+            zab::Message::Sync(sync) => Some(Carried::Begin(sync.epoch, sync.slot)),
+            zab::Message::Chunk(chunk) => Some(Carried::Begin(chunk.epoch, chunk.slot)),
+            zab::Message::Propose(propose) => Some(Carried::Transaction(propose.slot)),
+            zab::Message::Ack(ack) => Some(Carried::Held(ack.epoch, ack.durable)),
+            _ => None,
+        }
+    }
 
     fn describe(head: &Head) -> String {
         text(zab::Message::read(&bare(head)))

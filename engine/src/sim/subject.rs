@@ -1,8 +1,8 @@
 //! What the simulator sees of a protocol: a view that checkers read, and a tap on what it hands out.
 
 use quorumbench_protocols::{
-    Config, Delivery, DeliveryKind, Head, Input, LogSize, Malformed, Nanos, NodeId, Outbox, Payload, PeerSet, Protocol,
-    Record, Slot,
+    Config, Delivery, DeliveryKind, Frame, Head, Input, LogSize, Malformed, Nanos, NodeId, Outbox, Payload, PeerSet,
+    Protocol, Record, Slot,
 };
 
 use crate::spec::ReadsMode;
@@ -49,6 +49,12 @@ pub trait Subject: Protocol + Send + 'static {
         None
     }
 
+    /// What a frame does to a channel on which a leader's transactions go, where they go without gaps.
+    fn carried(frame: &Frame) -> Option<Carried> {
+        let _ = frame;
+        None
+    }
+
     /// A frame of this protocol, in a few words.
     fn describe(head: &Head) -> String;
 }
@@ -91,6 +97,17 @@ pub struct Vote<'a> {
     pub ballot: u64,
     /// Of what: a client's batch, or nothing in a no-op.
     pub body: &'a Payload,
+}
+
+/// What a frame says of the channel from a leader to a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// To the follower: what follows in this epoch begins after this slot.
+    Begin(u64, Slot),
+    /// To the follower: the transaction of this slot.
+    Transaction(Slot),
+    /// To the leader of this epoch: the follower has everything up to here.
+    Held(u64, Slot),
 }
 
 /// What a protocol can be asked for. A seed draws the same for all, and what a protocol cannot do is left out.

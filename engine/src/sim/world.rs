@@ -352,6 +352,7 @@ impl<P: Subject> World<P> {
         }
         self.store(id)?;
         let mut outgoing = std::mem::take(&mut self.outgoing);
+        self.checks.on_transmits::<P>(id.0 as usize, &outgoing)?;
         for transmit in outgoing.drain(..) {
             for to in transmit.to.iter() {
                 self.send(to, transmit.head, transmit.body.clone());

@@ -25,6 +25,7 @@
 //! | local primary order | a primary's transactions, each after those before it (Zab, DSN 2011, section II.B) | [`primary`] |
 //! | global primary order | an epoch's transactions after those of earlier epochs | [`primary`] |
 //! | primary integrity | a primary has whatever is delivered of earlier epochs | [`primary`] |
+//! | proposals leave no gap | a leader proposes every transaction to each follower, after all before it (section IV) | [`streams`] |
 //! | applied at most once | each client's batch, however often it was sent | [`commands`] |
 //! | client order | a client's batches are chosen in the order in which it sent them; not where slots are decided one by one | [`commands`] |
 //! | nothing acknowledged is lost | what a client was told is committed | [`commands`] |
@@ -45,7 +46,7 @@
 
 use std::fmt;
 
-use quorumbench_protocols::{Delivery, DeliveryKind, Lsn, Nanos, NodeId, Record, Slot};
+use quorumbench_protocols::{Delivery, DeliveryKind, Frame, Lsn, Nanos, NodeId, Record, Slot, Transmit};
 
 use super::machine::RESTORED;
 use super::subject::{Membership, Paper, Subject, View};
@@ -57,6 +58,7 @@ pub mod elections;
 pub mod logs;
 mod model;
 pub mod primary;
+pub mod streams;
 
 use acceptors::Acceptors;
 use agreement::Agreement;
@@ -65,6 +67,7 @@ pub use commands::Read;
 use elections::Elections;
 use logs::Logs;
 use primary::Primaries;
+use streams::Streams;
 
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +124,8 @@ pub mod property {
     pub const GLOBAL_PRIMARY_ORDER: &str = "global primary order";
     /// A primary broadcasts only after it has all that is delivered of earlier ones.
     pub const PRIMARY_INTEGRITY: &str = "primary integrity";
+    /// A leader proposes every transaction to each follower, and each after those before it.
+    pub const NO_GAPS: &str = "proposals leave no gap";
     /// Each batch changes the state at most once.
     pub const APPLIED_AT_MOST_ONCE: &str = "applied at most once";
     /// A client's batches are chosen in the order in which it sent them.
@@ -156,6 +161,7 @@ pub struct Checks {
     acceptors: Acceptors,
     agreement: Agreement,
     primaries: Primaries,
+    streams: Streams,
     ledger: Ledger,
 }
 
@@ -169,6 +175,7 @@ impl Checks {
             logs: Logs::of(paper, replicas),
             acceptors: Acceptors::new(replicas, quorum),
             primaries: Primaries::default(),
+            streams: Streams::default(),
             agreement: Agreement::new(paper, replicas),
             ledger: Ledger::new(replicas, clients, paper != Paper::Paxos),
         }
@@ -232,6 +239,18 @@ impl Checks {
             self.acceptors.on_vote(node, lsn, &vote)?;
         }
         Ok(())
+    }
+
+    /// A node sends these.
+    pub fn on_transmits<P: Subject>(&mut self, node: usize, transmits: &[Transmit]) -> Result<(), Violation> {
+        let from = NodeId(node as u32);
+        let carried = |transmit: &Transmit| {
+            P::carried(&Frame { head: transmit.head, body: transmit.body.clone() })
+                .map(|carried| (transmit.to, carried))
+        };
+        let all = transmits.iter().filter_map(carried);
+        all.flat_map(|(to, carried)| to.iter().map(move |to| (to, carried)))
+            .try_for_each(|(to, carried)| self.streams.on_frame(from, to, carried))
     }
 
     /// What a node has written is durable up to `lsn`.
