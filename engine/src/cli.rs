@@ -69,6 +69,9 @@ struct RunArgs {
     /// Overrides a key of the config; a list makes it an axis. May be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Runs only this one of the points that --dry-run lists. May be given several times
+    #[arg(long = "point", value_name = "NUMBER")]
+    points: Vec<usize>,
     /// Prints the points that would be run, and the whole config with its defaults, and runs nothing
     #[arg(long)]
     dry_run: bool,
@@ -126,10 +129,16 @@ impl RunArgs {
     fn execute(self) -> ExitCode {
         let load = |path: &PathBuf| Spec::load(path, &self.overrides);
         // All configs are read before the first is run: a typo in the last must not cost an hour.
-        let specs = match self.configs.iter().map(load).collect::<Result<Vec<Spec>, SpecError>>() {
+        let mut specs = match self.configs.iter().map(load).collect::<Result<Vec<Spec>, SpecError>>() {
             Ok(specs) => specs,
             Err(error) => return fail(exit::USAGE, &error),
         };
+        if !self.points.is_empty() {
+            specs = match specs.into_iter().map(|spec| self.chosen(spec)).collect() {
+                Ok(specs) => specs,
+                Err(error) => return fail(exit::USAGE, &error),
+            };
+        }
         if self.dry_run {
             return print(&specs.iter().map(plan_text).collect::<String>()).into();
         }
@@ -160,6 +169,15 @@ impl RunArgs {
         ExitCode::SUCCESS
     }
 
+    /// The points that --point names.
+    fn chosen(&self, spec: Spec) -> Result<Spec, String> {
+        let count = spec.points().len();
+        match self.points.iter().find(|&&number| !(1..=count).contains(&number)) {
+            Some(number) => Err(format!("--point {number}: {} has points 1 to {count}", spec.name())),
+            None => Ok(spec.only(&self.points.iter().map(|number| number - 1).collect::<Vec<_>>())),
+        }
+    }
+
     fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
         let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let experiment = Experiment { spec, config, out: &self.out, command_line, check: self.check };
@@ -188,10 +206,12 @@ impl RunArgs {
     fn run_in_turn(&self, base: &Path, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
         let run = spec.run();
         let programs = [base, Path::new("/proc/self/exe")];
+        let points = if self.points.is_empty() { (1..=spec.points().len()).collect() } else { self.points.clone() };
         let plan = Interleaving {
             programs,
             config,
             overrides: &self.overrides,
+            points: &points,
             repetitions: run.repetitions,
             seed: run.seed,
             quiet: self.quiet,
@@ -203,9 +223,10 @@ impl RunArgs {
                 return exit::FAILED;
             }
         };
+        let turns = plan.turns();
         let progress = &mut |turn: usize, side: usize| {
             if !self.quiet {
-                progress::note(&format!("run {} of {}: {}", turn + 1, 2 * run.repetitions, SIDES[side]));
+                progress::note(&format!("run {} of {turns}: {}", turn + 1, SIDES[side]));
             }
         };
         match interleave(&plan, &out, interrupted, progress) {
@@ -310,8 +331,8 @@ fn plan_text(spec: &Spec) -> String {
     let total = points.iter().map(each).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
     let (name, repetitions) = (spec.name(), run.repetitions);
     let mut text = format!("{name}: {} points x {repetitions} repetitions, about {total:.0} s\n", points.len());
-    for point in &points {
-        let _ = writeln!(text, "  {}", serde_json::Value::Object(point.axes()));
+    for (number, point) in (1..).zip(&points) {
+        let _ = writeln!(text, "{number:3}  {}", serde_json::Value::Object(point.axes()));
     }
     let _ = writeln!(text, "\n{}", spec.to_toml());
     text

@@ -77,6 +77,19 @@ fn a_dry_run_prints_the_points_and_runs_nothing() {
 }
 
 #[test]
+fn points_can_be_chosen() {
+    let desk = Desk::new(FIVE_POINTS);
+    let said = desk.run(&["run", "x.toml", "--dry-run", "--point", "5", "--point", "2"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    let rates =
+        |text: &str| text.lines().filter_map(|line| line.split("\"rate\":").nth(1)?.get(..4)?.parse().ok()).collect();
+    assert_eq!((rates(&said.out), said.out.starts_with("five: 2 points x")), (vec![1100, 1400], true), "{}", said.out);
+    for wrong in ["0", "6"] {
+        fails(&desk.run(&["run", "x.toml", "--point", wrong]), 2, &["five has points 1 to 5"]);
+    }
+}
+
+#[test]
 fn a_mistake_is_usage_and_says_where() {
     let typo = Desk::new("name = 'x'\n[cluster]\nreplicsa = 3\n");
     fails(&typo.run(&["run", "x.toml"]), 2, &["x.toml:3:1", "replicsa", "`cluster.replicas`"]);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use quorumbench::compare::{Metric, Verdict, judge};
+use quorumbench::compare::{Design, Metric, Verdict, judge};
 use quorumbench_protocols::Prng;
 use serde_json::{Value as Json, json};
 
@@ -29,7 +29,7 @@ fn share(of: usize, seed: u64, effect: f64, repetitions: usize, says: impl Fn(Ve
     let mut prng = Prng::new(seed);
     let said = (0..of).filter(|_| {
         let (base, new) = (sample(&mut prng, repetitions, 1000.0), sample(&mut prng, repetitions, 1000.0 * effect));
-        says(judge(&[(p99(), &base, &new)], 0.05)[0].verdict)
+        says(judge(Design::Samples, &[(p99(), &base, &new)], 0.05)[0].verdict)
     });
     said.count() as f64 / of as f64
 }
@@ -44,6 +44,28 @@ fn a_thousand_comparisons_of_the_same_raise_few_false_alarms() {
         let alarms = share(1000, 1, 1.0, repetitions, differs);
         assert!(alarms < 0.05, "{repetitions} repetitions: {alarms}");
     }
+}
+
+/// The same of pairs: the machine's level wanders threefold, from pair to pair, and shakes each of a pair by 5 %.
+fn share_of_pairs(of: usize, seed: u64, effect: f64, repetitions: usize, says: impl Fn(Verdict) -> bool) -> f64 {
+    let mut prng = Prng::new(seed);
+    let said = (0..of).filter(|_| {
+        let levels: Vec<f64> = (0..repetitions).map(|_| 1000.0 * 3.0_f64.powf(prng.unit())).collect();
+        let base: Vec<f64> = levels.iter().map(|&level| noisy(&mut prng, level)).collect();
+        let new: Vec<f64> = levels.iter().map(|&level| noisy(&mut prng, level * effect)).collect();
+        says(judge(Design::Pairs, &[(p99(), &base, &new)], 0.05)[0].verdict)
+    });
+    said.count() as f64 / of as f64
+}
+
+#[test]
+fn pairs_raise_few_false_alarms_and_catch_a_tenth() {
+    for repetitions in [6, 10, 20] {
+        let alarms = share_of_pairs(1000, 7, 1.0, repetitions, differs);
+        assert!(alarms < 0.05, "{repetitions} pairs: {alarms}");
+    }
+    let caught = share_of_pairs(500, 8, 1.1, 10, |verdict| verdict == Verdict::Worse);
+    assert!(caught > 0.8, "{caught}");
 }
 
 #[test]
@@ -61,7 +83,7 @@ fn large_tables_raise_no_more_alarms_than_small_ones() {
     let tables = (0..60).filter(|_| {
         let rows: Vec<_> = (0..30).map(|_| (sample(&mut prng, 10, 1000.0), sample(&mut prng, 10, 1000.0))).collect();
         let samples: Vec<_> = rows.iter().map(|(base, new)| (p99(), base.as_slice(), new.as_slice())).collect();
-        judge(&samples, 0.0).iter().any(|judged| differs(judged.verdict))
+        judge(Design::Samples, &samples, 0.0).iter().any(|judged| differs(judged.verdict))
     });
     let alarms = tables.count();
     assert!(alarms <= 7, "{alarms} tables of 60");
@@ -73,7 +95,7 @@ fn repetitions_that_are_said_to_be_enough_are() {
     let needs: Vec<usize> = (0..50)
         .filter_map(|_| {
             let (base, new) = (sample(&mut prng, 4, 1000.0), sample(&mut prng, 4, 1100.0));
-            match judge(&[(p99(), &base, &new)], 0.05)[0].verdict {
+            match judge(Design::Samples, &[(p99(), &base, &new)], 0.05)[0].verdict {
                 Verdict::Inconclusive { needs } => Some(needs),
                 _ => None,
             }
@@ -179,6 +201,38 @@ fn too_few_repetitions_are_said_to_be_too_few() {
     assert!(said(&output).contains("inconclusive: needs about"), "{}", said(&output));
 }
 
+/// Levels that wander threefold, and 15 % more on each: two samples show nothing of it, and pairs do.
+#[test]
+fn what_was_measured_in_turn_is_judged_by_pairs() {
+    let at = tempfile::tempdir().expect("a folder");
+    let levels = [100.0, 300.0, 150.0, 280.0, 110.0, 250.0, 120.0, 220.0, 130.0, 190.0];
+    let base = run_folder(at.path(), "base", "A", "real", &levels);
+    let slower = run_folder(at.path(), "slower", "A", "real", &levels.map(|time| time * 1.15));
+    let p99 = ["--metric", "p99", "--json"];
+    let document = |output: &Output| serde_json::from_slice::<Json>(&output.stdout).expect("one document");
+    let apart = compare(&base, &slower, &p99);
+    assert_eq!((apart.status.code(), &document(&apart)["test"]), (Some(0), &json!("mann-whitney")));
+    let mark = |folder: &Path, turn: &str| {
+        let path = folder.join("manifest.json");
+        let mut manifest: Json = serde_json::from_str(&fs::read_to_string(&path).expect("a manifest")).expect("JSON");
+        manifest["interleaved"] = turn.into();
+        fs::write(path, manifest.to_string()).expect("written");
+    };
+    mark(&base, "one");
+    mark(&slower, "another");
+    assert_eq!(compare(&base, &slower, &p99).status.code(), Some(0), "measured in turn, and not with each other");
+    mark(&slower, "one");
+    let paired = compare(&base, &slower, &p99);
+    assert_eq!((paired.status.code(), &document(&paired)["test"]), (Some(3), &json!("signed-rank")));
+    assert!((document(&paired)["rows"][0]["ratio"].as_f64().expect("a ratio") - 1.15).abs() < 1e-9);
+    // A repetition that one of them lacks has no pair.
+    let points = slower.join("points.jsonl");
+    let lines = fs::read_to_string(&points).expect("points");
+    fs::write(&points, lines.split_inclusive('\n').skip(1).collect::<String>()).expect("written");
+    assert_eq!(document(&compare(&base, &slower, &p99))["rows"][0]["repetitions"], json!([9, 9]));
+    assert!(said(&compare(&base, &slower, &[])).contains("note: measured in turn: judged by pairs"));
+}
+
 /// The same build in turn with itself: the runs are there, in order, and compare.
 #[test]
 fn two_builds_are_measured_in_turn() {
@@ -202,6 +256,9 @@ fn two_builds_are_measured_in_turn() {
             .map(|line| serde_json::from_str::<Json>(line).expect("JSON")["repetition"].as_u64())
             .collect();
         assert!(repetitions.contains(&Some(0)) && repetitions.contains(&Some(1)), "{repetitions:?}");
+        let manifest = fs::read_to_string(run.join(side).join("manifest.json")).expect("a manifest");
+        let manifest: Json = serde_json::from_str(&manifest).expect("JSON");
+        assert_eq!(manifest["interleaved"], json!(run.file_name().expect("a name").to_str()));
     }
     assert!(said(&output).contains("inconclusive"), "{}", said(&output));
 }

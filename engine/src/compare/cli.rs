@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, TableStyle, presets};
 use serde_json::{Value as Json, json};
 
-use super::{Comparison, Metric, Row, Verdict};
+use super::{Comparison, Design, Metric, Row, Verdict};
 use crate::results::{ReadError, StoredRun};
 
 /// The version of `compare --json`.
@@ -23,8 +23,13 @@ pub(crate) struct CompareArgs {
     /// The run to judge
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    #[command(flatten)]
-    how: HowArgs,
+    /// What is compared; may be given several times. Of commands throughput, p50, p99 and cpu unless told otherwise, of
+    /// gossip rounds, residue, traffic and time, of replicas that reconcile rounds-to-agree and bytes-per-update
+    #[arg(long = "metric", value_name = "METRIC", value_parser = metric)]
+    metrics: Vec<Metric>,
+    /// A change that nobody minds
+    #[arg(long, value_name = "PERCENT", default_value = THRESHOLD, value_parser = percent)]
+    threshold: f64,
     /// Prints one JSON document instead of the table
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -36,18 +41,6 @@ pub(crate) struct CompareArgs {
     across_hosts: bool,
 }
 
-/// What is compared, and how strictly.
-#[derive(Clone, Debug, Args)]
-struct HowArgs {
-    /// What is compared; may be given several times. Of commands throughput, p50, p99 and cpu unless told otherwise, of
-    /// gossip rounds, residue, traffic and time, of replicas that reconcile rounds-to-agree and bytes-per-update
-    #[arg(long = "metric", value_name = "METRIC", value_parser = metric)]
-    metrics: Vec<Metric>,
-    /// A change that nobody minds
-    #[arg(long, value_name = "PERCENT", default_value = THRESHOLD, value_parser = percent)]
-    threshold: f64,
-}
-
 const EXAMPLES: &str = "\
 Examples:
   quorumbench compare results/20261120T101500Z-peak results/20261121T101500Z-peak
@@ -56,17 +49,10 @@ Examples:
 
 A point is worse if three things hold at once: a Mann-Whitney test, exact and corrected over the table, says that it
 differs (p < 0.05); the ratio of the medians is beyond the threshold; and its interval does not contain 1. It is `~` if
-the interval lies within the threshold, and inconclusive otherwise.
+the interval lies within the threshold, and inconclusive otherwise. What `run --interleave` measured is judged by pairs,
+with the signed-rank test in place of Mann and Whitney's.
 
 Exit codes: 0 nothing is worse, 1 a run cannot be read, 2 the runs do not compare, 3 something is worse";
-
-impl HowArgs {
-    /// The metrics to compare.
-    fn metrics(&self) -> Vec<Metric> {
-        let chosen = if self.metrics.is_empty() { Metric::ALL.to_vec() } else { self.metrics.clone() };
-        chosen.into_iter().filter(|metric| metric.by_default || !self.metrics.is_empty()).collect()
-    }
-}
 
 /// Why there is no comparison: what went wrong, and whether it was the user.
 #[derive(Debug)]
@@ -89,8 +75,9 @@ const THRESHOLD: &str = "5%";
 
 /// What two folders compare to with nothing else asked for, for a terminal, and whether anything is worse.
 pub(crate) fn by_default(base: PathBuf, new: PathBuf) -> Result<(String, bool), CompareError> {
-    let how = HowArgs { metrics: Vec::new(), threshold: percent(THRESHOLD).expect("it is one") };
-    CompareArgs { base, new, how, json: false, markdown: false, across_hosts: false }.compare()
+    let threshold = percent(THRESHOLD).expect("it is one");
+    CompareArgs { base, new, metrics: Vec::new(), threshold, json: false, markdown: false, across_hosts: false }
+        .compare()
 }
 
 impl CompareArgs {
@@ -98,7 +85,9 @@ impl CompareArgs {
     pub(crate) fn compare(&self) -> Result<(String, bool), CompareError> {
         let [base, new] = [&self.base, &self.new].map(|path| StoredRun::read(path).map_err(CompareError::Read));
         let (base, new) = (base?, new?);
-        let comparison = Comparison::of(&base, &new, &self.how.metrics(), self.how.threshold, self.across_hosts)
+        let by_default = || Metric::ALL.into_iter().filter(|metric| metric.by_default).collect();
+        let metrics = if self.metrics.is_empty() { by_default() } else { self.metrics.clone() };
+        let comparison = Comparison::of(&base, &new, &metrics, self.threshold, self.across_hosts)
             .map_err(CompareError::Incomparable)?;
         let text = match (self.json, self.markdown) {
             (true, _) => format!("{}\n", json_document(&comparison, &base, &new)),
@@ -199,6 +188,10 @@ fn json_document(comparison: &Comparison, base: &StoredRun, new: &StoredRun) -> 
         "schema": COMPARE_SCHEMA,
         "base": side(base),
         "new": side(new),
+        "test": match comparison.design {
+            Design::Samples => "mann-whitney",
+            Design::Pairs => "signed-rank",
+        },
         "rows": rows.collect::<Vec<_>>(),
         "notes": comparison.notes,
         "regressed": comparison.has_regressed(),

@@ -62,7 +62,9 @@ pub struct Interleaving<'a> {
     pub config: &'a Path,
     /// What of it is overridden.
     pub overrides: &'a [String],
-    /// How often each build measures it.
+    /// Which of its points, by the numbers that `run --dry-run` gives them.
+    pub points: &'a [usize],
+    /// How often each build measures them.
     pub repetitions: usize,
     /// The first repetition's seed; each has one of its own, and both builds the same.
     pub seed: u64,
@@ -70,13 +72,23 @@ pub struct Interleaving<'a> {
     pub quiet: bool,
 }
 
+/// What a manifest says of runs whose repetitions are pairs: by what name, which both sides share.
+pub(super) const INTERLEAVED: &str = "interleaved";
+
 /// The builds' names, as their folders have them.
 pub const SIDES: [&str; 2] = ["base", "new"];
 
-/// Measures both builds, one repetition after the other, in the order base, new, new, base: neither is always the first,
-/// and what drifts drifts for both. What each leaves behind is put together in `out/base` and `out/new`, as runs that
-/// [compare](super::Comparison). `progress` hears which
-/// run begins, from 0, and of which side it is.
+impl Interleaving<'_> {
+    /// How many runs that makes.
+    pub fn turns(&self) -> usize {
+        2 * self.points.len() * self.repetitions
+    }
+}
+
+/// Measures both builds, point by point, in the order base, new, new, base: neither is always the first, what drifts
+/// drifts for both, and the two runs that make a pair are neighbours. What each leaves behind is put together in
+/// `out/base` and `out/new`, as runs that [compare](super::Comparison) pair by pair. `progress` hears which run begins,
+/// from 0, and of which side it is.
 ///
 /// # Errors
 /// If a build fails, or is `interrupted`: what was finished by then is kept.
@@ -87,10 +99,10 @@ pub fn interleave(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<[PathBuf; 2], InterleaveError> {
     let sides = SIDES.map(|side| out.join(side));
-    for (turn, side) in order(plan.repetitions).enumerate() {
+    let pairing = out.file_name().unwrap_or_default().to_string_lossy();
+    for (turn, [repetition, point, side]) in order(plan.points, plan.repetitions).enumerate() {
         progress(turn, side);
-        let repetition = turn / 2;
-        let scratch = out.join("single-runs").join(format!("{repetition}-{}", SIDES[side]));
+        let scratch = out.join("single-runs").join(format!("{repetition}-{point}-{}", SIDES[side]));
         let mut command = Command::new(plan.programs[side]);
         command.arg("run").arg(plan.config).arg("--out").arg(&scratch).args(plan.quiet.then_some("--quiet"));
         for set in plan.overrides {
@@ -98,6 +110,7 @@ pub fn interleave(
         }
         // The last word on a key counts.
         let seed = plan.seed.wrapping_add(repetition as u64);
+        command.args(["--point", &point.to_string()]);
         command.args(["--set", "run.repetitions=1", "--set", &format!("run.seed={seed}")]).stdout(Stdio::null());
         let status = finish(&mut command, interrupted).map_err(|source| failure(plan.programs[side], source))?;
         if interrupted.load(Ordering::Relaxed) {
@@ -106,14 +119,19 @@ pub fn interleave(
         if !status.success() {
             return Err(InterleaveError::Failed { program: plan.programs[side].to_owned(), status });
         }
-        append(&scratch, &sides[side], repetition).map_err(|source| failure(&scratch, source))?;
+        append(&scratch, &sides[side], repetition, &pairing).map_err(|source| failure(&scratch, source))?;
     }
     Ok(sides)
 }
 
-/// Whose turn it is: base, new, new, base, and so on.
-fn order(repetitions: usize) -> impl Iterator<Item = usize> {
-    (0..repetitions).flat_map(|repetition| if repetition % 2 == 0 { [0, 1] } else { [1, 0] })
+/// Repetition, point and side of each run: of each point base, new, new, base, and so on.
+fn order(points: &[usize], repetitions: usize) -> impl Iterator<Item = [usize; 3]> {
+    let pairs = (0..repetitions)
+        .flat_map(move |repetition| (0..).zip(points).map(move |(place, &point)| [repetition, place, point]));
+    pairs.flat_map(|[repetition, place, point]| {
+        let first = (repetition + place) % 2;
+        [[repetition, point, first], [repetition, point, 1 - first]]
+    })
 }
 
 fn failure(path: &Path, source: io::Error) -> InterleaveError {
@@ -139,11 +157,14 @@ fn finish(command: &mut Command, interrupted: &AtomicBool) -> io::Result<ExitSta
 }
 
 /// Adds the one run under `scratch` to those of its side.
-fn append(scratch: &Path, side: &Path, repetition: usize) -> io::Result<()> {
+fn append(scratch: &Path, side: &Path, repetition: usize, pairing: &str) -> io::Result<()> {
     let run = fs::read_dir(scratch)?.next().ok_or(io::ErrorKind::NotFound)??.path();
     fs::create_dir_all(side)?;
-    if repetition == 0 {
-        fs::copy(run.join("manifest.json"), side.join("manifest.json"))?;
+    let manifest = side.join("manifest.json");
+    if !manifest.exists() {
+        let mut of_all: Json = serde_json::from_str(&fs::read_to_string(run.join("manifest.json"))?)?;
+        of_all[INTERLEAVED] = pairing.into();
+        fs::write(manifest, of_all.to_string())?;
     }
     let mut lines = String::new();
     for line in fs::read_to_string(run.join("points.jsonl"))?.lines() {
@@ -161,6 +182,8 @@ mod tests {
 
     #[test]
     fn neither_build_is_always_the_first() {
-        assert_eq!(order(4).collect::<Vec<_>>(), [0, 1, 1, 0, 0, 1, 1, 0]);
+        let of = |point: usize| order(&[3, 5], 4).filter(|run| run[1] == point).map(|run| run[2]).collect::<Vec<_>>();
+        assert_eq!((of(3), of(5)), (vec![0, 1, 1, 0, 0, 1, 1, 0], vec![1, 0, 0, 1, 1, 0, 0, 1]));
+        assert_eq!(order(&[3, 5], 1).collect::<Vec<_>>(), [[0, 3, 0], [0, 3, 1], [0, 5, 1], [0, 5, 0]]);
     }
 }

@@ -6,18 +6,21 @@
 //! contain 1. It is the same if the interval lies within the threshold. Anything else is inconclusive, and says how many
 //! repetitions it would take.
 //!
+//! Runs of two builds that were measured in turn are pairs, repetition by repetition, and are judged as such: by the
+//! signed-rank test instead, and the median of the ratios. A machine that changes under both of a pair then says nothing.
+//!
 //! ```
-//! use quorumbench::compare::{Verdict, judge, Metric};
+//! use quorumbench::compare::{Design, Metric, Verdict, judge};
 //!
 //! let p99 = Metric::named("p99").expect("there is one");
 //! let before = [100.0, 101.0, 102.0, 103.0, 104.0, 105.0];
 //! let after = before.map(|time| time * 1.2);
-//! let judged = judge(&[(p99, &before, &after)], 0.05);
+//! let judged = judge(Design::Samples, &[(p99, &before, &after)], 0.05);
 //! assert_eq!(judged[0].verdict, Verdict::Worse);
 //! assert!(judged[0].interval[0] > 1.1);
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -28,15 +31,19 @@ mod interleave;
 mod metric;
 pub mod statistics;
 
+use interleave::INTERLEAVED;
 pub use interleave::{InterleaveError, Interleaving, SIDES, interleave};
 pub use metric::{Metric, Unit};
-use statistics::{ALPHA, benjamini_hochberg, mann_whitney, median, observations_needed, ratio, ratio_interval};
+pub use statistics::Design;
+use statistics::{ALPHA, benjamini_hochberg, median, observations_needed};
 
 /// Two runs, point by point.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The base run's points that the new one has too, in order, each with its metrics.
     pub rows: Vec<Row>,
+    /// How the repetitions of the two runs belong together.
+    pub design: Design,
     /// What a reader should know before believing it.
     pub notes: Vec<String>,
 }
@@ -63,7 +70,7 @@ pub struct Judged {
     pub base: f64,
     /// The median of the new one.
     pub new: f64,
-    /// New over base.
+    /// New over base: of the medians, or the median of pairs' ratios.
     pub ratio: f64,
     /// The 95 % interval of the ratio.
     pub interval: [f64; 2],
@@ -173,15 +180,16 @@ impl Comparison {
         let shared = shared_axes(base, new, &mut notes)?;
         let shown: BTreeSet<&str> =
             shared.iter().copied().filter(|axis| base.varies(axis) || new.varies(axis)).collect();
+        let design = design(base, new, &mut notes);
         let mut pairs = pairs(base, new, &shared, &mut notes);
         pairs.sort_by_key(|pair| only(pair.point, &shown));
-        let samples: Vec<Sample<'_>> = pairs.iter().flat_map(|pair| pair.samples(metrics)).collect();
+        let samples: Vec<Sample<'_>> = pairs.iter().flat_map(|pair| pair.samples(metrics, design)).collect();
         if samples.is_empty() {
             return Err(worlds(base, new).map_or(Incomparable::NothingInCommon, Incomparable::Worlds));
         }
         let values: Vec<_> =
             samples.iter().map(|sample| (sample.metric, sample.base.as_slice(), sample.new.as_slice())).collect();
-        let judged = judge(&values, threshold);
+        let judged = judge(design, &values, threshold);
         let row = |(sample, judged): (&Sample<'_>, Judged)| Row {
             point: only(sample.pair.point, &shown),
             metric: sample.metric,
@@ -189,7 +197,7 @@ impl Comparison {
             judged,
             doubtful: sample.pair.doubtful(),
         };
-        Ok(Self { rows: samples.iter().zip(judged).map(row).collect(), notes })
+        Ok(Self { rows: samples.iter().zip(judged).map(row).collect(), design, notes })
     }
 
     /// Whether anything got worse.
@@ -202,12 +210,11 @@ impl Comparison {
 ///
 /// # Panics
 /// If a sample is empty.
-pub fn judge(samples: &[(Metric, &[f64], &[f64])], threshold: f64) -> Vec<Judged> {
-    let ps: Vec<f64> = samples.iter().map(|(_, base, new)| mann_whitney(base, new)).collect();
+pub fn judge(design: Design, samples: &[(Metric, &[f64], &[f64])], threshold: f64) -> Vec<Judged> {
+    let ps: Vec<f64> = samples.iter().map(|(_, base, new)| design.p(base, new)).collect();
     let corrected = benjamini_hochberg(&ps);
     let judge = |(&(metric, base, new), p): (&(Metric, &[f64], &[f64]), f64)| {
-        let (old_median, new_median, interval) = (median(base), median(new), ratio_interval(base, new));
-        let ratio = ratio(old_median, new_median);
+        let (ratio, interval) = design.ratio(base, new);
         let differs = p < ALPHA && !(interval[0] <= 1.0 && 1.0 <= interval[1]) && (ratio - 1.0).abs() > threshold;
         let verdict = if differs {
             if (ratio > 1.0) == metric.more_is_better { Verdict::Better } else { Verdict::Worse }
@@ -215,9 +222,9 @@ pub fn judge(samples: &[(Metric, &[f64], &[f64])], threshold: f64) -> Vec<Judged
             Verdict::Same
         } else {
             let fewer = base.len().min(new.len());
-            Verdict::Inconclusive { needs: observations_needed(fewer, interval, threshold, samples.len()) }
+            Verdict::Inconclusive { needs: observations_needed(design, fewer, interval, threshold, samples.len()) }
         };
-        Judged { base: old_median, new: new_median, ratio, interval, p, verdict }
+        Judged { base: median(base), new: median(new), ratio, interval, p, verdict }
     };
     samples.iter().zip(corrected).map(judge).collect()
 }
@@ -238,14 +245,23 @@ struct Sample<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn samples(&'a self, metrics: &[Metric]) -> Vec<Sample<'a>> {
+    fn samples(&'a self, metrics: &[Metric], design: Design) -> Vec<Sample<'a>> {
         let sample = |&metric: &Metric| {
             let values = |lines: &[Json]| lines.iter().filter_map(|line| metric.of(line)).collect::<Vec<_>>();
-            let (base, new) = (values(self.base), values(self.new));
+            let (base, new) = match design {
+                Design::Samples => (values(self.base), values(self.new)),
+                Design::Pairs => self.matched().filter_map(|(base, new)| metric.of(base).zip(metric.of(new))).unzip(),
+            };
             // A line of commands has nothing of epidemics, and the other way round.
             (!base.is_empty() && !new.is_empty()).then_some(Sample { pair: self, metric, base, new })
         };
         metrics.iter().filter_map(sample).collect()
+    }
+
+    /// The lines that were taken next to each other.
+    fn matched(&self) -> impl Iterator<Item = (&Json, &Json)> {
+        let same = |base: &Json| self.new.iter().find(|new| new["repetition"] == base["repetition"]);
+        self.base.iter().filter_map(move |base| Some((base, same(base)?)))
     }
 
     /// By their own warnings, as a point beside its floor.
@@ -258,18 +274,28 @@ impl<'a> Pair<'a> {
     }
 }
 
+/// How the repetitions belong together: as pairs, if the runs were taken in turn.
+fn design(base: &StoredRun, new: &StoredRun, notes: &mut Vec<String>) -> Design {
+    let turn = |run: &StoredRun| run.manifest.get(INTERLEAVED).cloned();
+    if turn(base).is_none() || turn(base) != turn(new) || base.path == new.path {
+        return Design::Samples;
+    }
+    notes.push("measured in turn: judged by pairs, with the signed-rank test, and the median of their ratios".into());
+    Design::Pairs
+}
+
 fn pairs<'a>(
     base: &'a StoredRun,
     new: &'a StoredRun,
     shared: &BTreeSet<&str>,
     notes: &mut Vec<String>,
 ) -> Vec<Pair<'a>> {
-    let key = |point: &Coordinates| only(point, shared);
-    let mut pairs = Vec::new();
-    for (point, lines) in &base.points {
-        let same = new.points.iter().find(|(other, _)| key(other) == key(point));
-        pairs.extend(same.map(|(_, others)| Pair { point, base: lines, new: others }));
-    }
+    let theirs: BTreeMap<Coordinates, &Vec<Json>> =
+        new.points.iter().map(|(point, lines)| (only(point, shared), lines)).collect();
+    let pair = |(point, base): (&'a Coordinates, &'a Vec<Json>)| {
+        theirs.get(&only(point, shared)).map(|new| Pair { point, base, new })
+    };
+    let pairs: Vec<_> = base.points.iter().filter_map(pair).collect();
     for (name, run) in [("base", base), ("new", new)] {
         let alone = run.points.len() - pairs.len();
         if alone > 0 {

@@ -8,7 +8,8 @@
 /// than the other*, 1947). Equal values share the mean of their ranks, and the distribution is that of all ways to deal
 /// these very ranks out. 1 if either sample is empty.
 pub fn mann_whitney(first: &[f64], second: &[f64]) -> f64 {
-    let ranks = doubled_ranks(first, second);
+    let all: Vec<f64> = first.iter().chain(second).copied().collect();
+    let ranks = doubled_ranks(&all);
     let (own, total) = (&ranks[..first.len()], ranks.iter().sum::<usize>());
     let sum = own.iter().sum::<usize>();
     // ways[size][sum]: in how many ways `size` of the ranks that were looked at add up to `sum`.
@@ -28,10 +29,30 @@ pub fn mann_whitney(first: &[f64], second: &[f64]) -> f64 {
     (2.0 * low.min(high) / all).min(1.0)
 }
 
-/// Twice the rank of each value among all of them, the first sample's before the second's: whole numbers even where
-/// equal values share.
-fn doubled_ranks(first: &[f64], second: &[f64]) -> Vec<usize> {
-    let all: Vec<f64> = first.iter().chain(second).copied().collect();
+/// The chance, if pairs of observations differ by chance alone, one way as often as the other, of ranks of the
+/// differences that are at least as uneven: the signed-rank test, two-sided and exact (Wilcoxon, *Individual comparisons
+/// by ranking methods*, 1945). Pairs that do not differ are left out, as there; equal differences share the mean of their
+/// ranks, and the distribution is that of all signs on these very ranks. 1 without a difference.
+pub fn signed_rank(differences: &[f64]) -> f64 {
+    let differences: Vec<f64> = differences.iter().copied().filter(|difference| *difference != 0.0).collect();
+    let sizes: Vec<f64> = differences.iter().map(|difference| difference.abs()).collect();
+    let ranks = doubled_ranks(&sizes);
+    let positive: usize = ranks.iter().zip(&differences).filter(|(_, by)| **by > 0.0).map(|(rank, _)| rank).sum();
+    // chances[sum]: of all signs, the share in which the positive ranks add up to `sum`.
+    let mut chances = vec![0.0_f64; ranks.iter().sum::<usize>() + 1];
+    chances[0] = 1.0;
+    for &rank in &ranks {
+        for sum in (0..chances.len()).rev() {
+            let without = chances[sum];
+            chances[sum] = f64::midpoint(without, if sum < rank { 0.0 } else { chances[sum - rank] });
+        }
+    }
+    let [low, high]: [f64; 2] = [chances[..=positive].iter().sum(), chances[positive..].iter().sum()];
+    (2.0 * low.min(high)).min(1.0)
+}
+
+/// Twice the rank of each value among all of them: whole numbers even where equal values share.
+fn doubled_ranks(all: &[f64]) -> Vec<usize> {
     let rank = |value: &f64| {
         let below = all.iter().filter(|other| other.total_cmp(value).is_lt()).count();
         let equal = all.iter().filter(|other| other.total_cmp(value).is_eq()).count();
@@ -40,10 +61,52 @@ fn doubled_ranks(first: &[f64], second: &[f64]) -> Vec<usize> {
     all.iter().map(rank).collect()
 }
 
-/// The least p that so many observations on either side can give: that of two samples wholly apart.
-fn least_p(observations: usize) -> f64 {
-    // 2 / C(2n, n)
-    (1..=observations).fold(2.0, |p, k| p * k as f64 / (observations + k) as f64)
+/// How the observations of two sides belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Design {
+    /// Not at all: two samples, judged by [`mann_whitney`], their medians compared.
+    Samples,
+    /// Each with one of the other side, taken next to it, so that what was the matter with both does not count: judged by
+    /// [`signed_rank`] of the logarithms of their ratios, and the median of the ratios. Equally many on both sides.
+    Pairs,
+}
+
+impl Design {
+    /// The chance that sides which do not differ are as far apart.
+    pub(super) fn p(self, base: &[f64], new: &[f64]) -> f64 {
+        match self {
+            Self::Samples => mann_whitney(base, new),
+            Self::Pairs => signed_rank(&ratios(base, new).map(f64::ln).collect::<Vec<_>>()),
+        }
+    }
+
+    /// New over base, and its 95 % interval: the percentile bootstrap.
+    ///
+    /// # Panics
+    /// If either sample is empty.
+    pub(super) fn ratio(self, base: &[f64], new: &[f64]) -> (f64, [f64; 2]) {
+        match self {
+            Self::Samples => (ratio(median(base), median(new)), ratio_interval(base, new)),
+            Self::Pairs => {
+                let ratios: Vec<f64> = ratios(base, new).collect();
+                (median(&ratios), median_interval(&ratios))
+            }
+        }
+    }
+
+    /// The least p that so many observations on either side can give: that of sides wholly apart.
+    fn least_p(self, observations: usize) -> f64 {
+        match self {
+            // 2 / C(2n, n)
+            Self::Samples => (1..=observations).fold(2.0, |p, k| p * k as f64 / (observations + k) as f64),
+            // 2 / 2^n
+            Self::Pairs => (1..=observations).fold(2.0, |p, _| p / 2.0),
+        }
+    }
+}
+
+fn ratios(base: &[f64], new: &[f64]) -> impl Iterator<Item = f64> {
+    base.iter().zip(new).map(|(&base, &new)| ratio(base, new))
 }
 
 /// Corrects p-values for being many: Benjamini and Hochberg, *Controlling the false discovery rate* (1995). Of those
@@ -119,6 +182,19 @@ pub fn ratio_interval(base: &[f64], new: &[f64]) -> [f64; 2] {
     })
 }
 
+/// The 95 % interval of a median, by the same bootstrap.
+fn median_interval(sample: &[f64]) -> [f64; 2] {
+    let medians = drawn_medians(sample);
+    [0.025, 0.975].map(|quantile| {
+        let mut sum = 0.0;
+        let reached = medians.iter().find(|(_, chance)| {
+            sum += chance;
+            sum >= quantile
+        });
+        reached.or(medians.last()).expect("a median").0
+    })
+}
+
 /// The medians of all samples that can be drawn from this one, as many values with each put back, in order, and the
 /// chance of each.
 fn drawn_medians(sample: &[f64]) -> Vec<(f64, f64)> {
@@ -164,10 +240,16 @@ fn choose(count: usize, some: usize) -> f64 {
 
 /// About how many observations on either side would show an effect of `threshold`: an interval narrows with the square
 /// root of their number, and of `tests` that are judged together, the one that shows must do so after the correction.
-pub fn observations_needed(observations: usize, interval: [f64; 2], threshold: f64, tests: usize) -> usize {
+pub fn observations_needed(
+    design: Design,
+    observations: usize,
+    interval: [f64; 2],
+    threshold: f64,
+    tests: usize,
+) -> usize {
     let half = (interval[1] - interval[0]) / 2.0;
     let narrowed = (observations as f64 * (half / threshold).powi(2)).ceil();
-    let apart = (2..64).find(|&count| least_p(count) * (tests as f64) < ALPHA).unwrap_or(64);
+    let apart = (2..64).find(|&count| design.least_p(count) * (tests as f64) < ALPHA).unwrap_or(64);
     // Beyond this nobody would wait for them: the noise has to go.
     (narrowed.min(10_000.0) as usize).max(apart).max(observations + 1)
 }
@@ -201,11 +283,35 @@ mod tests {
     }
 
     #[test]
+    fn signed_rank_gives_the_published_values() {
+        // Darwin's maize: Fisher, The Design of Experiments, section 17; the exact p is also in scipy's documentation.
+        let maize = [6.0, 8.0, 14.0, 16.0, 23.0, 24.0, 28.0, 29.0, 41.0, -48.0, 49.0, 56.0, 60.0, -67.0, 75.0];
+        close(signed_rank(&maize), 0.041_259_765_625);
+        // By hand: ranks 1.5, 1.5 and 3, of the eight signs those with a positive sum of at most 1.5 are three.
+        close(signed_rank(&[1.0, -1.0, -2.0, 0.0]), 0.75);
+        close(signed_rank(&[0.0, 0.0]), 1.0);
+        close(signed_rank(&[]), 1.0);
+    }
+
+    #[test]
+    fn pairs_see_through_what_both_suffer() {
+        // Levels that wander threefold, and a tenth more on each.
+        let base = [100.0, 300.0, 120.0, 250.0, 90.0, 280.0, 110.0, 200.0];
+        let noise = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99];
+        let new: Vec<f64> = base.iter().zip(noise).map(|(level, noise)| level * 1.1 * noise).collect();
+        assert!(Design::Samples.p(&base, &new) > 0.3);
+        assert!(Design::Pairs.p(&base, &new) < 0.01);
+        let (ratio, [low, high]) = Design::Pairs.ratio(&base, &new);
+        assert!((1.09..1.11).contains(&ratio) && low > 1.07 && high < 1.13, "{ratio}: {low} to {high}");
+    }
+
+    #[test]
     fn the_least_p_is_that_of_samples_apart() {
         for count in 1..8 {
             let low: Vec<f64> = (0..count).map(f64::from).collect();
             let high: Vec<f64> = low.iter().map(|value| value + 100.0).collect();
-            close(least_p(count as usize), mann_whitney(&low, &high));
+            close(Design::Samples.least_p(count as usize), mann_whitney(&low, &high));
+            close(Design::Pairs.least_p(count as usize), signed_rank(&high));
         }
     }
 
@@ -262,9 +368,9 @@ mod tests {
     #[test]
     fn few_observations_ask_for_more() {
         // Three against three can never show anything; of twenty tests at once, six may.
-        assert_eq!(observations_needed(3, [0.99, 1.01], 0.05, 1), 4);
-        assert_eq!(observations_needed(3, [0.99, 1.01], 0.05, 20), 6);
+        assert_eq!(observations_needed(Design::Samples, 3, [0.99, 1.01], 0.05, 1), 4);
+        assert_eq!(observations_needed(Design::Samples, 3, [0.99, 1.01], 0.05, 20), 6);
         // Half an interval of a tenth, where a twentieth is asked: four times as many.
-        assert_eq!(observations_needed(5, [0.9, 1.1], 0.0501, 1), 20);
+        assert_eq!(observations_needed(Design::Samples, 5, [0.9, 1.1], 0.0501, 1), 20);
     }
 }

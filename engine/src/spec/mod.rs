@@ -136,6 +136,14 @@ impl Spec {
         self.points.clone()
     }
 
+    /// The same experiment with only these of its [points](Self::points), by their places among them.
+    #[must_use]
+    pub fn only(mut self, places: &[usize]) -> Self {
+        let mut place = 0..;
+        self.points.retain(|_| place.next().is_some_and(|place| places.contains(&place)));
+        self
+    }
+
     /// What is done to the cluster at every point, each time that it is, in the order of the config.
     pub fn faults(&self) -> Vec<Fault> {
         self.faults.iter().flat_map(fault::Setting::faults).collect()
