@@ -15,6 +15,7 @@ use crate::bundled;
 use crate::compare::cli::{CompareArgs, CompareError, by_default};
 use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
 use crate::drive::{self, ChildError};
+use crate::history::cli::HistoryArgs;
 use crate::progress::{self, Progress};
 use crate::results::{self, PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
@@ -35,6 +36,7 @@ Examples:
   quorumbench run bench-configs/quickstart.toml     measure, and print a table
   quorumbench sim --protocol raft --seeds 1000      check, under faults, in virtual time
   quorumbench compare BASE NEW                      did it get slower?
+  quorumbench history results                       since when?
   quorumbench list                                  what there is to measure
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 5 the run is invalid";
@@ -44,6 +46,7 @@ enum Command {
     Run(RunArgs),
     Sim(SimArgs),
     Compare(CompareArgs),
+    History(HistoryArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -118,6 +121,10 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(),
             Command::Sim(arguments) => arguments.execute(),
             Command::Compare(arguments) => gate(arguments.compare()).into(),
+            Command::History(arguments) => match arguments.history() {
+                Ok(text) => print(&text).into(),
+                Err(error) => fail(exit::FAILED, &error),
+            },
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),

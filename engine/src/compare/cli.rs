@@ -198,7 +198,8 @@ fn json_document(comparison: &Comparison, base: &StoredRun, new: &StoredRun) -> 
     })
 }
 
-fn metric(name: &str) -> Result<Metric, String> {
+/// A metric by its name, or which there are.
+pub(crate) fn metric(name: &str) -> Result<Metric, String> {
     Metric::named(name).ok_or_else(|| {
         let names: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name).collect();
         format!("there are {}", names.join(", "))

@@ -113,6 +113,16 @@ impl StoredRun {
         })
     }
 
+    /// The experiment's name.
+    pub fn name(&self) -> &str {
+        self.manifest.get("name").and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// When it began, in RFC 3339, which sorts as it should.
+    pub fn started(&self) -> &str {
+        self.manifest.get("started").and_then(Json::as_str).unwrap_or_default()
+    }
+
     /// Its axes.
     pub fn axes(&self) -> BTreeSet<&str> {
         self.points.keys().flat_map(|point| point.keys().map(String::as_str)).collect()
