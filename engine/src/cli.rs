@@ -15,6 +15,7 @@ use crate::bundled;
 use crate::compare::cli::{CompareArgs, CompareError, by_default};
 use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
 use crate::drive::{self, ChildError};
+use crate::export::cli::{ExportArgs, ExportError};
 use crate::history::cli::HistoryArgs;
 use crate::progress::{self, Progress};
 use crate::results::{self, PointResult, RUN_SCHEMA};
@@ -47,6 +48,7 @@ enum Command {
     Sim(SimArgs),
     Compare(CompareArgs),
     History(HistoryArgs),
+    Export(ExportArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -124,6 +126,13 @@ impl Cli {
             Command::History(arguments) => match arguments.history() {
                 Ok(text) => print(&text).into(),
                 Err(error) => fail(exit::FAILED, &error),
+            },
+            Command::Export(arguments) => match arguments.export() {
+                Ok(text) => print(&text).into(),
+                Err(error) => {
+                    let code = if matches!(error, ExportError::Usage(_)) { exit::USAGE } else { exit::FAILED };
+                    fail(code, &error)
+                }
             },
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),

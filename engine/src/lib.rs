@@ -58,6 +58,7 @@ pub mod run;
 pub mod warnings;
 
 pub mod compare;
+pub mod export;
 pub mod history;
 
 pub mod bundled;

@@ -30,6 +30,17 @@ pub enum Unit {
     Number,
 }
 
+impl Unit {
+    /// As other tools are told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PerSecond => "commands/s",
+            Self::Nanoseconds => "ns",
+            Self::Number => "",
+        }
+    }
+}
+
 const fn less(name: &'static str, pointer: &'static str, unit: Unit) -> Metric {
     Metric { name, more_is_better: false, by_default: false, unit, pointer }
 }

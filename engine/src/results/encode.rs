@@ -23,7 +23,7 @@ pub fn decode_histogram(text: &str) -> Option<Histogram<u64>> {
 
 /// The head of a histogram log that begins at `start`. The readers of other languages want the
 /// version line, and both times.
-pub(super) fn log_head(start: SystemTime) -> Vec<u8> {
+pub(crate) fn log_head(start: SystemTime) -> Vec<u8> {
     let mut text = Vec::new();
     IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
@@ -38,7 +38,7 @@ pub(super) fn log_head(start: SystemTime) -> Vec<u8> {
 }
 
 /// A histogram log's line for `histogram`, over `length` from `since_start` on.
-pub(super) fn log_line(histogram: &Histogram<u64>, since_start: Duration, length: Duration, tag: &str) -> Vec<u8> {
+pub(crate) fn log_line(histogram: &Histogram<u64>, since_start: Duration, length: Duration, tag: &str) -> Vec<u8> {
     let tag: String = tag.chars().map(|c| if matches!(c, ',' | ' ' | '\r' | '\n') { '_' } else { c }).collect();
     let mut text = Vec::new();
     IntervalLogWriterBuilder::new()

@@ -17,6 +17,7 @@ mod stored;
 
 pub use convergence::{CONVERGENCE_SCHEMA, Convergence, ConvergenceResult, Parts, Remainder, Restored};
 pub use encode::{decode_histogram, encode_histogram};
+pub(crate) use encode::{log_head, log_line};
 pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
 pub(crate) use store::stamped_folder;
 pub use store::{Ending, RunDir, StoreError};

@@ -1,0 +1,91 @@
+//! `quorumbench export`: a run for another tool.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Document, Format, export};
+use crate::results::{ReadError, StoredRun};
+
+/// Writes a run in the format of another tool.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ExportArgs {
+    /// The folder of a run, as `quorumbench run` names it at its end; csv, json and otava take several
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// For which tool
+    #[arg(long, value_enum)]
+    format: Format,
+    /// Where it goes: a file, or a folder where there are several. Standard output unless told otherwise
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  quorumbench export results/20261120T101500Z-peak --format csv > peak.csv
+  quorumbench export RUN --format benchstat > new.txt && benchstat old.txt new.txt
+  quorumbench export RUN --format hgrm --out percentiles/
+  quorumbench export results/*-regression --format otava --out history.csv
+
+hgrm makes a file of each point and repetition, and github-action one where smaller is better and one where bigger is.";
+
+/// Why nothing is exported.
+#[derive(Debug)]
+pub(crate) enum ExportError {
+    Read(ReadError),
+    /// The command line asks for what cannot be.
+    Usage(String),
+    Write(PathBuf, io::Error),
+}
+
+impl std::fmt::Display for ExportError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Usage(why) => f.write_str(why),
+            Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+        }
+    }
+}
+
+impl ExportArgs {
+    /// What is to be printed, if it does not go elsewhere.
+    pub(crate) fn export(&self) -> Result<String, ExportError> {
+        if self.runs.len() > 1 && !self.format.takes_several() {
+            return Err(ExportError::Usage("this format holds one run: give it one RUN at a time".into()));
+        }
+        let runs: Result<Vec<_>, _> = self.runs.iter().map(|path| StoredRun::read(path)).collect();
+        let mut runs = runs.map_err(ExportError::Read)?;
+        runs.sort_by(|one, other| one.started().cmp(other.started()));
+        let mut documents = export(&runs, self.format);
+        match (&self.out, &documents[..]) {
+            (_, []) => Err(ExportError::Usage("the run has nothing that this format is about".into())),
+            (Some(path), [document]) => write(path, document).map(|()| String::new()),
+            (Some(folder), documents) => {
+                fs::create_dir_all(folder).map_err(|error| ExportError::Write(folder.clone(), error))?;
+                documents.iter().try_for_each(|document| write(&folder.join(&document.name), document))?;
+                Ok(String::new())
+            }
+            (None, [_]) => Ok(documents.remove(0).text),
+            (None, many) => {
+                Err(ExportError::Usage(format!("that makes {} files: say --out DIR where they go", many.len())))
+            }
+        }
+    }
+}
+
+/// Whole, or not at all.
+fn write(path: &PathBuf, document: &Document) -> Result<(), ExportError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let aside = path.with_file_name(name);
+    let written = fs::write(&aside, &document.text).and_then(|()| fs::rename(&aside, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&aside);
+        ExportError::Write(path.clone(), error)
+    })
+}
