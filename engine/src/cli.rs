@@ -20,6 +20,7 @@ use crate::history::cli::HistoryArgs;
 use crate::progress::{self, Progress};
 use crate::results::{self, PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
+use crate::schema::SchemaArgs;
 use crate::sim::cli::SimArgs;
 use crate::spec::{Point, Spec, SpecError};
 use crate::summary;
@@ -49,6 +50,7 @@ enum Command {
     Compare(CompareArgs),
     History(HistoryArgs),
     Export(ExportArgs),
+    Schema(SchemaArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -134,6 +136,7 @@ impl Cli {
                     fail(code, &error)
                 }
             },
+            Command::Schema(arguments) => print(&arguments.text()).into(),
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),

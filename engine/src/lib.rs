@@ -65,5 +65,6 @@ pub mod bundled;
 pub mod cli;
 pub mod progress;
 mod remote;
+pub mod schema;
 pub mod summary;
 mod trials;

@@ -1,5 +1,5 @@
 //! The tools that exports are for, asked themselves. They are Python's, so `scripts/consumers.sh` gets them first:
-//! `HdrHistogram`'s reader, Prometheus' parser, and Apache Otava.
+//! `HdrHistogram`'s reader, Prometheus' parser, Apache Otava, and a validator of JSON Schemas.
 
 mod support;
 

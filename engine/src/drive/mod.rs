@@ -14,6 +14,7 @@ use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::io::Errno;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::witness::Trace;
@@ -158,7 +159,7 @@ pub struct Outcome {
 
 /// The most memory that processes had at once, in bytes, from their start to the end of the point. A
 /// trace, where one is kept, is in it. `None` where one process holds everyone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Memory {
     /// Resident set of the replica that had most.
     pub replica_rss_bytes: Option<u64>,

@@ -1,5 +1,6 @@
 //! What a point of replicas that reconcile leaves behind.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -9,7 +10,7 @@ use super::Spread;
 pub const CONVERGENCE_SCHEMA: &str = "quorumbench.convergence/1";
 
 /// One line of `points.jsonl` of a point of `crdt` or `database`: one run of all its trials.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConvergenceResult {
     /// [`CONVERGENCE_SCHEMA`].
     pub schema: String,
@@ -35,7 +36,7 @@ impl ConvergenceResult {
 }
 
 /// Trials of one kind. `docs/crdt.md` defines each figure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Convergence {
     /// Replicas, but for one that joins.
     pub nodes: usize,
@@ -66,7 +67,7 @@ pub struct Convergence {
 }
 
 /// Bytes by what they are for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Parts {
     /// All of them.
     pub all: Spread,
@@ -79,7 +80,7 @@ pub struct Parts {
 }
 
 /// What it took to agree again.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Restored {
     /// Rounds.
     pub rounds: Spread,
@@ -88,7 +89,7 @@ pub struct Restored {
 }
 
 /// What is left of a database.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Remainder {
     /// The share of contacts in which all was sent; null if there were none.
     pub whole: Option<Spread>,

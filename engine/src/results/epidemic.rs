@@ -1,5 +1,6 @@
 //! What a point of gossip leaves behind.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -8,7 +9,7 @@ pub const EPIDEMIC_SCHEMA: &str = "quorumbench.epidemic/1";
 
 /// One line of `points.jsonl` of a point that gossips: one run of all its trials. It has no commands, and so none of
 /// the fields that are about them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EpidemicResult {
     /// [`EPIDEMIC_SCHEMA`].
     pub schema: String,
@@ -34,7 +35,7 @@ pub struct EpidemicResult {
 }
 
 /// What epidemics took on a real transport.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Real {
     /// Threads, each with an endpoint of the transport, that the nodes lived on.
     pub hosts: usize,
@@ -66,7 +67,7 @@ impl EpidemicResult {
 }
 
 /// Epidemics of one kind, each from its origin to its end. `docs/gossip.md` defines each figure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Epidemic {
     /// Nodes, the origin among them.
     pub nodes: usize,
@@ -103,7 +104,7 @@ pub struct Epidemic {
 }
 
 /// What should come out; null where there is no theory of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Theory {
     /// Rounds until the last arrival.
     pub rounds_last: Option<f64>,
@@ -114,7 +115,7 @@ pub struct Theory {
 }
 
 /// One figure over all trials.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Spread {
     /// The mean.
     pub mean: f64,

@@ -4,6 +4,7 @@
 //! histograms next to percentiles, counts next to rates, the host next to both.
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -30,7 +31,7 @@ pub const POINT_SCHEMA: &str = "quorumbench.point/1";
 pub const RUN_SCHEMA: &str = "quorumbench.run/1";
 
 /// One line of `points.jsonl`: one run of one point. Points of gossip have [`EpidemicResult`]s instead.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PointResult {
     /// [`POINT_SCHEMA`].
     pub schema: String,
@@ -100,7 +101,7 @@ pub struct PointResult {
 }
 
 /// A distribution in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Percentiles {
     pub mean: f64,
@@ -132,7 +133,7 @@ impl From<&Histogram<u64>> for Percentiles {
 
 /// What a command cost, over all threads, replicas and clients together. Each figure is divided by
 /// the commands answered in the window, unless its name says what else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// CPU time of the whole run: of its process, or of all of them.
     pub cpu_ns_per_command: f64,
@@ -162,7 +163,7 @@ pub struct Cost {
 }
 
 /// What the replicas' logs on a disk did, and what the disk does alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Storage {
     /// The file system that they were on.
     pub file_system: String,
@@ -189,7 +190,7 @@ pub struct Storage {
 }
 
 /// What emulated links did, beside what they were asked to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Link {
     /// The shortest way between two nodes that was asked for, and takes time at all; zero if none does.
     pub shortest_ns: u64,
@@ -204,7 +205,7 @@ pub struct Link {
 }
 
 /// What became of packets in the window, over all links unless it says otherwise.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Packets {
     /// The share that was to be lost.
     pub loss_asked: f64,
@@ -222,7 +223,7 @@ pub struct Packets {
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Floor {
     pub echo_throughput_ratio: Option<f64>,
@@ -238,7 +239,7 @@ pub struct Floor {
 
 /// How leaders were spread: by replica, how many consensus groups it led. None of a replica that was down, or whose process
 /// was killed and does not remember. Where there is no leader, every replica leads every group.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Leaders {
     /// As the window opened.
     pub start: Vec<u32>,
@@ -247,7 +248,7 @@ pub struct Leaders {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
     /// Nanoseconds from the start of the window; negative before it.
     pub at_ns: i64,
@@ -260,7 +261,7 @@ pub struct EventLine {
 
 /// What came of one fault. `docs/faults.md` defines each figure. Null is what does not apply, or did not happen
 /// within the window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultLine {
     /// What was done, as the config has it.
     pub kind: String,
@@ -300,7 +301,7 @@ pub struct FaultLine {
 }
 
 /// HDR histograms in base64 of their V2-deflate form.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Histograms {
     pub response: String,

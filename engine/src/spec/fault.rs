@@ -168,6 +168,11 @@ impl Setting {
     }
 }
 
+/// The keys of a fault.
+pub(super) fn keys() -> &'static [&'static Key] {
+    KEYS
+}
+
 const LEADER: &str = "leader";
 const FOLLOWER: &str = "follower";
 const ANY: &str = "any";

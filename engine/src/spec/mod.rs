@@ -54,6 +54,7 @@ mod parse;
 mod point;
 mod regions;
 mod replication;
+mod schema;
 mod units;
 mod value;
 
@@ -79,6 +80,7 @@ pub use names::{CrdtType, DeletionName, DigestName, SyncName, Topology};
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;
 pub use replication::{Crdt, Database, Replication};
+pub use schema::config_schema;
 pub use units::{duration_text, size_text};
 pub use value::{Kind, Value};
 

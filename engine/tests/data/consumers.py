@@ -1,11 +1,14 @@
 """Reads what `quorumbench export` wrote with the tools it is for. Fails where one of them does not understand it."""
 
 import csv
+import glob
 import json
 import os
 import subprocess
 import sys
+import tomllib
 
+import jsonschema
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from prometheus_client.parser import text_string_to_metric_families
@@ -82,4 +85,25 @@ lines = said.stdout.splitlines()
 commit = next(index for index, line in enumerate(lines) if "c6" in line)
 assert any("%" in line for line in lines[commit - 3 : commit]), said.stdout
 assert sum("%" in line for line in lines) == 1, said.stdout
+
+# The schemas: every bundled config is what one of them allows, and every line what another says; and not just anything is.
+tree = f"{os.path.dirname(os.path.abspath(__file__))}/../../.."
+
+
+def validator(name):
+    schema = json.load(open(f"{tree}/schemas/{name}.json"))
+    jsonschema.Draft7Validator.check_schema(schema)
+    return jsonschema.Draft7Validator(schema)
+
+
+configs = glob.glob(f"{tree}/bench-configs/*.toml")
+assert len(configs) > 20
+for name in configs:
+    validator("config").validate(tomllib.load(open(name, "rb")))
+for wrong in ['name = "x"\nclustre = {}', 'name = "x"\nrun = { warmup = 5 }', 'name = "x"\ncluster = { protocol = "raff" }']:
+    assert not validator("config").is_valid(tomllib.loads(wrong)), wrong
+for point in points:
+    validator("point").validate(point)
+    del point["axes"]["protocol"], point["cost"]
+    assert not validator("point").is_valid(point)
 print("all of them understood it")

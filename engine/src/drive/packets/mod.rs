@@ -19,6 +19,7 @@ use std::thread::{self, JoinHandle};
 
 use quorumbench_protocols::NodeId;
 use quorumbench_transports::tun::{Namespace, Tun};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::DriveError;
@@ -46,7 +47,7 @@ pub struct PacketsReport {
 }
 
 /// What became of the packets from one node to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkLine {
     /// From whom.
     pub from: u32,
@@ -58,7 +59,7 @@ pub struct LinkLine {
 }
 
 /// What became of some packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkCounts {
     /// How many there were.
     pub packets: u64,
