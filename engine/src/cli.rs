@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::bundled;
 use crate::compare::cli::{CompareArgs, CompareError, by_default};
 use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
+use crate::doctor::cli::DoctorArgs;
 use crate::drive::{self, ChildError};
 use crate::progress::{self, Progress};
 use crate::results::{self, PointResult, RUN_SCHEMA};
@@ -35,6 +36,7 @@ Examples:
   quorumbench run bench-configs/quickstart.toml     measure, and print a table
   quorumbench sim --protocol raft --seeds 1000      check, under faults, in virtual time
   quorumbench compare BASE NEW                      did it get slower?
+  quorumbench doctor                                is this machine fit to measure on?
   quorumbench list                                  what there is to measure
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 5 the run is invalid";
@@ -44,6 +46,7 @@ enum Command {
     Run(RunArgs),
     Sim(SimArgs),
     Compare(CompareArgs),
+    Doctor(DoctorArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -115,6 +118,7 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(),
             Command::Sim(arguments) => arguments.execute(),
             Command::Compare(arguments) => gate(arguments.compare()).into(),
+            Command::Doctor(arguments) => print(&arguments.examine()).into(),
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),
@@ -267,6 +271,9 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
     if let Some(table) = summary::convergence_table(&finished.convergences, spec) {
         let _ = writeln!(text, "\nReplicas that reconcile, means over the trials and their 95 % intervals:\n{table}\n");
     }
+    for doubt in &finished.doubts {
+        let _ = writeln!(text, "  during the run, {doubt}");
+    }
     let _ = writeln!(text, "Results: {}", finished.dir.display());
     text
 }
@@ -279,6 +286,7 @@ fn json_text(finished: &Finished) -> String {
         "schema": RUN_SCHEMA,
         "run": finished.dir.display().to_string(),
         "points": lines,
+        "doubts": finished.doubts,
     });
     format!("{document}\n")
 }
@@ -387,6 +395,7 @@ mod tests {
             points: Vec::new(),
             epidemics: Vec::new(),
             convergences: Vec::new(),
+            doubts: Vec::new(),
             planned: 1,
             failure: Some(failure),
         };

@@ -50,6 +50,7 @@ pub mod population;
 pub mod sim;
 
 pub mod disk;
+pub mod doctor;
 pub mod drive;
 pub mod host;
 pub mod measure;

@@ -71,6 +71,13 @@ pub(crate) fn note(line: &str) {
 }
 
 impl Observer for Progress {
+    fn found(&mut self, lines: &[String]) {
+        if !self.quiet && !lines.is_empty() {
+            lines.iter().for_each(|line| note(line));
+            note("`quorumbench doctor` says more");
+        }
+    }
+
     fn begin(&mut self, index: usize, total: usize, label: &str) {
         label.clone_into(&mut self.label);
         if let Some(bar) = &self.bar {

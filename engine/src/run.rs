@@ -12,9 +12,12 @@ use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
 use crate::disk::Disk;
+use crate::doctor::Watch;
 use crate::drive::{self, DriveError, Outcome, Phase};
 use crate::host;
-use crate::results::{ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError};
+use crate::results::{
+    self, ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError,
+};
 use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
 use crate::warnings::warnings;
 
@@ -39,6 +42,8 @@ pub struct Experiment<'a> {
 
 /// Hears how a run goes on.
 pub trait Observer {
+    /// Before the first point: what of this machine has to do with this run, a line each.
+    fn found(&mut self, _lines: &[String]) {}
     /// Point `index` of `total` begins; `label` names what is special about it.
     fn begin(&mut self, index: usize, total: usize, label: &str);
     /// It is in this phase now. Called every few milliseconds.
@@ -64,6 +69,8 @@ pub struct Finished {
     pub epidemics: Vec<EpidemicResult>,
     /// Those of replicas that reconcile.
     pub convergences: Vec<ConvergenceResult>,
+    /// What happened to the machine meanwhile that makes all of it doubtful, a line each.
+    pub doubts: Vec<String>,
     /// How many there were to be.
     pub planned: usize,
     /// Why it ended early, if it did.
@@ -161,13 +168,16 @@ pub fn run(
         drive::probe_packets().map_err(|source| RunError::Drive { label: String::new(), source })?;
     }
     let plan = plan(&points, spec);
-    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))
-        .map_err(RunError::Store)?;
+    let watch = Watch::begin(points.iter().find_map(|point| point.storage.path.as_deref()).unwrap_or(experiment.out));
+    observer.found(&watch.lines(&points));
+    let manifest = manifest(experiment, plan.len(), &watch);
+    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest).map_err(RunError::Store)?;
     let mut finished = Finished {
         dir: dir.path().to_owned(),
         points: Vec::new(),
         epidemics: Vec::new(),
         convergences: Vec::new(),
+        doubts: Vec::new(),
         planned: plan.len(),
         failure: None,
     };
@@ -195,6 +205,10 @@ pub fn run(
     }
     // Its points have removed theirs, and the folder is the run's own.
     let _ = std::fs::remove_dir(logs);
+    let round_trips = finished.points.iter().flat_map(|point| point.core_round_trip_ns);
+    let (doctor, doubts) = watch.end(&points, beside.disks.probed.values(), round_trips);
+    finished.doubts = doubts;
+    dir.note("doctor", doctor);
     let ending = match finished.failure {
         None => Ending::Complete,
         Some(RunError::Interrupted) => Ending::Interrupted,
@@ -445,7 +459,9 @@ impl Floors {
     }
 }
 
-fn manifest(experiment: &Experiment<'_>, planned: usize) -> Json {
+fn manifest(experiment: &Experiment<'_>, planned: usize, watch: &Watch) -> Json {
+    let host = host::describe();
+    let fingerprint = results::fingerprint_of(&json!({ "host": host }));
     json!({
         "schema": "quorumbench.manifest/1",
         "name": experiment.spec.name(),
@@ -455,7 +471,9 @@ fn manifest(experiment: &Experiment<'_>, planned: usize) -> Json {
         "planned_points": planned,
         "varied": experiment.spec.varied(),
         "spec": experiment.spec.resolved(),
-        "host": host::describe(),
+        "host": host,
+        "fingerprint": results::fingerprint_hash(&fingerprint),
+        "doctor": watch.findings(),
     })
 }
 
