@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,11 +17,12 @@ use crate::compare::cli::{CompareArgs, CompareError, by_default};
 use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
 use crate::doctor::cli::DoctorArgs;
 use crate::drive::{self, ChildError};
+use crate::metrics::{self, Metrics};
 use crate::progress::{self, Progress};
 use crate::results::{self, PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
 use crate::sim::cli::SimArgs;
-use crate::spec::{Point, Spec, SpecError};
+use crate::spec::{Spec, SpecError};
 use crate::summary;
 
 /// Measures distributed protocols: throughput, tail latency, and what each command cost.
@@ -89,6 +91,13 @@ struct RunArgs {
     /// never the same for long
     #[arg(long, value_name = "BASE_BINARY", conflicts_with_all = ["dry_run", "json", "check"])]
     interleave: Option<PathBuf>,
+    /// Shows figures of the point that runs to Prometheus, at http://ADDR/metrics; a port alone is on this machine only
+    #[arg(long, value_name = "ADDR", value_parser = metrics::address, conflicts_with_all = ["dry_run", "interleave"])]
+    metrics: Option<SocketAddr>,
+    /// Shows the run on the whole screen: the latency-throughput curve as it grows. `q` stops it
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with_all = ["dry_run", "interleave", "quiet"])]
+    tui: bool,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -99,6 +108,7 @@ Examples:
   quorumbench run bench-configs/smoke.toml --dry-run
   quorumbench run bench-configs/smoke.toml --json > smoke.json
   quorumbench run bench-configs/smoke.toml --check --set machine=kv
+  quorumbench run bench-configs/peak.toml --metrics 9100
   quorumbench run bench-configs/peak.toml --interleave ./quorumbench-of-main --set repetitions=8
 
 Ctrl-C stops a run and keeps what was finished.";
@@ -152,10 +162,19 @@ impl RunArgs {
             Ok(flag) => flag,
             Err(error) => return fail(exit::FAILED, &format!("cannot listen for signals: {error}")),
         };
+        let metrics = match self.metrics.map(Metrics::serve).transpose() {
+            Ok(metrics) => metrics,
+            Err(error) => {
+                return fail(exit::FAILED, &format!("cannot listen for --metrics: {error}; choose another ADDR"));
+            }
+        };
+        if let Some(metrics) = metrics.as_ref().filter(|_| !self.quiet) {
+            progress::note(&format!("metrics: http://{}/metrics", metrics.address()));
+        }
         for (spec, config) in specs.iter().zip(&self.configs) {
             let code = match &self.interleave {
                 Some(base) => self.run_in_turn(base, spec, config, &interrupted),
-                None => self.run(spec, config, &interrupted),
+                None => self.run(spec, config, metrics.as_ref(), &interrupted),
             };
             if code != 0 {
                 return code.into();
@@ -164,10 +183,16 @@ impl RunArgs {
         ExitCode::SUCCESS
     }
 
-    fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
+    fn run(&self, spec: &Spec, config: &Path, metrics: Option<&Metrics>, interrupted: &Arc<AtomicBool>) -> u8 {
         let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let experiment = Experiment { spec, config, out: &self.out, command_line, check: self.check };
-        let mut progress = Progress::new(self.quiet);
+        let mut progress = match self.progress(metrics, interrupted) {
+            Ok(progress) => progress,
+            Err(error) => {
+                say(&format!("--tui: {error}; leave it out"));
+                return exit::USAGE;
+            }
+        };
         let finished = run::run(&experiment, interrupted, &mut progress);
         progress.clear();
         match finished {
@@ -188,6 +213,21 @@ impl RunArgs {
 }
 
 impl RunArgs {
+    #[cfg(feature = "tui")]
+    fn progress<'a>(&self, metrics: Option<&'a Metrics>, interrupted: &Arc<AtomicBool>) -> io::Result<Progress<'a>> {
+        if self.tui {
+            let screen = crate::tui::Screen::enter(Arc::clone(interrupted))?;
+            return Ok(Progress::on(screen, metrics));
+        }
+        Ok(Progress::new(self.quiet, metrics))
+    }
+
+    #[cfg(not(feature = "tui"))]
+    #[expect(clippy::unnecessary_wraps, reason = "a whole screen may not be had")]
+    fn progress<'a>(&self, metrics: Option<&'a Metrics>, _: &Arc<AtomicBool>) -> io::Result<Progress<'a>> {
+        Ok(Progress::new(self.quiet, metrics))
+    }
+
     /// The same with another build as the base, one repetition of each after the other.
     fn run_in_turn(&self, base: &Path, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
         let run = spec.run();
@@ -314,8 +354,8 @@ fn orders_nothing(spec: &Spec) -> bool {
 fn plan_text(spec: &Spec) -> String {
     let points = spec.points();
     let run = spec.run();
-    let each = |point: &Point| point.estimate().unwrap_or(run.warmup + run.duration);
-    let total = points.iter().map(each).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
+    let total =
+        points.iter().map(|point| run::lasts(point, run)).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
     let (name, repetitions) = (spec.name(), run.repetitions);
     let mut text = format!("{name}: {} points x {repetitions} repetitions, about {total:.0} s\n", points.len());
     for point in &points {

@@ -53,6 +53,7 @@ pub mod disk;
 pub mod doctor;
 pub mod drive;
 pub mod host;
+pub mod live;
 pub mod measure;
 pub mod results;
 pub mod run;
@@ -62,7 +63,10 @@ pub mod compare;
 
 pub mod bundled;
 pub mod cli;
+pub mod metrics;
 pub mod progress;
 mod remote;
 pub mod summary;
 mod trials;
+#[cfg(feature = "tui")]
+pub mod tui;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use quorumbench_protocols::Prng;
 use serde_json::{Value as Json, json};
@@ -13,12 +14,13 @@ use serde_json::{Value as Json, json};
 use crate::check::witness::Breach;
 use crate::disk::Disk;
 use crate::doctor::Watch;
-use crate::drive::{self, DriveError, Outcome, Phase};
+use crate::drive::{self, DriveError, Extras, Outcome, Phase};
 use crate::host;
+use crate::live::{Live, Planned};
 use crate::results::{
     self, ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError,
 };
-use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
+use crate::spec::{Durability, Emulation, Point, ProtocolName, Run, Spec};
 use crate::warnings::warnings;
 
 mod convergence;
@@ -44,6 +46,12 @@ pub struct Experiment<'a> {
 pub trait Observer {
     /// Before the first point: what of this machine has to do with this run, a line each.
     fn found(&mut self, _lines: &[String]) {}
+    /// The points that are to be run, in that order, of the experiment of this name.
+    fn plan(&mut self, _name: &str, _plan: Vec<Planned>) {}
+    /// Where clients are to count what they see, if it is to be shown.
+    fn live(&self) -> Option<Arc<Live>> {
+        None
+    }
     /// Point `index` of `total` begins; `label` names what is special about it.
     fn begin(&mut self, index: usize, total: usize, label: &str);
     /// It is in this phase now. Called every few milliseconds.
@@ -170,6 +178,7 @@ pub fn run(
     let plan = plan(&points, spec);
     let watch = Watch::begin(points.iter().find_map(|point| point.storage.path.as_deref()).unwrap_or(experiment.out));
     observer.found(&watch.lines(&points));
+    observer.plan(spec.name(), plan.iter().map(|shot| planned(&points[shot.point], spec.run())).collect());
     let manifest = manifest(experiment, plan.len(), &watch);
     let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest).map_err(RunError::Store)?;
     let mut finished = Finished {
@@ -251,6 +260,16 @@ fn plan(points: &[Point], spec: &Spec) -> Vec<Shot> {
     plan
 }
 
+fn planned(point: &Point, run: Run) -> Planned {
+    let axes = point.axes().iter().map(|(axis, value)| (axis.clone(), plain(value))).collect();
+    Planned { axes, lasts: lasts(point, run) }
+}
+
+/// How long one run of a point takes at least.
+pub(crate) fn lasts(point: &Point, run: Run) -> Duration {
+    point.estimate().unwrap_or(run.warmup + run.duration)
+}
+
 fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
     for last in (1..items.len()).rev() {
         items.swap(last, prng.below(last as u64 + 1) as usize);
@@ -270,9 +289,13 @@ fn without_protocol(point: &Point) -> String {
 /// What is special about a point: its coordinates on the axes that vary.
 fn label(point: &Point, spec: &Spec) -> String {
     let axes = point.axes();
-    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let varied = spec.varied().into_iter();
-    varied.filter_map(|axis| Some(format!("{axis}={}", text(axes.get(axis)?)))).collect::<Vec<_>>().join("/")
+    varied.filter_map(|axis| Some(format!("{axis}={}", plain(axes.get(axis)?)))).collect::<Vec<_>>().join("/")
+}
+
+/// As people write it.
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Why a point has no result.
@@ -364,8 +387,9 @@ fn shoot(
     let before = probe();
     let run = experiment.spec.run();
     let (faults, check) = (experiment.spec.faults(), experiment.check);
+    let extras = Extras { traced: check, live: observer.live() };
     let progress = &mut |phase| observer.phase(phase);
-    let measured = drive::measure_and_trace(point, run, shot.seed, &faults, check, interrupted, progress);
+    let measured = drive::measure_with(point, run, shot.seed, &faults, extras, interrupted, progress);
     let (outcome, trace) = measured.map_err(Missed::Drive)?;
     let round_trip = [before, probe()];
     if check {

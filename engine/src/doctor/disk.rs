@@ -16,7 +16,7 @@ pub(super) fn findings(root: &Root, folder: &Path) -> Vec<Finding> {
         || FIRST.to_owned(),
         |device| format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)),
     );
-    [kind(file_system(&there).ok()), cache(root, &device), scheduler(root, &device)]
+    [kind(file_system(&there).ok().as_deref()), cache(root, &device), scheduler(root, &device)]
         .map(|finding| finding.touching(Touches::SyncedLogs))
         .to_vec()
 }
@@ -28,9 +28,9 @@ fn here(path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { ".".into() } else { path.into() }
 }
 
-fn kind(name: Option<String>) -> Finding {
+fn kind(name: Option<&str>) -> Finding {
     let check = "disk.file_system";
-    match name.as_deref() {
+    match name {
         None => Finding::unknown(check, "the folder cannot be looked at"),
         Some(name @ ("tmpfs" | "ramfs")) => Finding::warn(check, format!("{name}, which is memory"))
             .costs("a sync does nothing there: results with durable logs would be a lie")
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn memory_is_no_place_for_logs() {
-        assert_eq!(kind(Some("tmpfs".into())).level, Level::Warn);
-        assert_eq!(kind(Some("nfs".into())).level, Level::Note);
-        assert_eq!(kind(Some("ext4".into())).level, Level::Ok);
+        assert_eq!(kind(Some("tmpfs")).level, Level::Warn);
+        assert_eq!(kind(Some("nfs")).level, Level::Note);
+        assert_eq!(kind(Some("ext4")).level, Level::Ok);
         assert_eq!(kind(None).level, Level::Unknown);
     }
 

@@ -17,9 +17,9 @@ fn files(root: &Root) -> Finding {
     let what = |limit: u64| format!("{limit} files may be open at once");
     match soft(root, "Max open files") {
         None => Finding::unknown(check, "the kernel does not say how many files may be open"),
-        Some(None) => Finding::ok(check, "as many files as there are may be open"),
-        Some(Some(limit)) if limit >= ENOUGH_FILES => Finding::ok(check, what(limit)),
-        Some(Some(limit)) => Finding::note(check, what(limit))
+        Some(NO_LIMIT) => Finding::ok(check, "as many files as there are may be open"),
+        Some(limit) if limit >= ENOUGH_FILES => Finding::ok(check, what(limit)),
+        Some(limit) => Finding::note(check, what(limit))
             .costs("every pair of nodes has a connection: a run with many of them cannot start")
             .todo("ulimit -n 65536"),
     }
@@ -30,20 +30,23 @@ fn locked(root: &Root) -> Finding {
     let what = |limit: u64| format!("{} KiB of memory may be locked", limit >> 10);
     match soft(root, "Max locked memory") {
         None => Finding::unknown(check, "the kernel does not say how much memory may be locked"),
-        Some(None) => Finding::ok(check, "any memory may be locked"),
-        Some(Some(limit)) if limit >= ENOUGH_LOCKED => Finding::ok(check, what(limit)),
-        Some(Some(limit)) => Finding::note(check, what(limit))
+        Some(NO_LIMIT) => Finding::ok(check, "any memory may be locked"),
+        Some(limit) if limit >= ENOUGH_LOCKED => Finding::ok(check, what(limit)),
+        Some(limit) => Finding::note(check, what(limit))
             .costs("rings of several nodes may not fit: then a run on uring cannot start")
             .todo("ulimit -l unlimited, or LimitMEMLOCK=infinity in the service's unit"),
     }
 }
 
-/// The soft limit; the inner `None` is no limit.
-fn soft(root: &Root, name: &str) -> Option<Option<u64>> {
+/// What the kernel calls unlimited.
+const NO_LIMIT: u64 = u64::MAX;
+
+/// The soft limit.
+fn soft(root: &Root, name: &str) -> Option<u64> {
     let text = root.text("/proc/self/limits")?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     match line.split_whitespace().next()? {
-        "unlimited" => Some(None),
-        number => number.parse().ok().map(Some),
+        "unlimited" => Some(NO_LIMIT),
+        number => number.parse().ok(),
     }
 }
