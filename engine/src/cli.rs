@@ -91,7 +91,7 @@ struct RunArgs {
     /// never the same for long
     #[arg(long, value_name = "BASE_BINARY", conflicts_with_all = ["dry_run", "json", "check"])]
     interleave: Option<PathBuf>,
-    /// Shows figures of the point that runs to Prometheus, at http://ADDR/metrics; a port alone is on this machine only
+    /// Shows figures of the point that runs to Prometheus, at `/metrics` of ADDR; a port alone is on this machine only
     #[arg(long, value_name = "ADDR", value_parser = metrics::address, conflicts_with_all = ["dry_run", "interleave"])]
     metrics: Option<SocketAddr>,
     /// Shows the run on the whole screen: the latency-throughput curve as it grows. `q` stops it

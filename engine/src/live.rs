@@ -313,7 +313,7 @@ mod tests {
             let figures = gauge.look(at(tenth), tenth >= 10);
             match tenth {
                 10 => {
-                    assert!((figures.throughput - 1000.0).abs() < 1.0 && figures.p99_ns > Some(900_000), "{figures:?}")
+                    assert!((figures.throughput - 1000.0).abs() < 1.0 && figures.p99_ns > Some(900_000), "{figures:?}");
                 }
                 30 => {
                     assert!((figures.throughput - 2000.0).abs() < 1.0 && figures.p99_ns < Some(1100), "{figures:?}");
