@@ -214,7 +214,8 @@ pub fn run(
     }
     // Its points have removed theirs, and the folder is the run's own.
     let _ = std::fs::remove_dir(logs);
-    let round_trips = finished.points.iter().flat_map(|point| point.core_round_trip_ns);
+    let real = finished.points.iter().filter(|point| !point.is_virtual());
+    let round_trips = real.flat_map(|point| point.core_round_trip_ns);
     let (doctor, doubts) = watch.end(&points, beside.disks.probed.values(), round_trips);
     finished.doubts = doubts;
     dir.note("doctor", doctor);

@@ -43,8 +43,7 @@ impl Watch {
         round_trips_ns: impl Iterator<Item = f64>,
     ) -> (Json, Vec<String>) {
         self.findings.extend(disks.map(disk::judge));
-        let measured = round_trips_ns.filter(|&ns| ns > 0.0).reduce(f64::max);
-        self.findings.extend(measured.map(cpu::distance));
+        self.findings.extend(round_trips_ns.reduce(f64::max).map(cpu::distance));
         let deltas = Deltas::between(&self.before, &Counts::read(&self.root));
         let during = deltas.findings();
         let doubts = cli::lines(of_concern(&during, points));
