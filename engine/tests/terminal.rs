@@ -19,6 +19,7 @@ use support::desk::{Desk, PATIENCE};
 
 /// A terminal that a test holds the other end of.
 struct Terminal {
+    #[cfg(feature = "tui")]
     ours: File,
     theirs: OwnedFd,
     /// All that was written to it so far.
@@ -36,14 +37,21 @@ impl Terminal {
         tcsetwinsize(&theirs, Winsize { ws_row: 40, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 }).expect("a size");
         let ours = File::from(ours);
         let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let (mut reader, shown) = (ours.try_clone().expect("a copy"), Arc::clone(&seen));
+        #[cfg(feature = "tui")]
+        let typed = ours.try_clone().expect("a copy");
+        let (mut reader, shown) = (ours, Arc::clone(&seen));
         thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(read @ 1..) = reader.read(&mut piece) {
                 shown.lock().expect("not poisoned").extend_from_slice(&piece[..read]);
             }
         });
-        Self { ours, theirs, seen }
+        Self {
+            #[cfg(feature = "tui")]
+            ours: typed,
+            theirs,
+            seen,
+        }
     }
 
     fn run(&self, desk: &Desk, arguments: &[&str]) -> Child {
