@@ -312,7 +312,7 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
         let _ = writeln!(text, "\nReplicas that reconcile, means over the trials and their 95 % intervals:\n{table}\n");
     }
     for doubt in &finished.doubts {
-        let _ = writeln!(text, "  during the run, {doubt}");
+        let _ = writeln!(text, "  during the run, {}", doubt.trim_start_matches("during."));
     }
     let _ = writeln!(text, "Results: {}", finished.dir.display());
     text
@@ -423,6 +423,20 @@ mod tests {
     use super::*;
     use crate::check::witness::{Applied, Breach};
 
+    fn nothing(failure: Option<RunError>) -> Finished {
+        let (points, epidemics, convergences, doubts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Finished { dir: "x".into(), points, epidemics, convergences, doubts, planned: 1, failure }
+    }
+
+    #[test]
+    fn what_happened_to_the_machine_is_said_below_the_table() {
+        let spec = Spec::parse("name = 'x'", "x.toml", &[]).expect("a config");
+        let doubtful = Finished { doubts: vec!["during.steal: much".into()], ..nothing(None) };
+        assert_eq!(table_text(&doubtful, &spec), "  during the run, steal: much\nResults: x\n");
+        assert!(json_text(&doubtful).contains("\"doubts\":[\"during.steal: much\"]"));
+        assert_eq!(table_text(&nothing(None), &spec), "Results: x\n");
+    }
+
     #[test]
     fn a_run_that_was_not_safe_is_invalid() {
         let batch = Applied { slot: 7, sequence: 3, client: 4, commands: 64 };
@@ -430,15 +444,7 @@ mod tests {
         let failure = RunError::Unsafe { label: "rate=10".into(), breach: Box::new(breach) };
         let said = "invalid: rate=10: at most once is violated: batch 3 of client 4 (64 commands, slot 7) was applied again in slot 9";
         assert_eq!(failure.to_string(), said);
-        let finished = Finished {
-            dir: "x".into(),
-            points: Vec::new(),
-            epidemics: Vec::new(),
-            convergences: Vec::new(),
-            doubts: Vec::new(),
-            planned: 1,
-            failure: Some(failure),
-        };
+        let finished = nothing(Some(failure));
         assert_eq!(conclude(&finished), exit::INVALID);
         assert_eq!(conclude(&Finished { failure: Some(RunError::Interrupted), ..finished }), exit::FAILED);
     }

@@ -60,9 +60,7 @@ impl Screen {
         let terminal = enable_raw_mode()
             .and_then(|()| execute!(stderr(), EnterAlternateScreen))
             .and_then(|()| Terminal::new(CrosstermBackend::new(stderr())));
-        let terminal = terminal.inspect_err(|_| {
-            give_back();
-        })?;
+        let terminal = terminal.inspect_err(|_| give_back())?;
         Ok(Self { terminal, view: View::default(), lines: VecDeque::new(), interrupted })
     }
 
@@ -72,6 +70,9 @@ impl Screen {
         self.lines.push_back(line);
         if self.lines.len() > MOST_LINES {
             self.lines.pop_front();
+        }
+        if !TAKEN.load(Ordering::SeqCst) {
+            self.leave();
         }
     }
 
@@ -99,9 +100,8 @@ impl Screen {
 
     /// Gives the terminal back, with what was said.
     pub fn leave(&mut self) {
-        if give_back() {
-            self.lines.drain(..).for_each(|line| note(&line));
-        }
+        give_back();
+        self.lines.drain(..).for_each(|line| note(&line));
     }
 }
 
@@ -111,15 +111,13 @@ impl Drop for Screen {
     }
 }
 
-/// Whether it was ours.
-fn give_back() -> bool {
-    let taken = TAKEN.swap(false, Ordering::SeqCst);
-    if taken {
+/// If it is ours.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
         // If the terminal is gone, so is what was to be undone.
         let _ = disable_raw_mode();
         let _ = execute!(stderr(), LeaveAlternateScreen, Show);
     }
-    taken
 }
 
 fn is_told_to_stop() -> io::Result<bool> {

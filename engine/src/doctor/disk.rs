@@ -42,15 +42,16 @@ fn kind(name: Option<&str>) -> Finding {
     }
 }
 
-/// A partition has its queue with the whole disk.
-fn of_queue(root: &Root, device: &str, name: &str) -> Option<String> {
-    let queue = |up: &str| root.text(&format!("/sys/dev/block/{device}/{up}queue/{name}"));
-    queue("").or_else(|| queue("../"))
+/// Where the kernel keeps a setting of the device; a partition has its queue with the whole disk.
+fn of_queue(root: &Root, device: &str, name: &str) -> String {
+    let queue = |up: &str| format!("/sys/dev/block/{device}/{up}queue/{name}");
+    let own = queue("");
+    if root.path(&own).exists() { own } else { queue("../") }
 }
 
 fn cache(root: &Root, device: &str) -> Finding {
     let check = "disk.write_cache";
-    match of_queue(root, device, "write_cache").as_deref() {
+    match root.text(&of_queue(root, device, "write_cache")).as_deref() {
         Some("write back") => Finding::ok(check, "it has one, and the kernel flushes it at every sync"),
         Some("write through") => Finding::note(check, "it says that it has none, so that the kernel never flushes it")
             .costs("a sync is as long as a write; if the device does have one (virtual ones may), what was synced can be lost")
@@ -61,11 +62,12 @@ fn cache(root: &Root, device: &str) -> Finding {
 
 fn scheduler(root: &Root, device: &str) -> Finding {
     let check = "disk.scheduler";
-    match of_queue(root, device, "scheduler").and_then(|text| chosen(&text)).as_deref() {
+    let path = of_queue(root, device, "scheduler");
+    match root.text(&path).and_then(|text| chosen(&text)).as_deref() {
         None => Finding::unknown(check, "the kernel does not say how it orders writes"),
         Some(name @ ("bfq" | "kyber")) => Finding::note(check, name)
             .costs("it holds writes back to be fair to others, or to meet goals of its own")
-            .todo(format!("echo none > /sys/dev/block/{device}/queue/scheduler")),
+            .todo(format!("echo none > {path}")),
         Some(name) => Finding::ok(check, name),
     }
 }

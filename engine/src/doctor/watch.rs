@@ -56,3 +56,39 @@ fn of_concern<'a>(findings: &'a [Finding], points: &[Point]) -> impl Iterator<It
     let concerned = |finding: &&Finding| points.iter().any(|point| finding.touches.concerns(point));
     findings.iter().filter(|finding| finding.level == Level::Warn).filter(concerned).collect::<Vec<_>>().into_iter()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+
+    #[test]
+    fn what_happened_is_said_where_it_matters() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |stat: &str, snmp: &str| {
+            std::fs::create_dir_all(folder.path().join("proc/net")).expect("a folder");
+            std::fs::write(folder.path().join("proc/stat"), stat).expect("written");
+            std::fs::write(folder.path().join("proc/net/snmp"), snmp).expect("written");
+        };
+        let points = |transport: &str| {
+            let text = format!("name = 'x'\ncluster.transport = '{transport}'");
+            Spec::parse(&text, "x.toml", &[]).expect("a config").points()
+        };
+        let root = Root::at(folder.path());
+        for (transport, expected) in [("mem", vec!["steal"]), ("uring", vec!["steal", "retransmits"]), ("sim", vec![])]
+        {
+            write("cpu  0 0 0 0 0 0 0 0", "Tcp: OutSegs RetransSegs InErrs\nTcp: 0 0 0\n");
+            let watch = Watch { before: Counts::read(&root), findings: Vec::new(), root: root.clone() };
+            write("cpu  50 0 0 0 0 0 0 50", "Tcp: OutSegs RetransSegs InErrs\nTcp: 1000 100 0\n");
+            let (document, doubts) = watch.end(&points(transport), [].into_iter(), [64.0, 300.0].into_iter());
+            let checks: Vec<_> =
+                doubts.iter().filter_map(|line| line.strip_prefix("during.")?.split(':').next()).collect();
+            assert_eq!(checks, expected, "{transport}");
+            assert_eq!(document["deltas"]["steal_share"], 0.5);
+            let all: Vec<Finding> = serde_json::from_value(document["findings"].clone()).expect("findings");
+            let checks: Vec<_> = all.iter().map(|finding| (finding.check.as_str(), finding.level)).collect();
+            assert!(checks.contains(&("cpu.distance", Level::Warn)), "the worst of its cores: {checks:?}");
+            assert!(checks.contains(&("during.retransmits", Level::Warn)), "the manifest has all: {checks:?}");
+        }
+    }
+}
