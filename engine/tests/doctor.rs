@@ -322,7 +322,8 @@ fn the_program_says_what_it_found() {
     assert!(!said.out.contains('\u{1b}'));
     assert_eq!(fs::read_dir(desk.folder.path()).expect("its folder").count(), 1, "it leaves nothing behind");
 
-    let document = whole(&desk.run(&["doctor", "--json"]).out);
+    let document = whole(&desk.run(&["doctor", "--json", "--path", "to/be/made"]).out);
+    assert!(!desk.path("to").exists());
     assert_eq!(document["schema"], DOCTOR_SCHEMA);
     let findings: Vec<Finding> = serde_json::from_value(document["findings"].clone()).expect("findings");
     for check in ["cpu.distance", "build.profile", "disk.sync", "nic"] {

@@ -9,8 +9,7 @@ use crate::host::{Root, chosen};
 use crate::summary::time_text;
 
 pub(super) fn findings(root: &Root, folder: &Path) -> Vec<Finding> {
-    // A folder that is still to be made is where its nearest parent is.
-    let there = folder.ancestors().map(here).find(|path| path.exists()).unwrap_or_else(|| ".".into());
+    let there = there(folder);
     let device = root.is_real().then(|| std::fs::metadata(&there).ok()).flatten().map(|metadata| metadata.dev());
     let device = device.map_or_else(
         || FIRST.to_owned(),
@@ -24,8 +23,10 @@ pub(super) fn findings(root: &Root, folder: &Path) -> Vec<Finding> {
 /// The device in a tree that stands in for a machine.
 const FIRST: &str = "8:0";
 
-fn here(path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() { ".".into() } else { path.into() }
+/// The folder, or the nearest one above that is there: one that is still to be made will be on its disk.
+fn there(folder: &Path) -> PathBuf {
+    let named = |path: &Path| if path.as_os_str().is_empty() { ".".into() } else { path.to_owned() };
+    folder.ancestors().map(named).find(|path| path.is_dir()).unwrap_or_else(|| ".".into())
 }
 
 fn kind(name: Option<&str>) -> Finding {
@@ -74,7 +75,8 @@ fn scheduler(root: &Root, device: &str) -> Finding {
 
 /// Writes and syncs for half a second.
 pub(super) fn sync(folder: &Path) -> Finding {
-    match Disk::probe(folder, false, 1) {
+    let folder = there(folder);
+    match Disk::probe(&folder, false, 1) {
         Ok(disk) => judge(&disk),
         Err(error) => Finding::warn("disk.sync", format!("{} cannot be written to: {error}", folder.display()))
             .costs("there is no place for durable logs")
