@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,15 +15,17 @@ use serde_json::json;
 use crate::bundled;
 use crate::compare::cli::{CompareArgs, CompareError, by_default};
 use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
+use crate::doctor::cli::DoctorArgs;
 use crate::drive::{self, ChildError};
 use crate::export::cli::{ExportArgs, ExportError};
 use crate::history::cli::HistoryArgs;
+use crate::metrics::{self, Metrics};
 use crate::progress::{self, Progress};
 use crate::results::{self, PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
 use crate::schema::SchemaArgs;
 use crate::sim::cli::SimArgs;
-use crate::spec::{Point, Spec, SpecError};
+use crate::spec::{Spec, SpecError};
 use crate::summary;
 
 /// Measures distributed protocols: throughput, tail latency, and what each command cost.
@@ -39,6 +42,7 @@ Examples:
   quorumbench sim --protocol raft --seeds 1000      check, under faults, in virtual time
   quorumbench compare BASE NEW                      did it get slower?
   quorumbench history results                       since when?
+  quorumbench doctor                                is this machine fit to measure on?
   quorumbench list                                  what there is to measure
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 5 the run is invalid";
@@ -51,6 +55,7 @@ enum Command {
     History(HistoryArgs),
     Export(ExportArgs),
     Schema(SchemaArgs),
+    Doctor(DoctorArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -96,6 +101,13 @@ struct RunArgs {
     /// never the same for long
     #[arg(long, value_name = "BASE_BINARY", conflicts_with_all = ["dry_run", "json", "check"])]
     interleave: Option<PathBuf>,
+    /// Shows figures of the point that runs to Prometheus, at `/metrics` of ADDR; a port alone is on this machine only
+    #[arg(long, value_name = "ADDR", value_parser = metrics::address, conflicts_with_all = ["dry_run", "interleave"])]
+    metrics: Option<SocketAddr>,
+    /// Shows the run on the whole screen: the latency-throughput curve as it grows. `q` stops it
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with_all = ["dry_run", "interleave", "quiet"])]
+    tui: bool,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -106,6 +118,7 @@ Examples:
   quorumbench run bench-configs/smoke.toml --dry-run
   quorumbench run bench-configs/smoke.toml --json > smoke.json
   quorumbench run bench-configs/smoke.toml --check --set machine=kv
+  quorumbench run bench-configs/peak.toml --metrics 9100
   quorumbench run bench-configs/peak.toml --interleave ./quorumbench-of-main --set repetitions=8
 
 Ctrl-C stops a run and keeps what was finished.";
@@ -137,6 +150,7 @@ impl Cli {
                 }
             },
             Command::Schema(arguments) => print(&arguments.text()).into(),
+            Command::Doctor(arguments) => print(&arguments.examine()).into(),
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),
@@ -176,10 +190,19 @@ impl RunArgs {
             Ok(flag) => flag,
             Err(error) => return fail(exit::FAILED, &format!("cannot listen for signals: {error}")),
         };
+        let metrics = match self.metrics.map(Metrics::serve).transpose() {
+            Ok(metrics) => metrics,
+            Err(error) => {
+                return fail(exit::FAILED, &format!("cannot listen for --metrics: {error}; choose another ADDR"));
+            }
+        };
+        if let Some(metrics) = metrics.as_ref().filter(|_| !self.quiet) {
+            progress::note(&format!("metrics: http://{}/metrics", metrics.address()));
+        }
         for (spec, config) in specs.iter().zip(&self.configs) {
             let code = match &self.interleave {
                 Some(base) => self.run_in_turn(base, spec, config, &interrupted),
-                None => self.run(spec, config, &interrupted),
+                None => self.run(spec, config, metrics.as_ref(), &interrupted),
             };
             if code != 0 {
                 return code.into();
@@ -197,10 +220,16 @@ impl RunArgs {
         }
     }
 
-    fn run(&self, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
+    fn run(&self, spec: &Spec, config: &Path, metrics: Option<&Metrics>, interrupted: &Arc<AtomicBool>) -> u8 {
         let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let experiment = Experiment { spec, config, out: &self.out, command_line, check: self.check };
-        let mut progress = Progress::new(self.quiet);
+        let mut progress = match self.progress(metrics, interrupted) {
+            Ok(progress) => progress,
+            Err(error) => {
+                say(&format!("--tui: {error}; leave it out"));
+                return exit::USAGE;
+            }
+        };
         let finished = run::run(&experiment, interrupted, &mut progress);
         progress.clear();
         match finished {
@@ -221,6 +250,21 @@ impl RunArgs {
 }
 
 impl RunArgs {
+    #[cfg(feature = "tui")]
+    fn progress<'a>(&self, metrics: Option<&'a Metrics>, interrupted: &Arc<AtomicBool>) -> io::Result<Progress<'a>> {
+        if self.tui {
+            let screen = crate::tui::Screen::enter(Arc::clone(interrupted))?;
+            return Ok(Progress::on(screen, metrics));
+        }
+        Ok(Progress::new(self.quiet, metrics))
+    }
+
+    #[cfg(not(feature = "tui"))]
+    #[expect(clippy::unnecessary_wraps, reason = "a whole screen may not be had")]
+    fn progress<'a>(&self, metrics: Option<&'a Metrics>, _: &Arc<AtomicBool>) -> io::Result<Progress<'a>> {
+        Ok(Progress::new(self.quiet, metrics))
+    }
+
     /// The same with another build as the base, one repetition of each after the other.
     fn run_in_turn(&self, base: &Path, spec: &Spec, config: &Path, interrupted: &AtomicBool) -> u8 {
         let run = spec.run();
@@ -307,6 +351,9 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
     if let Some(table) = summary::convergence_table(&finished.convergences, spec) {
         let _ = writeln!(text, "\nReplicas that reconcile, means over the trials and their 95 % intervals:\n{table}\n");
     }
+    for doubt in &finished.doubts {
+        let _ = writeln!(text, "  during the run, {}", doubt.trim_start_matches("during."));
+    }
     let _ = writeln!(text, "Results: {}", finished.dir.display());
     text
 }
@@ -319,6 +366,7 @@ fn json_text(finished: &Finished) -> String {
         "schema": RUN_SCHEMA,
         "run": finished.dir.display().to_string(),
         "points": lines,
+        "doubts": finished.doubts,
     });
     format!("{document}\n")
 }
@@ -346,8 +394,8 @@ fn orders_nothing(spec: &Spec) -> bool {
 fn plan_text(spec: &Spec) -> String {
     let points = spec.points();
     let run = spec.run();
-    let each = |point: &Point| point.estimate().unwrap_or(run.warmup + run.duration);
-    let total = points.iter().map(each).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
+    let total =
+        points.iter().map(|point| run::lasts(point, run)).sum::<Duration>().as_secs_f64() * run.repetitions as f64;
     let (name, repetitions) = (spec.name(), run.repetitions);
     let mut text = format!("{name}: {} points x {repetitions} repetitions, about {total:.0} s\n", points.len());
     for (number, point) in (1..).zip(&points) {
@@ -415,6 +463,20 @@ mod tests {
     use super::*;
     use crate::check::witness::{Applied, Breach};
 
+    fn nothing(failure: Option<RunError>) -> Finished {
+        let (points, epidemics, convergences, doubts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Finished { dir: "x".into(), points, epidemics, convergences, doubts, planned: 1, failure }
+    }
+
+    #[test]
+    fn what_happened_to_the_machine_is_said_below_the_table() {
+        let spec = Spec::parse("name = 'x'", "x.toml", &[]).expect("a config");
+        let doubtful = Finished { doubts: vec!["during.steal: much".into()], ..nothing(None) };
+        assert_eq!(table_text(&doubtful, &spec), "  during the run, steal: much\nResults: x\n");
+        assert!(json_text(&doubtful).contains("\"doubts\":[\"during.steal: much\"]"));
+        assert_eq!(table_text(&nothing(None), &spec), "Results: x\n");
+    }
+
     #[test]
     fn a_run_that_was_not_safe_is_invalid() {
         let batch = Applied { slot: 7, sequence: 3, client: 4, commands: 64 };
@@ -422,14 +484,7 @@ mod tests {
         let failure = RunError::Unsafe { label: "rate=10".into(), breach: Box::new(breach) };
         let said = "invalid: rate=10: at most once is violated: batch 3 of client 4 (64 commands, slot 7) was applied again in slot 9";
         assert_eq!(failure.to_string(), said);
-        let finished = Finished {
-            dir: "x".into(),
-            points: Vec::new(),
-            epidemics: Vec::new(),
-            convergences: Vec::new(),
-            planned: 1,
-            failure: Some(failure),
-        };
+        let finished = nothing(Some(failure));
         assert_eq!(conclude(&finished), exit::INVALID);
         assert_eq!(conclude(&Finished { failure: Some(RunError::Interrupted), ..finished }), exit::FAILED);
     }

@@ -7,6 +7,7 @@
 //! Like a [`crate::node::Node`] it is a state machine: time and frames come in, transmits go out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,6 +16,7 @@ use quorumbench_transports::pool::Pool;
 
 use crate::batch::BatchHead;
 use crate::check::witness::ClientTrace;
+use crate::live::Slot;
 use crate::load::{Arrivals, CommandStream};
 use crate::measure::{Recorder, Recording, Window};
 
@@ -48,6 +50,8 @@ pub struct Client {
     full: bool,
     /// Whether it is to keep a timeline.
     timeline: bool,
+    /// Where it counts what it sees, if anybody looks.
+    slot: Option<Arc<Slot>>,
 }
 
 /// What a client has once, however many groups there are.
@@ -138,6 +142,7 @@ impl Client {
             free_since: None,
             full: false,
             timeline: false,
+            slot: None,
             reserve,
         }
     }
@@ -158,6 +163,11 @@ impl Client {
     /// Keeps a timeline of the window. Call it before [`start`](Self::start).
     pub fn keep_timeline(&mut self) {
         self.timeline = true;
+    }
+
+    /// Counts what it sees in `slot`, too. Call it before [`start`](Self::start).
+    pub fn show_in(&mut self, slot: Arc<Slot>) {
+        self.slot = Some(slot);
     }
 
     /// The traces so far, one a group, if they were kept.
@@ -223,7 +233,7 @@ impl Client {
     /// not answered at `give_up_at` is given up.
     pub fn start(&mut self, pace: Pace, window: Window, give_up_at: Nanos) {
         self.lanes.iter_mut().for_each(Lane::go_home);
-        let recorder = Recorder::new(window);
+        let recorder = Recorder::new(window).showing(self.slot.take());
         let recorder = Box::new(if self.timeline { recorder.with_timeline() } else { recorder });
         self.shared.stage = Stage::Loading { pace, recorder, window, give_up_at };
     }

@@ -161,7 +161,8 @@ const FILE_SYSTEMS: [(u64, &str); 11] = [
     (0x6573_5546, "fuse"),
 ];
 
-fn file_system(folder: &Path) -> io::Result<String> {
+/// What the kernel calls the file system of a folder that is there.
+pub(crate) fn file_system(folder: &Path) -> io::Result<String> {
     let number = rustix::fs::statfs(folder)?.f_type.cast_unsigned();
     let known = FILE_SYSTEMS.iter().find(|(each, _)| *each == number);
     Ok(known.map_or_else(|| format!("{number:#x}"), |(_, name)| (*name).into()))

@@ -8,7 +8,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-/// What makes runs comparable: the processor, the memory, the kernel, and how this program was built.
+mod root;
+mod tuning;
+
+pub use root::Root;
+pub(crate) use root::{chosen, word};
+pub(crate) use tuning::DMA_LATENCY;
+pub use tuning::Tuning;
+
+/// What makes runs comparable: the processor, the memory, the kernel, how it is tuned, and how this program was built.
 pub fn describe() -> Json {
     let system = rustix::system::uname();
     json!({
@@ -22,6 +30,7 @@ pub fn describe() -> Json {
         "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "clocksource": read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "tcp_congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"),
+        "tuning": Tuning::read(&Root::default()),
         "build": {
             "version": env!("CARGO_PKG_VERSION"),
             "commit": COMMIT,

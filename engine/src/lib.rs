@@ -50,8 +50,10 @@ pub mod population;
 pub mod sim;
 
 pub mod disk;
+pub mod doctor;
 pub mod drive;
 pub mod host;
+pub mod live;
 pub mod measure;
 pub mod results;
 pub mod run;
@@ -63,8 +65,11 @@ pub mod history;
 
 pub mod bundled;
 pub mod cli;
+pub mod metrics;
 pub mod progress;
 mod remote;
 pub mod schema;
 pub mod summary;
 mod trials;
+#[cfg(feature = "tui")]
+pub mod tui;

@@ -1,10 +1,13 @@
 //! What a client saw, recorded on its own thread and merged afterwards: no locks, no averages of
 //! percentiles.
 
+use std::sync::Arc;
+
 use hdrhistogram::Histogram;
 use quorumbench_protocols::Nanos;
 use serde::{Deserialize, Serialize};
 
+use crate::live::Slot;
 use crate::remote::{self, NanosDef};
 
 mod timeline;
@@ -31,6 +34,8 @@ pub struct Recorder {
     in_flight_since: Nanos,
     /// Kept if there are faults to be measured.
     timeline: Option<Box<Timeline>>,
+    /// Where all is counted besides, in the window or not, if anybody looks.
+    slot: Option<Arc<Slot>>,
 }
 
 /// When a point is measured.
@@ -120,7 +125,14 @@ impl Recorder {
             in_flight: 0,
             in_flight_since: window.from,
             timeline: None,
+            slot: None,
         }
+    }
+
+    /// The same, counting in a slot besides.
+    #[must_use]
+    pub fn showing(self, slot: Option<Arc<Slot>>) -> Self {
+        Self { slot, ..self }
     }
 
     /// The same, with a timeline.
@@ -141,6 +153,9 @@ impl Recorder {
         self.account_in_flight(now);
         self.in_flight -= commands;
         self.close_intervals(now);
+        if let Some(slot) = &self.slot {
+            slot.answered(commands);
+        }
         if let Some(timeline) = &mut self.timeline {
             timeline.answered(now, commands);
         }
@@ -152,6 +167,9 @@ impl Recorder {
 
     /// `commands` commands with one intended time took until `now`. They were sent at `sent`.
     pub fn took(&mut self, now: Nanos, intended: Nanos, sent: Nanos, commands: u64) {
+        if let Some(slot) = &self.slot {
+            slot.took(now.saturating_since(intended), commands);
+        }
         if !self.window.contains(intended) {
             return;
         }
@@ -168,6 +186,9 @@ impl Recorder {
     /// A command was given up at `now`. Its time so far is recorded: leaving out the worst would be a lie.
     pub fn gave_up(&mut self, now: Nanos, intended: Nanos, sent: Nanos, commands: u64) {
         if self.window.contains(intended) {
+            if let Some(slot) = &self.slot {
+                slot.gave_up(commands);
+            }
             self.tally.unanswered += commands;
             self.took(now, intended, sent, commands);
         }
@@ -191,6 +212,9 @@ impl Recorder {
     /// Commands were due and could not be sent.
     pub fn late(&mut self, intended: Nanos, commands: u64) {
         if self.window.contains(intended) {
+            if let Some(slot) = &self.slot {
+                slot.late(commands);
+            }
             self.tally.late += commands;
         }
     }

@@ -1,68 +1,128 @@
-//! How a run goes on, for people: a bar at a terminal, a line a point elsewhere.
+//! How a run goes on, for people and for programs that watch: a bar at a terminal, a line a point elsewhere, and figures
+//! for whoever asks.
 
 use std::io::{self, IsTerminal, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::drive::Phase;
+use crate::live::{Course, Gauge, Live, Outline, Planned, Status};
+use crate::metrics::Metrics;
 use crate::results::{ConvergenceResult, EpidemicResult, PointResult};
 use crate::run::Observer;
-use crate::summary::{thousands, time_text};
+#[cfg(feature = "tui")]
+use crate::tui::Screen;
 
 /// Progress on standard error.
 #[derive(Debug)]
-pub struct Progress {
-    /// `None` without a terminal, or when nothing is to be said at all.
-    bar: Option<ProgressBar>,
-    quiet: bool,
-    label: String,
+pub struct Progress<'a> {
+    view: View,
+    metrics: Option<&'a Metrics>,
+    /// What clients count, if any of these shows it.
+    live: Option<(Arc<Live>, Gauge)>,
+    course: Option<Course>,
+    status: Status,
     shown: Instant,
 }
 
-/// A bar is drawn at most this often: the measuring thread has better things to do.
+#[derive(Debug)]
+enum View {
+    Bar(ProgressBar),
+    /// Without a terminal.
+    Lines,
+    Quiet,
+    #[cfg(feature = "tui")]
+    Screen(Box<Screen>),
+}
+
+/// Figures are shown at most this often: the measuring threads have better things to do.
 const PAUSE: Duration = Duration::from_millis(100);
 
-impl Progress {
-    /// Progress for people, or none.
-    pub fn new(quiet: bool) -> Self {
-        let bar = (!quiet && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} points  {msg}  ({eta} left)");
-            bar.set_style(style.expect("a constant template is valid").progress_chars("=> "));
-            bar
-        });
-        Self { bar, quiet, label: String::new(), shown: Instant::now() }
+impl<'a> Progress<'a> {
+    /// Progress for people, or none, and for `metrics`.
+    pub fn new(quiet: bool, metrics: Option<&'a Metrics>) -> Self {
+        let view = match (quiet, io::stderr().is_terminal()) {
+            (true, _) => View::Quiet,
+            (false, false) => View::Lines,
+            (false, true) => {
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+                let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} points  {wide_msg}");
+                bar.set_style(style.expect("a constant template is valid").progress_chars("=> "));
+                View::Bar(bar)
+            }
+        };
+        Self::with(view, metrics)
+    }
+
+    /// On a whole screen.
+    #[cfg(feature = "tui")]
+    pub fn on(screen: Screen, metrics: Option<&'a Metrics>) -> Self {
+        Self::with(View::Screen(Box::new(screen)), metrics)
+    }
+
+    fn with(view: View, metrics: Option<&'a Metrics>) -> Self {
+        // Where nobody looks, nothing is counted.
+        let looks = metrics.is_some() || !matches!(view, View::Lines | View::Quiet);
+        let live = looks.then(Arc::<Live>::default).map(|live| (Arc::clone(&live), Gauge::new(live)));
+        Self { view, metrics, live, course: None, status: Status::default(), shown: Instant::now() }
     }
 
     /// Takes the bar away, so that what follows stands alone.
-    pub fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    pub fn clear(&mut self) {
+        match &mut self.view {
+            View::Bar(bar) => bar.finish_and_clear(),
+            View::Lines | View::Quiet => {}
+            #[cfg(feature = "tui")]
+            View::Screen(screen) => screen.leave(),
         }
     }
 
     /// A point's line, once it is finished. It has the experiment's name if that is all there is to tell it by.
-    fn end(&self, name: &str, what: &str) {
-        let label = if self.label.is_empty() { name } else { &self.label };
-        let text = format!("  {label}: {what}");
-        match &self.bar {
-            Some(bar) => {
+    fn end(&mut self, result: &dyn Outline) {
+        let label = if self.status.label.is_empty() { result.name() } else { &self.status.label };
+        let text = format!("  {label}: {}", result.outline());
+        match &mut self.view {
+            View::Bar(bar) => {
                 bar.println(&text);
                 bar.inc(1);
             }
-            None if self.quiet => {}
-            None => note(&text),
+            View::Lines => note(&text),
+            View::Quiet => {}
+            #[cfg(feature = "tui")]
+            View::Screen(screen) => screen.say(text),
         }
     }
 
-    /// What is going on, behind the bar.
-    fn say(&mut self, what: impl FnOnce() -> String) {
-        let Some(bar) = self.bar.as_ref().filter(|_| self.shown.elapsed() >= PAUSE) else { return };
-        self.shown = Instant::now();
-        bar.set_message(format!("{}  {}", self.label, what()));
-        bar.tick();
+    /// What is going on, where anybody looks; `at_once` even if it was shown a moment ago.
+    fn show(&mut self, at_once: bool) {
+        let Some((_, gauge)) = self.live.as_mut().filter(|_| at_once || self.shown.elapsed() >= PAUSE) else { return };
+        let now = Instant::now();
+        self.shown = now;
+        self.status.figures = gauge.look(now, self.status.phase.is_some_and(Phase::is_measured));
+        self.status.left = self.course.as_ref().map(|course| course.left(now));
+        if let Some(metrics) = self.metrics {
+            metrics.show(&self.status);
+        }
+        match &mut self.view {
+            View::Bar(bar) => {
+                bar.set_message(line(&self.status));
+                bar.tick();
+            }
+            View::Lines | View::Quiet => {}
+            #[cfg(feature = "tui")]
+            View::Screen(screen) => screen.draw(&self.status),
+        }
     }
+}
+
+/// What stands behind the bar.
+fn line(status: &Status) -> String {
+    let left = status.left.map_or_else(String::new, |left| {
+        format!("  ({} left)", humantime::format_duration(Duration::from_secs(left.as_secs())))
+    });
+    format!("{}{left}", status.text())
 }
 
 /// Writes a line to standard error. If nobody listens any more, what is measured matters all the same.
@@ -70,49 +130,96 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-impl Observer for Progress {
-    fn begin(&mut self, index: usize, total: usize, label: &str) {
-        label.clone_into(&mut self.label);
-        if let Some(bar) = &self.bar {
-            bar.set_length(total as u64);
-            bar.set_position(index as u64);
-            bar.set_message(self.label.clone());
+impl Observer for Progress<'_> {
+    fn found(&mut self, lines: &[String]) {
+        if lines.is_empty() {
+            return;
+        }
+        let lines = lines.iter().map(String::as_str).chain(["`quorumbench doctor` says more"]);
+        match &mut self.view {
+            View::Quiet => {}
+            View::Bar(_) | View::Lines => lines.for_each(note),
+            #[cfg(feature = "tui")]
+            View::Screen(screen) => lines.for_each(|line| screen.say(line.to_owned())),
         }
     }
 
+    fn plan(&mut self, name: &str, plan: Vec<Planned>) {
+        name.clone_into(&mut self.status.name);
+        self.course = Some(Course::new(plan, Instant::now()));
+    }
+
+    fn live(&self) -> Option<Arc<Live>> {
+        self.live.as_ref().map(|(live, _)| Arc::clone(live))
+    }
+
+    fn begin(&mut self, index: usize, total: usize, label: &str) {
+        let name = std::mem::take(&mut self.status.name);
+        let mut axes = Vec::new();
+        if let Some(course) = &mut self.course {
+            axes = course.begin(index, Instant::now());
+        }
+        if let Some((_, gauge)) = &mut self.live {
+            gauge.restart();
+        }
+        self.status = Status { name, index, total, label: label.to_owned(), axes, ..Status::default() };
+        if let View::Bar(bar) = &self.view {
+            bar.set_length(total as u64);
+            bar.set_position(index as u64);
+        }
+        self.show(true);
+    }
+
     fn phase(&mut self, phase: Phase) {
-        self.say(|| {
-            let phase = match phase {
-                Phase::Starting => "starting",
-                Phase::WarmingUp => "warming up",
-                Phase::Measuring => "measuring",
-                Phase::Draining => "waiting for the last answers",
-                Phase::Checking => "checking",
-            };
-            phase.to_owned()
-        });
+        let changed = self.status.phase.replace(phase) != Some(phase);
+        self.show(changed);
     }
 
     fn trials(&mut self, finished: usize, of: usize) {
-        self.say(|| format!("trial {finished} of {of}"));
+        self.status.trials = Some((finished, of));
+        self.show(false);
     }
 
     fn finished(&mut self, result: &PointResult) {
-        let (rate, times) = (thousands(result.completed_per_s), result.response_ns);
-        let (p50, p99) = (time_text(times.p50 as f64), time_text(times.p99 as f64));
-        self.end(&result.name, &format!("{rate} commands/s, p50 {p50}, p99 {p99}"));
+        #[cfg(feature = "tui")]
+        if let View::Screen(screen) = &mut self.view {
+            screen.add(&self.status.label, result);
+        }
+        self.end(result);
     }
 
     fn spread(&mut self, result: &EpidemicResult) {
-        let epidemic = &result.epidemic;
-        let (missed, rounds, traffic) = (epidemic.residue.mean, epidemic.rounds_last.mean, epidemic.traffic.mean);
-        self.end(&result.name, &format!("{rounds:.2} rounds, residue {missed:.3e}, traffic {traffic:.2}"));
+        self.end(result);
     }
 
     fn converged(&mut self, result: &ConvergenceResult) {
-        let convergence = &result.convergence;
-        let bytes = thousands(convergence.bytes.all.mean);
-        let rounds = convergence.rounds.map_or("never".into(), |rounds| format!("in {:.2} rounds", rounds.mean));
-        self.end(&result.name, &format!("agreed {rounds}, {bytes} bytes an update"));
+        self.end(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::Figures;
+
+    #[test]
+    fn the_line_says_where_it_is_and_how_fast() {
+        let figures = Figures { throughput: 12_345.6, p99_ns: Some(1_234_567), ..Figures::default() };
+        let left = Some(Duration::from_millis(75_400));
+        let label = "rate=10".to_owned();
+        let status = Status { label, phase: Some(Phase::Measuring), figures, left, ..Status::default() };
+        assert_eq!(line(&status), "rate=10  measuring  12,346/s, p99 1.23 ms  (1m 15s left)");
+        let starting = Status { phase: Some(Phase::Starting), figures: Figures::default(), ..status.clone() };
+        assert_eq!(line(&starting), "rate=10  starting  (1m 15s left)");
+        let trials = Status { phase: None, trials: Some((3, 10)), left: None, ..status };
+        assert_eq!(line(&trials), "rate=10  trial 3 of 10");
+    }
+
+    #[test]
+    fn nothing_is_counted_where_nobody_looks() {
+        assert!(Progress::with(View::Quiet, None).live().is_none());
+        assert!(Progress::with(View::Lines, None).live().is_none());
+        let metrics = Metrics::serve(([127, 0, 0, 1], 0).into()).expect("a free port");
+        assert!(Progress::with(View::Quiet, Some(&metrics)).live().is_some());
     }
 }

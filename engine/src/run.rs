@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use quorumbench_protocols::Prng;
 use serde_json::{Value as Json, json};
 
 use crate::check::witness::Breach;
 use crate::disk::Disk;
-use crate::drive::{self, DriveError, Outcome, Phase};
+use crate::doctor::Watch;
+use crate::drive::{self, DriveError, Extras, Outcome, Phase};
 use crate::host;
-use crate::results::{ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError};
-use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
+use crate::live::{Live, Planned};
+use crate::results::{
+    self, ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError,
+};
+use crate::spec::{Durability, Emulation, Point, ProtocolName, Run, Spec};
 use crate::warnings::warnings;
 
 mod convergence;
@@ -39,6 +44,14 @@ pub struct Experiment<'a> {
 
 /// Hears how a run goes on.
 pub trait Observer {
+    /// Before the first point: what of this machine has to do with this run, a line each.
+    fn found(&mut self, _lines: &[String]) {}
+    /// The points that are to be run, in that order, of the experiment of this name.
+    fn plan(&mut self, _name: &str, _plan: Vec<Planned>) {}
+    /// Where clients are to count what they see, if it is to be shown.
+    fn live(&self) -> Option<Arc<Live>> {
+        None
+    }
     /// Point `index` of `total` begins; `label` names what is special about it.
     fn begin(&mut self, index: usize, total: usize, label: &str);
     /// It is in this phase now. Called every few milliseconds.
@@ -64,6 +77,8 @@ pub struct Finished {
     pub epidemics: Vec<EpidemicResult>,
     /// Those of replicas that reconcile.
     pub convergences: Vec<ConvergenceResult>,
+    /// What happened to the machine meanwhile that makes all of it doubtful, a line each.
+    pub doubts: Vec<String>,
     /// How many there were to be.
     pub planned: usize,
     /// Why it ended early, if it did.
@@ -161,13 +176,17 @@ pub fn run(
         drive::probe_packets().map_err(|source| RunError::Drive { label: String::new(), source })?;
     }
     let plan = plan(&points, spec);
-    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest(experiment, plan.len()))
-        .map_err(RunError::Store)?;
+    let watch = Watch::begin(points.iter().find_map(|point| point.storage.path.as_deref()).unwrap_or(experiment.out));
+    observer.found(&watch.lines(&points));
+    observer.plan(spec.name(), plan.iter().map(|shot| planned(&points[shot.point], spec.run())).collect());
+    let manifest = manifest(experiment, plan.len(), &watch);
+    let mut dir = RunDir::create(experiment.out, spec.name(), SystemTime::now(), manifest).map_err(RunError::Store)?;
     let mut finished = Finished {
         dir: dir.path().to_owned(),
         points: Vec::new(),
         epidemics: Vec::new(),
         convergences: Vec::new(),
+        doubts: Vec::new(),
         planned: plan.len(),
         failure: None,
     };
@@ -195,6 +214,11 @@ pub fn run(
     }
     // Its points have removed theirs, and the folder is the run's own.
     let _ = std::fs::remove_dir(logs);
+    let real = finished.points.iter().filter(|point| !point.is_virtual());
+    let round_trips = real.flat_map(|point| point.core_round_trip_ns);
+    let (doctor, doubts) = watch.end(&points, beside.disks.probed.values(), round_trips);
+    finished.doubts = doubts;
+    dir.note("doctor", doctor);
     let ending = match finished.failure {
         None => Ending::Complete,
         Some(RunError::Interrupted) => Ending::Interrupted,
@@ -237,6 +261,16 @@ fn plan(points: &[Point], spec: &Spec) -> Vec<Shot> {
     plan
 }
 
+fn planned(point: &Point, run: Run) -> Planned {
+    let axes = point.axes().iter().map(|(axis, value)| (axis.clone(), plain(value))).collect();
+    Planned { axes, lasts: lasts(point, run) }
+}
+
+/// How long one run of a point takes at least.
+pub(crate) fn lasts(point: &Point, run: Run) -> Duration {
+    point.estimate().unwrap_or(run.warmup + run.duration)
+}
+
 fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
     for last in (1..items.len()).rev() {
         items.swap(last, prng.below(last as u64 + 1) as usize);
@@ -256,9 +290,13 @@ fn without_protocol(point: &Point) -> String {
 /// What is special about a point: its coordinates on the axes that vary.
 fn label(point: &Point, spec: &Spec) -> String {
     let axes = point.axes();
-    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let varied = spec.varied().into_iter();
-    varied.filter_map(|axis| Some(format!("{axis}={}", text(axes.get(axis)?)))).collect::<Vec<_>>().join("/")
+    varied.filter_map(|axis| Some(format!("{axis}={}", plain(axes.get(axis)?)))).collect::<Vec<_>>().join("/")
+}
+
+/// As people write it.
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Why a point has no result.
@@ -350,8 +388,9 @@ fn shoot(
     let before = probe();
     let run = experiment.spec.run();
     let (faults, check) = (experiment.spec.faults(), experiment.check);
+    let extras = Extras { traced: check, live: observer.live() };
     let progress = &mut |phase| observer.phase(phase);
-    let measured = drive::measure_and_trace(point, run, shot.seed, &faults, check, interrupted, progress);
+    let measured = drive::measure_with(point, run, shot.seed, &faults, extras, interrupted, progress);
     let (outcome, trace) = measured.map_err(Missed::Drive)?;
     let round_trip = [before, probe()];
     if check {
@@ -445,7 +484,9 @@ impl Floors {
     }
 }
 
-fn manifest(experiment: &Experiment<'_>, planned: usize) -> Json {
+fn manifest(experiment: &Experiment<'_>, planned: usize, watch: &Watch) -> Json {
+    let host = host::describe();
+    let fingerprint = results::fingerprint_of(&json!({ "host": host }));
     json!({
         "schema": "quorumbench.manifest/1",
         "name": experiment.spec.name(),
@@ -455,7 +496,9 @@ fn manifest(experiment: &Experiment<'_>, planned: usize) -> Json {
         "planned_points": planned,
         "varied": experiment.spec.varied(),
         "spec": experiment.spec.resolved(),
-        "host": host::describe(),
+        "host": host,
+        "fingerprint": results::fingerprint_hash(&fingerprint),
+        "doctor": watch.findings(),
     })
 }
 

@@ -326,10 +326,12 @@ fn only(point: &Coordinates, axes: &BTreeSet<&str>) -> Coordinates {
     kept.map(|(axis, value)| (axis.clone(), value.clone())).collect()
 }
 
+/// What only one of the runs has looked at is no difference: the other's program did not know it yet.
 fn fingerprint_differences(base: &StoredRun, new: &StoredRun) -> Vec<(String, [String; 2])> {
-    let names: BTreeSet<&String> = base.fingerprint.keys().chain(new.fingerprint.keys()).collect();
-    let of = |run: &StoredRun, name: &String| run.fingerprint.get(name).cloned().unwrap_or_else(|| "unknown".into());
-    let both = names.into_iter().map(|name| (name.clone(), [of(base, name), of(new, name)]));
+    let both = base.fingerprint.iter().filter_map(|(name, base)| {
+        let new = new.fingerprint.get(name)?;
+        Some((name.clone(), [base.clone(), new.clone()]))
+    });
     both.filter(|(_, [base, new])| base != new).collect()
 }
 

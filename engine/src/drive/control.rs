@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::part::{Account, Timings};
 use super::processes::Outlet;
 use super::{Event, EventKind, Usage};
+use crate::live::{Live, Slot};
 use crate::measure::Window;
 use crate::node::NodeStats;
 use crate::remote::{NanosDef, NodeIdDef};
@@ -37,6 +38,8 @@ pub(super) struct Control {
     shared: Arc<Shared>,
     /// The way to the conductor, where that is in another process.
     conductor: Option<Outlet>,
+    /// Where clients count what they see, if anybody looks.
+    live: Option<Arc<Live>>,
 }
 
 /// What a node tells the conductor while it runs.
@@ -78,14 +81,47 @@ struct Shared {
     events: Mutex<Vec<(Nanos, EventKind, NodeId)>>,
 }
 
+impl Phase {
+    /// In words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::WarmingUp => "warming up",
+            Self::Measuring => "measuring",
+            Self::Draining => "waiting for the last answers",
+            Self::Checking => "checking",
+        }
+    }
+
+    /// Whether the window is open, or was.
+    pub const fn is_measured(self) -> bool {
+        matches!(self, Self::Measuring | Self::Draining | Self::Checking)
+    }
+}
+
 impl Control {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, shared: Arc::default(), conductor: None }
+        Self { clock, shared: Arc::default(), conductor: None, live: None }
     }
 
     /// A node's, whose conductor is in another process.
     pub(super) fn remote(clock: Clock, conductor: Outlet) -> Self {
         Self { conductor: Some(conductor), ..Self::new(clock) }
+    }
+
+    /// The same, with clients that count what they see.
+    pub(super) fn showing(self, live: Option<Arc<Live>>) -> Self {
+        Self { live, ..self }
+    }
+
+    /// Where clients count what they see.
+    pub(super) fn live(&self) -> Option<Arc<Live>> {
+        self.live.clone()
+    }
+
+    /// Where another client is to count what it sees.
+    pub(super) fn slot(&self) -> Option<Arc<Slot>> {
+        self.live.as_ref().map(|live| live.slot())
     }
 
     pub(super) fn clock(&self) -> Clock {

@@ -7,6 +7,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::witness::Trace;
+use crate::live::Live;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::remote;
@@ -279,6 +281,17 @@ struct Keep {
     trace: bool,
     /// When commands completed, and where replicas stand.
     timeline: bool,
+    /// What clients have seen so far.
+    live: bool,
+}
+
+/// What is wanted of a point besides its figures.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Everything that was asked, told and applied, to be verified.
+    pub traced: bool,
+    /// Where clients count what they see while they run. In virtual time they do not.
+    pub live: Option<Arc<Live>>,
 }
 
 /// How long a fresh cluster may take to answer its first request, and clients to end after their time.
@@ -305,7 +318,7 @@ pub fn measure(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<Outcome, DriveError> {
-    measure_and_trace(point, run, seed, faults, false, interrupted, progress).map(|(outcome, _)| outcome)
+    measure_with(point, run, seed, faults, Extras::default(), interrupted, progress).map(|(outcome, _)| outcome)
 }
 
 /// As [`measure`], and if `traced` with everything that was asked, told and applied, to be verified.
@@ -321,11 +334,27 @@ pub fn measure_and_trace(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(Phase),
 ) -> Result<(Outcome, Trace), DriveError> {
-    let keep = Keep { trace: traced, timeline: !faults.is_empty() };
+    measure_with(point, run, seed, faults, Extras { traced, live: None }, interrupted, progress)
+}
+
+/// As [`measure`], with [`Extras`]. The trace is empty unless it was wanted.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_with(
+    point: &Point,
+    run: Run,
+    seed: u64,
+    faults: &[Fault],
+    Extras { traced, live }: Extras,
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(Phase),
+) -> Result<(Outcome, Trace), DriveError> {
+    let keep = Keep { trace: traced, timeline: !faults.is_empty(), live: live.is_some() };
     if point.is_virtual() {
         return virtual_time::measure(point, run, seed, faults, keep, interrupted, progress);
     }
-    let control = Control::new(Clock::start());
+    let control = Control::new(Clock::start()).showing(live);
     if !point.remembers() && faults.iter().any(Fault::returns) {
         return Err(DriveError::Blank);
     }

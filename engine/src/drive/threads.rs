@@ -180,6 +180,9 @@ fn client_loop(
     let mut ready = false;
     let mut pace = Some(pace);
     let mut begun = None;
+    if let Some(slot) = control.slot() {
+        client.show_in(slot);
+    }
     while !control.stopped() && !client.finished(control.clock().now()) {
         let now = control.clock().now();
         let deadline = client.deadline().min(meter.deadline(now, begun));

@@ -22,8 +22,8 @@ pub(crate) use encode::{log_head, log_line};
 pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
 pub(crate) use store::stamped_folder;
 pub use store::{Ending, RunDir, StoreError};
-pub(crate) use stored::WORLD;
 pub use stored::{Coordinates, ReadError, StoredRun};
+pub(crate) use stored::{WORLD, fingerprint_hash, fingerprint_of};
 
 /// The version of a line of `points.jsonl`.
 pub const POINT_SCHEMA: &str = "quorumbench.point/1";

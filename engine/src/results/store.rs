@@ -102,6 +102,11 @@ impl RunDir {
         &self.path
     }
 
+    /// Puts something about the whole run into the manifest, from the next time on that it is written.
+    pub fn note(&mut self, key: &str, value: Json) {
+        self.manifest[key] = value;
+    }
+
     /// Adds a finished point: `index` counts the lines so far, `label` is for people, `ended` is when
     /// its window closed.
     ///

@@ -74,7 +74,7 @@ impl std::error::Error for ReadError {
 
 /// What of a host's description has to be the same. Its name may differ: one machine of a cloud is as good as the next
 /// of its kind, and a container has another name each time.
-const FINGERPRINT: [&str; 10] = [
+const FINGERPRINT: [&str; 17] = [
     "/host/cpu",
     "/host/cores",
     "/host/memory_kib",
@@ -84,8 +84,29 @@ const FINGERPRINT: [&str; 10] = [
     "/host/governor",
     "/host/clocksource",
     "/host/tcp_congestion_control",
+    "/host/tuning/turbo",
+    "/host/tuning/smt",
+    "/host/tuning/isolated_cores",
+    "/host/tuning/transparent_hugepages",
+    "/host/tuning/idle_exit_us",
+    "/host/tuning/idle_limit_us",
+    "/host/tuning/mitigations",
     "/host/build/profile",
 ];
+
+/// What makes the figures of a run comparable with another's, by name, of its manifest. What was not looked at is absent.
+pub(crate) fn fingerprint_of(manifest: &Json) -> BTreeMap<String, String> {
+    let found = |pointer: &&str| Some((pointer.rsplit('/').next()?.to_owned(), plain(manifest.pointer(pointer)?)));
+    FINGERPRINT.iter().filter_map(found).collect()
+}
+
+/// A fingerprint in twelve digits, to be seen to be the same: 64-bit FNV-1a (draft-eastlake-fnv) of its lines, cut.
+pub(crate) fn fingerprint_hash(fingerprint: &BTreeMap<String, String>) -> String {
+    let lines = fingerprint.iter().map(|(name, value)| format!("{name}={value}\n"));
+    let bytes = lines.collect::<String>().into_bytes();
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:012x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, step) >> 16)
+}
 
 impl StoredRun {
     /// Reads a run's folder: complete, interrupted or failed, what is in it counts.
@@ -103,11 +124,10 @@ impl StoredRun {
             let line: Json = serde_json::from_str(line).map_err(|error| at(format!("this is no JSON: {error}")))?;
             points.entry(coordinates(&line).map_err(at)?).or_default().push(line);
         }
-        let found = |pointer: &&str| Some((pointer.rsplit('/').next()?.to_owned(), plain(manifest.pointer(pointer)?)));
         Ok(Self {
             path: path.to_owned(),
             points,
-            fingerprint: FINGERPRINT.iter().filter_map(found).collect(),
+            fingerprint: fingerprint_of(&manifest),
             commit: manifest.pointer("/host/build/commit").map(plain).unwrap_or_default(),
             manifest,
         })

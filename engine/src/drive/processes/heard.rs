@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::control::Control;
@@ -11,6 +12,7 @@ use super::super::part::{Account, Ended, Part, Timings};
 use super::Inlet;
 use super::message::{Failure, Recorded, ToConductor};
 use crate::check::witness::{Asked, ClientTrace, ReplicaTrace, Served};
+use crate::live::Slot;
 use crate::measure::Interval;
 use crate::spec::Point;
 
@@ -21,6 +23,8 @@ pub(super) struct Shown {
     pub(super) listening: AtomicBool,
     /// Where it stands.
     pub(super) board: Board,
+    /// What its client has seen, if anybody looks.
+    pub(super) slot: Option<Arc<Slot>>,
 }
 
 /// All that one process said.
@@ -62,6 +66,7 @@ impl Heard {
         match message {
             ToConductor::Listening => shown.listening.store(true, Ordering::Relaxed),
             ToConductor::Standing(standing) => shown.board.write(standing),
+            ToConductor::Seen(seen) => shown.slot.iter().for_each(|slot| slot.write(&seen)),
             ToConductor::Notice(notice) => control.hear(notice),
             ToConductor::Failed(failure) => self.failure = Some(failure),
             ToConductor::Timings(timings) => self.timings = timings.into_owned(),

@@ -14,6 +14,7 @@ use super::super::orders::{Order, Standing};
 use super::super::part::{Account, Part, Timings};
 use super::Outlet;
 use crate::check::witness::{Applied, Asked, Served, Skipped};
+use crate::live::Snapshot;
 use crate::measure::{Interval, Recording, Tally, Timeline};
 use crate::remote;
 use crate::spec::Point;
@@ -60,6 +61,8 @@ pub(super) enum ToConductor<'a> {
     Notice(Notice),
     /// Where a replica stands, where there are faults.
     Standing(Standing),
+    /// What a client has seen so far, where somebody looks.
+    Seen(Snapshot),
     /// It is over before its time.
     Failed(Failure),
     /// What a client recorded, but for its timeline, which comes before, and its intervals, one by one.

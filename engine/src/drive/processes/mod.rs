@@ -259,7 +259,7 @@ impl Node {
     fn spawn(part: Part, name: String, assignment: Assignment<'_>, control: &Control) -> io::Result<Self> {
         let (process, stream) = child::start(node::SUBCOMMAND)?;
         let (outlet, inlet) = (Outlet::new(stream.try_clone()?), Inlet::new(stream));
-        let shown = Arc::default();
+        let shown = Arc::new(Shown { slot: control.slot(), ..Shown::default() });
         let ear = {
             let (control, shown) = (control.clone(), Arc::clone(&shown));
             let body = move || Heard::all(inlet, &control, &shown);

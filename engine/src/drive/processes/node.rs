@@ -22,6 +22,7 @@ use super::{Inlet, Outlet};
 use crate::check::witness::{ClientTrace, ReplicaTrace};
 use crate::cli::exit;
 use crate::host;
+use crate::live::Live;
 use crate::spec::{Placement, Point};
 
 /// What a node's process is started with.
@@ -61,7 +62,7 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         Place { transport, run, id, replicas, credentials: credentials.clone(), clock, options: seat::options(point) };
     let seat = seat.seat(listener);
     let shared = Shared {
-        control: Control::remote(clock, outlet.clone()),
+        control: Control::remote(clock, outlet.clone()).showing(part.keep.live.then(Arc::default)),
         orders: Arc::default(),
         board: part.keep.timeline.then(Arc::default),
         diary: (part.keep.timeline && part.keep.trace).then(Arc::default),
@@ -83,6 +84,7 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?, &diary)?;
     } else {
         let (client, pace) = (part.client(point), part.pace(point));
+        shared.control.live().map(|live| show_figures(live, outlet.clone())).transpose()?;
         let body = move || threads::run_client(client, pace, seat, shared.shaped.as_ref(), &shared.control);
         tell_of_client(outlet, threads::join(threads::spawn(name, core, body))?)?;
     }
@@ -124,6 +126,21 @@ fn show(board: Arc<Board>, diary: Option<Arc<Diary>>, outlet: Outlet) -> io::Res
     thread::Builder::new().name("board".into()).spawn(body).map(drop)
 }
 
+/// Says now and then what the client has seen, where somebody looks.
+fn show_figures(live: Arc<Live>, outlet: Outlet) -> io::Result<()> {
+    let body = move || {
+        loop {
+            thread::sleep(SHOW_FIGURES);
+            if outlet.send(&ToConductor::Seen(live.read())).is_err() {
+                leave();
+            }
+        }
+    };
+    thread::Builder::new().name("figures".into()).spawn(body).map(drop)
+}
+
+/// As often as people look.
+const SHOW_FIGURES: Duration = Duration::from_millis(100);
 /// As often as the conductor looks.
 const SHOW: Duration = Duration::from_millis(5);
 
