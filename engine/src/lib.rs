@@ -58,6 +58,7 @@ pub mod run;
 pub mod warnings;
 
 pub mod compare;
+pub mod tune;
 
 pub mod bundled;
 pub mod cli;

@@ -103,11 +103,10 @@ impl StoredRun {
             let line: Json = serde_json::from_str(line).map_err(|error| at(format!("this is no JSON: {error}")))?;
             points.entry(coordinates(&line).map_err(at)?).or_default().push(line);
         }
-        let found = |pointer: &&str| Some((pointer.rsplit('/').next()?.to_owned(), plain(manifest.pointer(pointer)?)));
         Ok(Self {
             path: path.to_owned(),
             points,
-            fingerprint: FINGERPRINT.iter().filter_map(found).collect(),
+            fingerprint: fingerprint(&manifest),
             commit: manifest.pointer("/host/build/commit").map(plain).unwrap_or_default(),
             manifest,
         })
@@ -124,6 +123,12 @@ impl StoredRun {
         let first = values.next();
         values.any(|value| Some(value) != first)
     }
+}
+
+/// Of the host in a manifest, what makes figures comparable.
+pub(crate) fn fingerprint(manifest: &Json) -> BTreeMap<String, String> {
+    let found = |pointer: &&str| Some((pointer.rsplit('/').next()?.to_owned(), plain(manifest.pointer(pointer)?)));
+    FINGERPRINT.iter().filter_map(found).collect()
 }
 
 /// Where a line's figures come from is a coordinate like the others: what was measured and what was computed never meet.
