@@ -237,7 +237,8 @@ fn plan(points: &[Point], spec: &Spec) -> Vec<Shot> {
     plan
 }
 
-fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
+/// Puts them in a random order.
+pub(crate) fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
     for last in (1..items.len()).rev() {
         items.swap(last, prng.below(last as u64 + 1) as usize);
     }

@@ -10,7 +10,8 @@ use std::path::Path;
 
 use quorumbench::results::StoredRun;
 use quorumbench::tune::{
-    Bench, Finding, Goal, Journal, JournalError, Load, Observation, Outcome, Plan, Settings, Slo, Trial, search,
+    Bench, Contender, Finding, Goal, Journal, JournalError, Load, Observation, Outcome, Plan, Settings, Slo, Trial,
+    search,
 };
 use quorumbench_protocols::Prng;
 use rustix::process::Signal;
@@ -121,7 +122,7 @@ fn what_is_on_the_front_is_beaten_by_nothing_else() {
     // In order of throughput, each slower one is also sooner.
     assert!(outcome.front.windows(2).all(|pair| pair[0].value > pair[1].value && pair[0].delay > pair[1].delay));
     let most = outcome.front[0].value;
-    assert!(outcome.recommended().and_then(|each| each.value()).is_some_and(|value| value <= most * 1.01));
+    assert!(outcome.recommended().and_then(Contender::value).is_some_and(|value| value <= most * 1.01));
 }
 
 #[test]
@@ -351,7 +352,8 @@ fn an_slo_that_nothing_holds_ends_with_its_own_code() {
 }
 
 /// Every node that hears of it tells so many others once: the residue is the root of s = e^(-fanout (1 - s)), 0.0198 for a
-/// fan-out of 4 and 0.0070 for 5 (the giant component of a random graph; Kermack and McKendrick 1927).
+/// fan-out of 4 and 0.0070 for 5 (Kermack and `McKendrick`, *A contribution to the mathematical theory of epidemics*,
+/// 1927).
 const GOSSIP: &str = "name = 'gossip'
 tune = ['fanout']
 [cluster]

@@ -82,6 +82,7 @@ pub use names::{CrdtType, DeletionName, DigestName, SyncName, Topology};
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};
 pub use regions::Regions;
 pub use replication::{Crdt, Database, Replication};
+pub(crate) use units::duration_ns;
 pub use units::{duration_text, size_text};
 pub use value::{Kind, Value};
 

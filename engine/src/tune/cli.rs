@@ -37,9 +37,7 @@ pub(crate) struct TuneArgs {
     /// What is wanted: max-throughput, or of gossip min-traffic
     #[arg(long, value_name = "GOAL", value_parser = goal, required_unless_present = "resume", conflicts_with = "resume")]
     goal: Option<Goal>,
-    /// What has to hold: p50, p90, p99, p99.9, mean, errors; of gossip rounds_mean, rounds_p99, rounds_max, residue,
-    /// residue_max, traffic, coverage
-    #[arg(long, value_name = "SLO", required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(long, value_name = "SLO", help = SLO_HELP, required_unless_present = "resume", conflicts_with = "resume")]
     slo: Option<String>,
     /// How exactly a highest rate is found, and by how much more nobody minds
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = tolerance, conflicts_with = "resume")]
@@ -63,6 +61,9 @@ pub(crate) struct TuneArgs {
     #[arg(long, conflicts_with = "dry_run")]
     json: bool,
 }
+
+const SLO_HELP: &str = "What has to hold: metric<value,... with p50, p90, p99, p99.9, mean, errors; of gossip rounds_mean, \
+                        rounds_p99, rounds_max, residue, residue_max, traffic, coverage (>)";
 
 const EXAMPLES: &str = "\
 Examples:

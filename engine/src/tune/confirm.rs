@@ -10,6 +10,7 @@ use super::slo::Verdict;
 use super::{Bench, Goal, Load, Observation, Phase, Plan, Settings};
 use crate::compare::statistics::median;
 use crate::compare::{self, Judged, Metric, judge};
+use crate::run::shuffle;
 
 /// Who is to be confirmed.
 #[derive(Clone, Debug)]
@@ -129,12 +130,6 @@ fn loads(plan: &Plan, finalist: &Finalist) -> Vec<Load> {
 
 /// The part of its highest rate that a finalist is confirmed at as well.
 const LOWER: f64 = 0.95;
-
-fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
-    for last in (1..items.len()).rev() {
-        items.swap(last, prng.below(last as u64 + 1) as usize);
-    }
-}
 
 fn contender(goal: Goal, finalist: Finalist, loads: &[Load], seen: &[Vec<(Observation, Verdict)>]) -> Contender {
     let levels: Vec<Level> = loads.iter().zip(seen).map(|(load, seen)| level(goal, *load, seen)).collect();

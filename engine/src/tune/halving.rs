@@ -134,7 +134,8 @@ mod tests {
         };
         // 64, 32, 16, 8, 4, 3.
         assert_eq!([1, 3, 4, 8, 64].map(rungs), [0, 0, 1, 2, 5]);
-        assert_eq!([1, 3, 4, 8, 64].map(|count| first(&plan(count))), [8.0, 8.0, 4.0, 2.0, 0.25]);
+        let ms = |count| (first(&plan(count)) * 1e3).round() as u64;
+        assert_eq!([1, 3, 4, 8, 64].map(ms), [8000, 8000, 4000, 2000, 250]);
         assert!((first(&Plan { full: 0.5, ..plan(64) }) - 0.1).abs() < 1e-12, "but not too short to say anything");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Goal, Observation};
-use crate::spec::nearest;
+use crate::spec::{duration_ns, nearest};
 
 /// Conditions that hold all at once.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,7 +173,7 @@ fn condition(text: &str, goal: Goal) -> Result<Condition, SloError> {
     if sign != wanted {
         return Err(SloError(format!("`{text}` is the wrong way round: write `{}{wanted}{number}`", metric.name)));
     }
-    let limit = if metric.is_time { time_ns(number) } else { plain(number) };
+    let limit = if metric.is_time { duration_ns(number).map(|ns| ns as f64) } else { plain(number) };
     let limit = limit.map_err(|why| SloError(format!("`{text}`: {why}")))?;
     Ok(Condition { metric, inclusive, limit })
 }
@@ -192,21 +192,6 @@ fn metric(name: &str, goal: Goal) -> Result<&'static Metric, SloError> {
         None => format!("there are {}", ours().collect::<Vec<_>>().join(", ")),
     };
     Err(SloError(format!("unknown metric `{name}`; {help}")))
-}
-
-const UNITS: [(&str, f64); 4] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
-
-fn time_ns(text: &str) -> Result<f64, String> {
-    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let Some((_, worth)) = UNITS.iter().find(|(name, _)| *name == unit.trim()) else {
-        return Err(if unit.is_empty() {
-            format!("a time needs a unit, as in {text}ms")
-        } else {
-            format!("unknown unit `{unit}`; units are ns, us, ms, s")
-        });
-    };
-    Ok(plain(number)? * worth)
 }
 
 fn plain(text: &str) -> Result<f64, String> {
@@ -249,7 +234,7 @@ mod tests {
         refused("p99", Goal::MaxThroughput, "write one such as `p99<5ms`");
         refused("", Goal::MinTraffic, "rounds_p99<12");
         refused("p99<5", Goal::MaxThroughput, "a time needs a unit, as in 5ms");
-        refused("p99<5h", Goal::MaxThroughput, "units are ns, us, ms, s");
+        refused("p99<5h", Goal::MaxThroughput, "units are ns, us, ms, s, m");
         refused("p9.99<5ms", Goal::MaxThroughput, "did you mean `p99.9`?");
         refused("residu<1", Goal::MinTraffic, "did you mean `residue`?");
         refused("latency<5ms", Goal::MaxThroughput, "there are p50, p90");

@@ -203,14 +203,12 @@ fn check(spec: &Spec, tuned: &[&'static Key], overrides: &[String], goal: Goal) 
 
 /// What is usual of a key, and what is tried: what the config lists, or a grid around what it says.
 fn axis(key: &'static Key, listed: &[Value]) -> Result<(Value, Vec<Value>), String> {
-    match listed {
-        [only] => Ok((only.clone(), grid(key, only).map_err(|why| format!("{key} {why}"))?)),
-        _ => {
-            // Without the list, the key would have its default.
-            let usual = key.default_value().filter(|value| listed.contains(value));
-            Ok((usual.unwrap_or_else(|| listed[0].clone()), listed.to_vec()))
-        }
+    if let [only] = listed {
+        return Ok((only.clone(), grid(key, only).map_err(|why| format!("{key} {why}"))?));
     }
+    // Without the list, the key would have its default.
+    let usual = key.default_value().filter(|value| listed.contains(value));
+    Ok((usual.unwrap_or_else(|| listed[0].clone()), listed.to_vec()))
 }
 
 /// Leaves out every other value of the longest axes, until there are few enough combinations. The usual value stays, and
