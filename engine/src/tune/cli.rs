@@ -30,6 +30,7 @@ pub const TUNE_SCHEMA: &str = "quorumbench.tune/1";
 /// Searches the keys that a config's `tune` names for a goal under an SLO, and confirms what it finds against the default.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 pub(crate) struct TuneArgs {
     /// The experiment: one point, and `tune = ["batch.commands", ...]` for what may change
     #[arg(value_name = "CONFIG", required_unless_present = "resume", conflicts_with = "resume")]
@@ -42,6 +43,10 @@ pub(crate) struct TuneArgs {
     /// How exactly a highest rate is found, and by how much more nobody minds
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = tolerance, conflicts_with = "resume")]
     tolerance: f64,
+    /// Counts a run that holds even if the generator was late. Response times run from the intended send, so that can
+    /// break an SLO and not keep it: for machines whose cores are shared by replicas and clients
+    #[arg(long, conflicts_with = "resume")]
+    accept_send_lag: bool,
     /// Overrides a key of the config. May be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
     overrides: Vec<String>,
@@ -87,6 +92,7 @@ struct Request {
     goal: Goal,
     slo: String,
     tolerance: f64,
+    accept_send_lag: bool,
 }
 
 /// Why there is no outcome: what to say, and the exit code.
@@ -113,6 +119,7 @@ impl TuneArgs {
     fn tune(&self) -> Result<u8, Failure> {
         let (request, before) = self.request()?;
         let slo = Slo::parse(&request.slo, request.goal).map_err(|error| Failure::usage(&error))?;
+        let slo = slo.accepting_send_lag(request.accept_send_lag);
         let file = request.config.display().to_string();
         let space = Space::new(&request.config_text, &file, &request.overrides, request.goal);
         let space = space.map_err(|error| Failure::usage(&error))?;
@@ -150,6 +157,7 @@ impl TuneArgs {
             goal,
             slo: slo.clone(),
             tolerance: self.tolerance,
+            accept_send_lag: self.accept_send_lag,
         };
         Ok((request, None))
     }

@@ -50,6 +50,8 @@ pub struct Level {
     pub held: usize,
     /// In how many of the others the generator was the limit.
     pub generator_limited: usize,
+    /// In how many the generator was late, whether or not that was accepted.
+    pub late_generator: usize,
     /// Of commands the median p99 in nanoseconds, of gossip the median of the mean rounds until the last arrival.
     pub delay: f64,
 }
@@ -157,6 +159,7 @@ fn level(goal: Goal, load: Load, seen: &[(Observation, Verdict)]) -> Level {
         values,
         held: count(|verdict| *verdict == Verdict::Held),
         generator_limited: count(|verdict| matches!(verdict, Verdict::GeneratorLimited(_))),
+        late_generator: seen.iter().filter(|(seen, _)| seen.generator.is_some()).count(),
         delay: median(&delays),
     }
 }

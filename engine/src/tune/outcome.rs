@@ -77,8 +77,12 @@ impl Outcome {
 
 fn finding(goal: Goal, contenders: &[Contender]) -> Finding {
     let default_holds = contenders.iter().any(|each| each.is_default && each.confirmed.is_some());
-    let is_better =
-        |each: &&Contender| !default_holds || each.versus_default.as_ref().is_some_and(|versus| versus.better);
+    // A default that the generator kept from holding may do anything.
+    let default_fails = contenders.iter().any(|each| each.is_default && generators_reason(each).is_none());
+    let is_better = |each: &&Contender| match &each.versus_default {
+        Some(versus) => versus.better,
+        None => !default_holds && default_fails,
+    };
     let confirmed = contenders.iter().filter(|each| !each.is_default && each.confirmed.is_some());
     let worth = |each: &Contender| {
         let value = each.value().unwrap_or_default();
@@ -117,6 +121,10 @@ fn notes(finding: &Finding, contenders: &[Contender]) -> Vec<String> {
         let who = if each.is_default { "the default" } else { "what is recommended" };
         if each.ceiling.as_ref().is_some_and(super::Ceiling::is_generators) {
             notes.push(format!("beyond its rate, the generator was the limit: {who} may carry more"));
+        }
+        if let Some(level) = each.level().filter(|level| level.late_generator > 0) {
+            let (late, all) = (level.late_generator, level.values.len());
+            notes.push(format!("the generator was late in {late} of {all} runs of {who}; their times include that"));
         }
         if each.confirmed == Some(1) {
             notes

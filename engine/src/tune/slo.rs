@@ -12,6 +12,7 @@ use crate::spec::{duration_ns, nearest};
 pub struct Slo {
     conditions: Vec<Condition>,
     text: String,
+    accepts_send_lag: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +91,14 @@ impl Slo {
     /// [`SloError`] if it is none, or none for this goal.
     pub fn parse(text: &str, goal: Goal) -> Result<Self, SloError> {
         let conditions = text.split(',').map(|part| condition(part.trim(), goal)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { conditions, text: text.to_owned() })
+        Ok(Self { conditions, text: text.to_owned(), accepts_send_lag: false })
+    }
+
+    /// The same, but that a generator which was late is no reason to doubt a run that holds. Response times run from the
+    /// intended send, so what it delays counts against the SLO and never for it.
+    #[must_use]
+    pub fn accepting_send_lag(self, accepts: bool) -> Self {
+        Self { accepts_send_lag: accepts, ..self }
     }
 
     /// Whether a run was sustainable: nothing lost, all that was offered carried, each condition met, and the generator not
@@ -99,14 +107,13 @@ impl Slo {
         if seen.lost > 0 {
             return Verdict::Missed(format!("{} commands were lost", seen.lost));
         }
-        if let Some(why) = &seen.generator {
-            return Verdict::GeneratorLimited(why.clone());
-        }
-        if seen.overloaded {
-            return Verdict::Missed("overloaded".into());
-        }
         let missed = self.conditions.iter().find(|condition| !condition.holds(seen));
-        missed.map_or(Verdict::Held, |condition| Verdict::Missed(condition.found(seen)))
+        let missed = if seen.overloaded { Some("overloaded".into()) } else { missed.map(|each| each.found(seen)) };
+        match (&seen.generator, missed) {
+            (Some(_), None) if self.accepts_send_lag => Verdict::Held,
+            (Some(why), _) => Verdict::GeneratorLimited(why.clone()),
+            (None, missed) => missed.map_or(Verdict::Held, Verdict::Missed),
+        }
     }
 
     /// How far the worst condition is missed: 2 if it is twice its limit; below 1, or 1, if all hold.
@@ -253,7 +260,12 @@ mod tests {
         assert!(matches!(slo.verdict(&Observation { overloaded: true, ..fine.clone() }), Verdict::Missed(_)));
         assert!(matches!(slo.verdict(&Observation { lost: 1, ..fine.clone() }), Verdict::Missed(_)));
         assert_eq!(slo.verdict(&seen(&[])), Verdict::Missed("no p99".into()));
-        let late = Observation { generator: Some("late".into()), overloaded: true, ..fine };
-        assert_eq!(slo.verdict(&late), Verdict::GeneratorLimited("late".into()));
+        let late = Observation { generator: Some("late".into()), ..fine };
+        let limited = Verdict::GeneratorLimited("late".into());
+        assert_eq!(slo.verdict(&late), limited);
+        let lenient = slo.accepting_send_lag(true);
+        assert_eq!(lenient.verdict(&late), Verdict::Held);
+        assert_eq!(lenient.verdict(&Observation { overloaded: true, ..late.clone() }), limited);
+        assert!(matches!(lenient.verdict(&Observation { lost: 1, ..late }), Verdict::Missed(_)));
     }
 }
