@@ -199,7 +199,13 @@ impl From<Judged> for Versus {
             interval: judged.interval.map(finite),
             p: judged.p,
             better: judged.verdict == compare::Verdict::Better,
-            verdict: judged.verdict.to_string(),
+            // A run that did not hold counts as nothing, and no number of others makes up for the ratio to that.
+            verdict: if judged.interval.iter().all(|end| end.is_finite()) || judged.verdict == compare::Verdict::Better
+            {
+                judged.verdict.to_string()
+            } else {
+                "inconclusive: some runs did not hold".into()
+            },
         }
     }
 }
