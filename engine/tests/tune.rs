@@ -369,6 +369,22 @@ fn an_slo_that_nothing_holds_ends_with_its_own_code() {
     assert!(said.out.contains("Not found: nothing that was tried holds p99<39ms (p99 40"), "{}", said.out);
 }
 
+/// Turns of the client take 10 ms, so what is due meanwhile is sent late by up to that: more than it may be.
+#[test]
+fn a_client_that_cannot_keep_its_schedule_ends_with_its_own_code() {
+    let desk = Desk::new(VIRTUAL);
+    let set =
+        ["protocol=echo", "replicas=1", "delay=0us", "cost.turn=10ms", "linger=0us", "tune=[window]", "commands=8"];
+    let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let said = tune(&desk, &set);
+    assert_eq!((said.code, said.err.as_str()), (Some(5), ""), "{said:?}");
+    assert!(
+        said.out
+            .contains("\nGenerator-limited: nobody can tell what the system does under p99<150ms (p99 send lag of ")
+    );
+    assert!(!said.out.contains("Recommended"), "{}", said.out);
+}
+
 /// Every node that hears of it tells so many others once: the residue is the root of s = e^(-fanout (1 - s)), 0.0198 for a
 /// fan-out of 4 and 0.0070 for 5 (Kermack and `McKendrick`, *A contribution to the mathematical theory of epidemics*,
 /// 1927).
