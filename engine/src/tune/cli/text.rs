@@ -139,7 +139,15 @@ fn sentence(outcome: &Outcome, plan: &Plan) -> String {
     match &outcome.finding {
         Finding::Found { .. } => outcome.recommended().map(|best| recommendation(best, plan)).unwrap_or_default(),
         Finding::NoBetter => {
-            format!("No better than the default: nothing that was tried is shown to do more under {slo}.")
+            let unclear = |each: &Contender| {
+                each.versus_default.as_ref().is_some_and(|versus| versus.verdict.starts_with("inconclusive"))
+            };
+            let more = if outcome.contenders.iter().any(unclear) {
+                format!(" More runs may show more: --set run.repetitions={}.", 2 * plan.repetitions)
+            } else {
+                String::new()
+            };
+            format!("No better than the default: nothing that was tried is shown to do more under {slo}.{more}")
         }
         Finding::NotFound { why } => {
             format!("Not found: nothing that was tried holds {slo} ({why}). Allow more, or offer it less.")
