@@ -451,6 +451,17 @@ fn ctrl_c_keeps_everything_and_the_rest_is_done_later() {
     let again = desk.run(&["tune", "--resume", &name, "--quiet", "--json"]);
     assert_eq!(document(&again)["outcome"], straight["outcome"]);
     assert_eq!(fs::read_to_string(dir.join("steps.jsonl")).expect("they are there"), steps);
+    // Figures of another machine, or of another build, do not go on with these.
+    for (what, place) in [("cores", "/host/cores"), ("commit", "/host/build/commit")] {
+        let mut document = resumed.clone();
+        *document.pointer_mut(place).expect("it is said") = "other".into();
+        fs::write(dir.join("tune.json"), document.to_string()).expect("written");
+        fails(
+            &desk.run(&["tune", "--resume", &name]),
+            2,
+            &["another machine or by another build", what, "begin a new search"],
+        );
+    }
 }
 
 #[test]

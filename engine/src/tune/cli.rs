@@ -277,7 +277,12 @@ fn resumed(dir: &Path) -> Result<(Request, Json), Failure> {
     let request: Request =
         serde_json::from_value(document["request"].clone()).map_err(|error| wrong(error.to_string()))?;
     let now = json!({"host": host::describe()});
-    let (then, now) = (fingerprint(&document), fingerprint(&now));
+    let identity = |document: &Json| {
+        let mut identity = fingerprint(document);
+        identity.insert("commit".into(), document["host"]["build"]["commit"].to_string());
+        identity
+    };
+    let (then, now) = (identity(&document), identity(&now));
     let differs = then.iter().find(|(what, value)| now.get(*what) != Some(*value));
     if let Some((what, value)) = differs {
         let now = now.get(what).map_or("unknown", String::as_str);
