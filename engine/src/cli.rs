@@ -27,6 +27,7 @@ use crate::schema::SchemaArgs;
 use crate::sim::cli::SimArgs;
 use crate::spec::{Spec, SpecError};
 use crate::summary;
+use crate::tune::cli::TuneArgs;
 
 /// Measures distributed protocols: throughput, tail latency, and what each command cost.
 #[derive(Debug, Parser)]
@@ -43,9 +44,11 @@ Examples:
   quorumbench compare BASE NEW                      did it get slower?
   quorumbench history results                       since when?
   quorumbench doctor                                is this machine fit to measure on?
+  quorumbench tune CONFIG --goal G --slo S          which batch, which window, which fan-out?
   quorumbench list                                  what there is to measure
 
-Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 5 the run is invalid";
+Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 4 nothing holds the SLO,
+5 the run is invalid";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -56,6 +59,7 @@ enum Command {
     Export(ExportArgs),
     Schema(SchemaArgs),
     Doctor(DoctorArgs),
+    Tune(TuneArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -128,7 +132,8 @@ pub(crate) mod exit {
     pub(crate) const FAILED: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
     pub(super) const REGRESSION: u8 = 3;
-    pub(super) const INVALID: u8 = 5;
+    pub(crate) const SLO_MISSED: u8 = 4;
+    pub(crate) const INVALID: u8 = 5;
 }
 
 impl Cli {
@@ -151,6 +156,7 @@ impl Cli {
             },
             Command::Schema(arguments) => print(&arguments.text()).into(),
             Command::Doctor(arguments) => print(&arguments.examine()).into(),
+            Command::Tune(arguments) => arguments.execute(),
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),
@@ -410,7 +416,7 @@ pub(crate) const STOPS: [i32; 3] =
     [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
 /// A flag that [`STOPS`] raise. The second signal ends the program at once.
-fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let ignored = hangup_is_ignored().then_some(signal_hook::consts::SIGHUP);
     for signal in STOPS.into_iter().filter(|&signal| Some(signal) != ignored) {
@@ -433,7 +439,7 @@ pub(crate) fn fail(code: u8, message: &dyn std::fmt::Display) -> ExitCode {
     code.into()
 }
 
-fn say(message: &dyn std::fmt::Display) {
+pub(crate) fn say(message: &dyn std::fmt::Display) {
     progress::note(&format!("error: {message}"));
 }
 
@@ -447,7 +453,7 @@ fn child(ended: Result<(), ChildError>) -> ExitCode {
 }
 
 /// Writes `text` to standard output. The exit code: a reader that has had enough is no failure.
-fn print(text: &str) -> u8 {
+pub(crate) fn print(text: &str) -> u8 {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -62,6 +62,7 @@ pub mod warnings;
 pub mod compare;
 pub mod export;
 pub mod history;
+pub mod tune;
 
 pub mod bundled;
 pub mod cli;

@@ -271,7 +271,8 @@ pub(crate) fn lasts(point: &Point, run: Run) -> Duration {
     point.estimate().unwrap_or(run.warmup + run.duration)
 }
 
-fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
+/// Puts them in a random order.
+pub(crate) fn shuffle<T>(items: &mut [T], prng: &mut Prng) {
     for last in (1..items.len()).rev() {
         items.swap(last, prng.below(last as u64 + 1) as usize);
     }

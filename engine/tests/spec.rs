@@ -274,6 +274,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("slow-follower", 3, 31_500),
         ("smoke", 24, 9_600),
         ("transports", 80, 104_000),
+        ("tune-raft", 24, 31_200),
         ("virtual-disk", 12, 30_000),
         ("wan-five-regions", 6, 42_000),
         ("wan-three-regions", 9, 63_000),

@@ -207,7 +207,7 @@ pub(crate) fn metric(name: &str) -> Result<Metric, String> {
 }
 
 /// `5%` as 0.05.
-fn percent(text: &str) -> Result<f64, String> {
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let percent = number.filter(|percent| (0.0..1000.0).contains(percent));
     percent.map(|percent| percent / 100.0).ok_or_else(|| "a share in percent is wanted, as in 5%".into())

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Document, Format, export};
-use crate::results::{ReadError, StoredRun};
+use crate::results::{ReadError, StoredRun, replace};
 
 /// Writes a run in the format of another tool.
 #[derive(Debug, Args)]
@@ -79,13 +79,6 @@ impl ExportArgs {
 }
 
 /// Whole, or not at all.
-fn write(path: &PathBuf, document: &Document) -> Result<(), ExportError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let aside = path.with_file_name(name);
-    let written = fs::write(&aside, &document.text).and_then(|()| fs::rename(&aside, path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&aside);
-        ExportError::Write(path.clone(), error)
-    })
+fn write(path: &Path, document: &Document) -> Result<(), ExportError> {
+    replace(path, document.text.as_bytes()).map_err(|error| ExportError::Write(path.to_owned(), error))
 }

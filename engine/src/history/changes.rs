@@ -8,6 +8,8 @@
 
 use quorumbench_protocols::Prng;
 
+use crate::run::shuffle;
+
 /// Divides `series`: the first place of each stretch but the first, in order. `significance` is the chance of dividing
 /// what does not change, each time that it is asked; `seed` draws the permutations.
 pub fn change_points(series: &[f64], significance: f64, seed: u64) -> Vec<usize> {
@@ -83,12 +85,6 @@ fn best_of(values: &[f64]) -> Option<Division> {
         }
     }
     best
-}
-
-fn shuffle(values: &mut [f64], prng: &mut Prng) {
-    for last in (1..values.len()).rev() {
-        values.swap(last, prng.below(last as u64 + 1) as usize);
-    }
 }
 
 #[cfg(test)]

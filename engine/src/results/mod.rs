@@ -20,8 +20,8 @@ pub use convergence::{CONVERGENCE_SCHEMA, Convergence, ConvergenceResult, Parts,
 pub use encode::{decode_histogram, encode_histogram};
 pub(crate) use encode::{log_head, log_line};
 pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
-pub(crate) use store::stamped_folder;
 pub use store::{Ending, RunDir, StoreError};
+pub(crate) use store::{replace, stamped_folder};
 pub use stored::{Coordinates, ReadError, StoredRun};
 pub(crate) use stored::{WORLD, fingerprint_hash, fingerprint_of};
 

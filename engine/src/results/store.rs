@@ -243,7 +243,7 @@ impl Appended {
 }
 
 /// Puts `text` in the place of whatever is at `path`, at once.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("json.new");
     let written = File::create(&aside).and_then(|mut file| file.write_all(text).and_then(|()| file.sync_data()));
     if let Err(error) = written.and_then(|()| fs::rename(&aside, path)) {

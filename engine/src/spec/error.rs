@@ -135,7 +135,7 @@ pub(super) fn brief(text: &str) -> String {
 }
 
 /// The candidate that `word` is probably a slip of.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.chars().count() > WORD_CHARS {
         return None;
     }

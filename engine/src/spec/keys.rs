@@ -12,6 +12,7 @@ use super::names::{
     PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds, SnapshotBasis, Stop,
     Style, TransportName, View, Wait,
 };
+use super::parse;
 use super::point::{Arrival, Point, Run};
 use super::value::{Kind, Value};
 
@@ -42,6 +43,11 @@ impl Key {
     /// Its name with its section: `batch.commands`.
     pub fn full(&self) -> String {
         if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
+    }
+
+    /// Its value when there is none; `None` for a key that must be given.
+    pub fn default_value(&self) -> Option<Value> {
+        parse::default(self)
     }
 
     /// What decides whether it means something: of each of these, any must allow it.
@@ -170,6 +176,16 @@ macro_rules! table {
         /// All of these, section by section.
         pub(super) const ROWS: &[&Key] = &[$($(&$id),+),+];
     };
+}
+
+/// What a search may change: full names of axes, or their names as coordinates. Not of the table, as it is no part of any
+/// point.
+pub(super) static TUNE: Key =
+    key("tune", Kind::Label { max: 64 }, "", "the axes that `quorumbench tune` may change", |_, _| ());
+
+/// All that a config may have outside of its faults.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
+    TABLE.iter().copied().chain([&TUNE])
 }
 
 // A key whose `when` looks at another one comes after it.

@@ -11,6 +11,7 @@
 //!   typed field has the key's default. One that is set to anything else and applies to none at all is an error, unless
 //!   it is the file's, and what it goes by is overridden.
 //! - Each `[[faults]]` is a [`Fault`], or several, done to the cluster while each point is measured.
+//! - `tune = ["batch.commands"]`, at the top, names the axes that [`tune`](crate::tune) may change.
 //! - Overrides (`--set key=value`) replace what the file says; the last one wins.
 //! - Equal settings are equal however they are written: coordinates and [`Spec::to_toml`] have the shortest exact form.
 //!
@@ -55,6 +56,7 @@ mod point;
 mod regions;
 mod replication;
 mod schema;
+mod tune;
 mod units;
 mod value;
 
@@ -68,6 +70,7 @@ use keys::{Draft, TABLE};
 pub use applies::Applies;
 pub use distribution::Keys;
 pub use error::SpecError;
+pub(crate) use error::nearest;
 pub use fault::{Fault, FaultKind, Target};
 pub use gossip::Gossip;
 pub use keys::Key;
@@ -81,6 +84,7 @@ pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run,
 pub use regions::Regions;
 pub use replication::{Crdt, Database, Replication};
 pub use schema::config_schema;
+pub(crate) use units::duration_ns;
 pub use units::{duration_text, size_text};
 pub use value::{Kind, Value};
 
@@ -91,6 +95,8 @@ pub struct Spec {
     run: Run,
     points: Vec<Point>,
     faults: Vec<fault::Setting>,
+    /// The axes that may be tuned, by their names as coordinates.
+    tuned: Vec<&'static str>,
     /// Parallel to the table of keys; none is empty.
     settings: Vec<Vec<Value>>,
 }
@@ -151,6 +157,21 @@ impl Spec {
         self.faults.iter().flat_map(fault::Setting::faults).collect()
     }
 
+    /// The axes that [`tune`](crate::tune) may change, in the order of the config: what its `tune` names. To `run` they are
+    /// axes like the others.
+    pub fn tuned(&self) -> Vec<&'static Key> {
+        let key = |name: &&str| TABLE.iter().copied().find(|key| key.coordinate == *name);
+        self.tuned.iter().filter_map(key).collect()
+    }
+
+    /// The values of a key: one, unless it is an axis that varies.
+    ///
+    /// # Panics
+    /// If the key is none of [`keys`](Self::keys).
+    pub fn values(&self, key: &Key) -> &[Value] {
+        &self.settings[keys::position(key)]
+    }
+
     /// The axes with more than one value, by the names that coordinates have. Those that apply to no point are left out.
     pub fn varied(&self) -> Vec<&'static str> {
         let lists = TABLE.iter().zip(&self.settings).filter(|(_, values)| values.len() > 1);
@@ -169,6 +190,9 @@ impl Spec {
             keys.map(|(key, values)| (key.name.to_owned(), json(values))).collect()
         };
         let mut root = table("");
+        if !self.tuned.is_empty() {
+            root.insert(keys::TUNE.name.into(), self.tuned().iter().map(|key| key.full()).collect());
+        }
         root.extend(keys::sections().into_iter().map(|section| (section.to_owned(), table(section).into())));
         if !self.faults.is_empty() {
             let fault = |fault: &fault::Setting| -> Map<String, Json> {
@@ -191,6 +215,11 @@ impl Spec {
             let texts: Vec<_> = values.iter().map(Value::to_toml).collect();
             let value = if let [text] = &texts[..] { text.clone() } else { format!("[{}]", texts.join(", ")) };
             lines.push(format!("{} = {value}", key.name));
+            // It belongs to the top of the file, and so before the first section.
+            if key.section.is_empty() && !self.tuned.is_empty() {
+                let names: Vec<_> = self.tuned().iter().map(|key| format!("\"{}\"", key.full())).collect();
+                lines.push(format!("{} = [{}]", keys::TUNE.name, names.join(", ")));
+            }
         }
         for fault in &self.faults {
             lines.push("\n[[faults]]".into());
@@ -200,9 +229,14 @@ impl Spec {
     }
 
     /// A spec of checked settings and what they expand to.
-    fn new(settings: Vec<Vec<Value>>, faults: Vec<fault::Setting>, drafts: Vec<Draft>) -> Self {
+    fn new(
+        settings: Vec<Vec<Value>>,
+        faults: Vec<fault::Setting>,
+        tuned: Vec<&'static str>,
+        drafts: Vec<Draft>,
+    ) -> Self {
         let Draft { name, run, .. } = drafts.first().cloned().expect("no setting is empty");
-        Self { name, run, points: drafts.into_iter().map(|draft| draft.point).collect(), faults, settings }
+        Self { name, run, points: drafts.into_iter().map(|draft| draft.point).collect(), faults, tuned, settings }
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::error::{Complaint, Source, SpecError};
-use super::keys::{Key, TABLE};
+use super::keys::{self, Key};
 use super::parse::{Written, syntax, unknown_key};
 
 /// The override as a source of its own, named for errors as it was typed.
@@ -74,7 +74,7 @@ fn shifted(written: Written<'_>, by: usize) -> Written<'_> {
 }
 
 fn find(name: &str) -> Result<&'static Key, Complaint> {
-    let key = TABLE.iter().copied().find(|key| key.full() == name || key.coordinate == name);
+    let key = keys::all().find(|key| key.full() == name || key.coordinate == name);
     key.ok_or_else(|| {
         let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
         unknown_key(section, last)

@@ -12,6 +12,7 @@ use super::fault;
 use super::keys::{self, Draft, Key, TABLE};
 use super::overrides;
 use super::point::Point;
+use super::tune;
 use super::value::{Value, described};
 
 /// What a text says about one key: a scalar or a list of them.
@@ -51,8 +52,13 @@ pub(super) fn parse(document: &Source<'_>, overrides: &[Source<'_>]) -> Result<S
     let mut given: Vec<Option<Given<'_>>> = TABLE.iter().map(|_| None).collect();
     let overridden = overrides.iter().map(overrides::read);
     let (written, faults) = read_document(document)?;
+    let mut tuned = Vec::new();
     for written in written.into_iter().map(Ok).chain(overridden) {
         let written = written?;
+        if std::ptr::eq(written.key, &raw const keys::TUNE) {
+            tuned = tune::read(written)?;
+            continue;
+        }
         let place = keys::position(written.key);
         given[place] = Some(check(written)?);
     }
@@ -63,7 +69,7 @@ pub(super) fn parse(document: &Source<'_>, overrides: &[Source<'_>]) -> Result<S
     let settings = settings.collect::<Result<Vec<_>, _>>()?;
     let drafts = validate(&settings, &given, document)?;
     let faults = fault::check(&faults, &drafts)?;
-    Ok(Spec::new(settings, faults, drafts))
+    Ok(Spec::new(settings, faults, tuned, drafts))
 }
 
 /// The default of a key, which the table has as text.
@@ -118,7 +124,7 @@ pub(super) fn syntax(source: &Source<'_>, offset: usize, key: Option<&Key>, bad:
 const FAULTS: &str = "faults";
 
 fn find(section: &str, name: &str) -> Option<&'static Key> {
-    TABLE.iter().copied().find(|key| key.section == section && key.name == name)
+    keys::all().find(|key| key.section == section && key.name == name)
 }
 
 fn unknown_section(name: &str) -> Complaint {
@@ -146,13 +152,13 @@ fn no_section(name: &str, value: &DeValue<'_>) -> Complaint {
 pub(super) fn unknown_key(section: &str, name: &str) -> Complaint {
     let full = if section.is_empty() { brief(name) } else { format!("{}.{}", brief(section), brief(name)) };
     let complaint = Complaint::new(format!("unknown key `{full}`"));
-    let here = TABLE.iter().filter(|key| key.section == section).map(|key| key.name);
+    let here = keys::all().filter(|key| key.section == section).map(|key| key.name);
     let anywhere = || TABLE.iter().map(|key| key.name);
     if section == FAULTS {
         return complaint.help("faults are written in the config, each below its own `[[faults]]`");
     }
     let slip = nearest(name, here.clone()).or_else(|| nearest(name, anywhere()));
-    if let Some(key) = TABLE.iter().find(|key| Some(key.name) == slip) {
+    if let Some(key) = keys::all().find(|key| Some(key.name) == slip) {
         return complaint.help(format!("did you mean {key}?"));
     }
     let known: Vec<_> = here.collect();

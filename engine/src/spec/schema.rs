@@ -15,6 +15,10 @@ pub fn config_schema() -> Json {
     }
     let faults = json!({"type": "array", "items": table("faults", fault::keys())});
     root["properties"]["faults"] = with(faults, "description", "what is done to the cluster while it is measured");
+    let axes = TABLE.iter().filter(|key| key.axis);
+    let names: Vec<_> = axes.flat_map(|key| [key.full(), key.coordinate.to_owned()]).collect();
+    let tuned = json!({"type": "array", "minItems": 1, "items": {"enum": names}});
+    root["properties"]["tune"] = with(tuned, "description", keys::TUNE.doc);
     root["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     root["title"] = json!("an experiment of quorumbench");
     root

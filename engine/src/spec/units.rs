@@ -87,6 +87,15 @@ pub(super) fn parse<'a>(text: &'a str, units: &[Unit]) -> Result<u64, BadAmount<
     scale(whole, fraction.trim_end_matches(['0', '_']), unit.worth)
 }
 
+/// A duration outside of a config, in nanoseconds; else what would be right.
+pub(crate) fn duration_ns(text: &str) -> Result<u64, String> {
+    parse(text, DURATIONS).map_err(|bad| match bad {
+        BadAmount::NoUnit => format!("a time needs a unit, as in {text}ms"),
+        BadAmount::UnknownUnit(unit) => format!("unknown unit `{unit}`; units are {}", names(DURATIONS).join(", ")),
+        BadAmount::NoNumber | BadAmount::TooFine | BadAmount::TooLarge => format!("`{text}` is no time"),
+    })
+}
+
 /// `whole.fraction` times `worth`.
 fn scale<'a>(whole: &str, fraction: &str, worth: u64) -> Result<u64, BadAmount<'a>> {
     let mut digits = 0_u128;
