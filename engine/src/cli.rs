@@ -16,6 +16,7 @@ use crate::compare::cli::{CompareArgs, CompareError, by_default};
 use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
 use crate::drive::{self, ChildError};
 use crate::progress::{self, Progress};
+use crate::report::cli::{ReportArgs, beside};
 use crate::results::{self, PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
 use crate::sim::cli::SimArgs;
@@ -35,6 +36,7 @@ Examples:
   quorumbench run bench-configs/quickstart.toml     measure, and print a table
   quorumbench sim --protocol raft --seeds 1000      check, under faults, in virtual time
   quorumbench compare BASE NEW                      did it get slower?
+  quorumbench report RUN                            what does it look like?
   quorumbench list                                  what there is to measure
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 5 the run is invalid";
@@ -44,6 +46,7 @@ enum Command {
     Run(RunArgs),
     Sim(SimArgs),
     Compare(CompareArgs),
+    Report(ReportArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -115,6 +118,10 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(),
             Command::Sim(arguments) => arguments.execute(),
             Command::Compare(arguments) => gate(arguments.compare()).into(),
+            Command::Report(arguments) => match arguments.report() {
+                Ok(text) => print(&text).into(),
+                Err(error) => fail(exit::FAILED, &error),
+            },
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),
@@ -172,6 +179,7 @@ impl RunArgs {
                 exit::FAILED
             }
             Ok(finished) => {
+                draw(&finished);
                 let text = if self.json { json_text(&finished) } else { table_text(&finished, spec) };
                 let printed = print(&text);
                 match conclude(&finished) {
@@ -254,7 +262,7 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
         if let Some(faults) = summary::fault_table(&rows, spec) {
             let _ = writeln!(text, "Faults, medians:\n{faults}\n");
         }
-        for part in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
+        for part in [summary::warnings_text(&rows), summary::verdict(&rows, &spec.varied())] {
             if !part.is_empty() {
                 let _ = writeln!(text, "{part}");
             }
@@ -281,6 +289,15 @@ fn json_text(finished: &Finished) -> String {
         "points": lines,
     });
     format!("{document}\n")
+}
+
+/// The run's report, beside its results. They are as good without it.
+fn draw(finished: &Finished) {
+    if finished.count() > 0
+        && let Err(error) = beside(&finished.dir)
+    {
+        progress::note(&format!("note: there is no report: {error}"));
+    }
 }
 
 /// Says why a run ended early, or why it is void. The exit code.

@@ -15,7 +15,7 @@ use crate::disk::Disk;
 use crate::drive::{self, DriveError, Outcome, Phase};
 use crate::host;
 use crate::results::{ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError};
-use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec};
+use crate::spec::{Durability, Emulation, Point, ProtocolName, Spec, question};
 use crate::warnings::warnings;
 
 mod convergence;
@@ -445,11 +445,18 @@ impl Floors {
     }
 }
 
+/// What the config asks, in its first line. A config that is gone by now asks nothing.
+fn question_of(config: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(config).ok()?;
+    question(&text).map(str::to_owned)
+}
+
 fn manifest(experiment: &Experiment<'_>, planned: usize) -> Json {
     json!({
         "schema": "quorumbench.manifest/1",
         "name": experiment.spec.name(),
         "config": experiment.config.display().to_string(),
+        "question": question_of(experiment.config),
         "command_line": experiment.command_line,
         "started": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "planned_points": planned,

@@ -18,8 +18,8 @@ mod stored;
 pub use convergence::{CONVERGENCE_SCHEMA, Convergence, ConvergenceResult, Parts, Remainder, Restored};
 pub use encode::{decode_histogram, encode_histogram};
 pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
-pub(crate) use store::stamped_folder;
 pub use store::{Ending, RunDir, StoreError};
+pub(crate) use store::{replace, stamped_folder};
 pub(crate) use stored::WORLD;
 pub use stored::{Coordinates, ReadError, StoredRun};
 
