@@ -54,10 +54,11 @@ fn answer(runs: &[StoredRun], material: &Material) -> Vec<String> {
     answer
 }
 
-/// Which protocol carried most, where there are several, and how far behind the others are.
+/// Which protocol carried most without being overloaded, where there are several, and how far behind the others are.
 fn leader(points: &[&Point]) -> Option<String> {
     let mut best: Vec<(&str, f64)> = Vec::new();
-    for point in points.iter().filter(|point| !point.is_floor()) {
+    let kept_up = |point: &&&Point| !point.warnings().any(|warning| warning.starts_with("overloaded:"));
+    for point in points.iter().filter(|point| !point.is_floor()).filter(kept_up) {
         let carried = point.median("/completed_per_s")?;
         let protocol = point.axis("protocol");
         match best.iter_mut().find(|(name, _)| *name == protocol) {
@@ -70,7 +71,11 @@ fn leader(points: &[&Point]) -> Option<String> {
     let others: Vec<String> =
         others.iter().map(|(name, carried)| format!("{name} {:.0} % of that", carried / most * 100.0)).collect();
     (!others.is_empty()).then(|| {
-        format!("{first} carried most, {} commands/s at best; {}.", summary::thousands(*most), others.join(", "))
+        format!(
+            "{first} carried most of what was offered: {} commands/s; {}.",
+            summary::thousands(*most),
+            others.join(", ")
+        )
     })
 }
 

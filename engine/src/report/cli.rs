@@ -1,6 +1,7 @@
 //! `quorumbench report`: its arguments, and what it prints.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{BadLine, Report};
-use crate::results::{ReadError, StoredRun};
+use crate::results::{self, ReadError, StoredRun};
 
 /// Where the report of a run is, in its folder.
 const FILE: &str = "report.html";
@@ -70,7 +71,7 @@ impl ReportArgs {
         let report = read(&self.runs)?;
         let page = self.out.clone().unwrap_or_else(|| self.runs[0].join(FILE));
         write(&report, &page)?;
-        let charts = Vec::<PathBuf>::new();
+        let charts = self.svg.as_deref().map(|folder| write_charts(&report, folder)).transpose()?.unwrap_or_default();
         if self.json {
             let path = |path: &PathBuf| path.display().to_string();
             let document = json!({
@@ -102,6 +103,20 @@ fn read(runs: &[PathBuf]) -> Result<Report, ReportError> {
         return Err(ReportError::Empty(runs.to_vec()));
     }
     Report::of(&stored).map_err(ReportError::Line)
+}
+
+/// A file a chart, in a folder that is made if it is not there.
+fn write_charts(report: &Report, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ReportError::Write(path, source)
+    };
+    fs::create_dir_all(folder).map_err(failed(folder))?;
+    let charts = report.charts().into_iter().map(|(name, svg)| {
+        let path = folder.join(format!("{name}.svg"));
+        results::replace(&path, svg.as_bytes()).map_err(failed(&path)).map(|()| path)
+    });
+    charts.collect()
 }
 
 fn write(report: &Report, page: &Path) -> Result<(), ReportError> {

@@ -1,8 +1,7 @@
 //! Latency over throughput: how fast it is under which load, and where it stops keeping up.
 
 use super::document::{Axis, Chart, Dot, Figure, Section, Series, Unit};
-use super::material::{Group, Point, Varied, divide, lines, median, range};
-use crate::results::WORLD;
+use super::material::{Group, Point, Varied, lines, median, range};
 use crate::warnings::{PERCENTILES, samples_needed};
 
 /// The axes that say how much load there is.
@@ -10,33 +9,22 @@ pub(super) const LOAD: [&str; 2] = ["rate", "outstanding"];
 
 /// The section, if anything answered commands.
 pub(super) fn section(group: &Group) -> Option<Section> {
-    let axes = group.axes_but(&LOAD);
-    let (together, apart) = divide(&axes, &[WORLD]);
-    let mut figures = Vec::new();
-    for (label, points) in group.apart(&apart) {
-        // Closed loops and open ones never share a graph.
-        for closed in [false, true] {
-            let points: Vec<&Point> = points.iter().copied().filter(|point| point.is_closed() == closed).collect();
-            if !points.is_empty() {
-                figures.push(figure(&label, closed, &points, &together, figures.len()));
-            }
-        }
-    }
+    let (together, facets) = group.facets(&LOAD);
+    let figure = |(index, (title, points)): (usize, (String, Vec<&Point>))| figure(index, title, &points, &together);
+    let figures = facets.into_iter().enumerate().map(figure).collect();
     let text = [
         "Each line follows the offered load; where it bends back, more load made it slower. Dots are medians over the \
          repetitions, bars their least and most. Dashed: the floors, which are no protocols.",
-        "A hollow dot is to be doubted: the point was late, overloaded or limited by its generator, or a percentile has \
+        "An open loop sends on schedule; a closed one keeps a fixed number of commands in flight, and the two never share a \
+         chart. A hollow dot is to be doubted: the point was late, overloaded or limited by its generator, or a percentile has \
          too few samples.",
     ];
     let text = text.map(str::to_owned).to_vec();
     Section { id: "latency", title: "Latency and throughput", text, figures, ..Section::default() }.unless_empty()
 }
 
-fn figure(label: &str, closed: bool, points: &[&Point], together: &[&Varied], index: usize) -> Figure {
+fn figure(index: usize, title: String, points: &[&Point], together: &[&Varied]) -> Figure {
     let (legend, lines) = lines(points, together);
-    let kind =
-        if closed { "Closed loop: a fixed number of commands in flight" } else { "Open loop: commands on schedule" };
-    let title = if label.is_empty() { kind.to_owned() } else { format!("{label}. {kind}") };
     let charts = ["p50", "p99"].map(|percentile| {
         let series: Vec<Series> = (0..).zip(&lines).map(|(key, line)| series(key, line, percentile)).collect();
         let all = |of: fn(&Dot) -> (f64, Option<[f64; 2]>)| {

@@ -130,6 +130,22 @@ impl Group {
         parts
     }
 
+    /// Charts to be drawn of commands, but for the axes `but`: the axes along which lines of one chart differ, and, for
+    /// each chart, what its points have in common, and they. Closed loops and open ones never share a chart.
+    pub(super) fn facets(&self, but: &[&str]) -> (Vec<&Varied>, Vec<(String, Vec<&Point>)>) {
+        let (together, apart) = divide(&self.axes_but(but), &[WORLD]);
+        let mut facets = Vec::new();
+        for (label, points) in self.apart(&apart) {
+            for (closed, kind) in [(false, "Open loop"), (true, "Closed loop")] {
+                let points: Vec<&Point> = points.iter().copied().filter(|point| point.is_closed() == closed).collect();
+                if !points.is_empty() {
+                    facets.push((if label.is_empty() { kind.into() } else { format!("{kind}, {label}") }, points));
+                }
+            }
+        }
+        (together, facets)
+    }
+
     /// The axis of this name, if it varies.
     pub(super) fn axis(&self, name: &str) -> Option<&Varied> {
         self.axes.iter().find(|axis| axis.name == name)

@@ -16,9 +16,16 @@ mod answer;
 mod axis;
 pub mod cli;
 pub mod document;
+mod gossip;
+mod grids;
 mod latency;
 mod material;
 mod page;
+mod percentiles;
+mod setup;
+mod svg;
+mod tables;
+mod timeline;
 
 use document::Document;
 pub use material::BadLine;
@@ -37,7 +44,23 @@ impl Report {
     /// If a line of theirs is not whole.
     pub fn of(runs: &[StoredRun]) -> Result<Self, BadLine> {
         let material = Material::of(runs)?;
-        let sections = [latency::section(&material.commands)];
+        let (commands, epidemics, convergences) = (&material.commands, &material.epidemics, &material.convergences);
+        let sections = [
+            latency::section(commands),
+            percentiles::section(commands),
+            timeline::section(runs, commands),
+            grids::matrix(commands),
+            grids::heatmaps(material.groups()),
+            tables::costs(commands),
+            gossip::coverage(epidemics),
+            gossip::rounds(epidemics),
+            tables::epidemics(epidemics),
+            tables::convergences(convergences),
+            setup::warnings(&material),
+            setup::config(runs),
+            setup::host(runs),
+            setup::doctor(runs),
+        ];
         Ok(Self { document: answer::document(runs, &material, sections.into_iter().flatten().collect()) })
     }
 
@@ -49,6 +72,19 @@ impl Report {
     /// The page.
     pub fn html(&self) -> String {
         page::html(&self.document)
+    }
+
+    /// Its charts as SVG: what each is called, as part of a file's name, and it.
+    pub fn charts(&self) -> Vec<(String, String)> {
+        let figures = self.document.sections.iter().flat_map(|section| &section.figures);
+        let of_figure = |figure: &document::Figure| {
+            let name = |at: usize| {
+                if figure.charts.len() > 1 { format!("{}-{}", figure.id, at + 1) } else { figure.id.clone() }
+            };
+            let chart = |(at, chart)| (name(at), svg::svg(figure, chart));
+            figure.charts.iter().enumerate().map(chart).collect::<Vec<_>>()
+        };
+        figures.flat_map(of_figure).collect()
     }
 
     /// Writes the page, in the place of whatever is at `path`, at once.
