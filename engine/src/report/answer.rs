@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
+use super::axis::trimmed;
 use super::document::{Badge, Document, Level, REPORT_SCHEMA, Section};
-use super::material::{Group, Material, Point, run_names};
+use super::material::{Group, Material, Point, label, run_names};
 use crate::results::{StoredRun, WORLD, voids};
 use crate::summary::{self, Row, digits};
 
@@ -82,19 +83,25 @@ fn leader(points: &[&Point]) -> Option<String> {
 /// How far epidemics got, and how soon: the fastest of those that got furthest.
 fn epidemics(group: &Group) -> Option<String> {
     let figure = |point: &Point, name: &str| point.median(&format!("/epidemic/{name}/mean"));
-    let rank = |point: &&Point| (figure(point, "residue"), figure(point, "rounds_last"));
-    let best = group.points.iter().min_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal))?;
-    let axes: Vec<_> = group.axes.iter().collect();
-    let label = super::material::label(best, &axes);
-    let place =
-        if label.is_empty() { "Gossip".into() } else { format!("Of {} kinds of gossip, {label}", group.points.len()) };
+    let rank = |point: &Point| (figure(point, "residue"), figure(point, "rounds_last"));
+    // How many they are is no merit.
+    let nodes = |point: &Point| point.axis("nodes").parse::<u64>().unwrap_or_default();
+    let most = group.points.iter().map(nodes).max()?;
+    let largest: Vec<&Point> = group.points.iter().filter(|point| nodes(point) == most).collect();
+    let best =
+        largest.iter().copied().min_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal))?;
+    let label = label(best, &group.axes_but(&["nodes"]));
+    let place = match largest.len() {
+        1 => format!("Gossip among {most} nodes"),
+        kinds => format!("Of {kinds} kinds of gossip among {most} nodes, {label}"),
+    };
     let theory = best.median("/epidemic/theory/rounds_last");
-    let theory = theory.map(|rounds| format!(" (theory: {})", digits(rounds))).unwrap_or_default();
+    let theory = theory.map(|rounds| format!(" (theory: {})", figure_text(rounds))).unwrap_or_default();
     Some(format!(
         "{place} left {} % of nodes out, the last one heard in round {}{theory}, for {} updates sent a node.",
-        digits(figure(best, "residue")? * 100.0),
-        digits(figure(best, "rounds_last")?),
-        digits(figure(best, "traffic")?),
+        figure_text(figure(best, "residue")? * 100.0),
+        figure_text(figure(best, "rounds_last")?),
+        figure_text(figure(best, "traffic")?),
     ))
 }
 
@@ -104,11 +111,16 @@ fn convergences(group: &Group) -> Option<String> {
     let best = group.points.iter().filter(|point| bytes(point).is_some());
     let best = best.min_by(|a, b| bytes(a).unwrap_or(f64::MAX).total_cmp(&bytes(b).unwrap_or(f64::MAX)))?;
     let axes: Vec<_> = group.axes.iter().collect();
-    let label = super::material::label(best, &axes);
+    let label = label(best, &axes);
     let place = if label.is_empty() { "Replicas".into() } else { format!("Of {} kinds, {label}", group.points.len()) };
     let rounds = best.median("/convergence/rounds/mean");
-    let rounds = rounds.map(|rounds| format!(", and agreed after {} rounds", digits(rounds))).unwrap_or_default();
-    Some(format!("{place} sent least: {} bytes for an update{rounds}.", digits(bytes(best)?)))
+    let rounds = rounds.map(|rounds| format!(", and agreed after {} rounds", figure_text(rounds))).unwrap_or_default();
+    Some(format!("{place} sent least: {} bytes for an update{rounds}.", figure_text(bytes(best)?)))
+}
+
+/// Four digits at most, and no zeros behind them.
+fn figure_text(value: f64) -> String {
+    trimmed(&digits(value))
 }
 
 /// Whether to believe it.

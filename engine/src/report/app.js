@@ -21,7 +21,8 @@
 
   function digits(value) {
     const size = Math.abs(value);
-    if (size === 0 || size >= 999.5) return thousands(value);
+    if (Number.isInteger(value)) return thousands(value);
+    if (size >= 999.5) return thousands(value);
     if (size >= 99.95) return value.toFixed(1);
     if (size >= 9.995) return value.toFixed(2);
     return size >= 0.001 ? value.toFixed(4) : value.toExponential(2);
@@ -255,6 +256,7 @@
         context.moveTo(x, bbox.top);
         context.lineTo(x, bbox.top + bbox.height);
         context.stroke();
+        if (mark.repetition) continue;
         // In rows below each other, and left out where there is no row free.
         const width = context.measureText(mark.text).width + 8 * scale;
         let row = 0;
@@ -263,7 +265,13 @@
         free[row] = x + width;
         const right = x + width > bbox.left + bbox.width;
         context.textAlign = right ? "right" : "left";
-        context.fillText(mark.text, x + (right ? -3 : 3) * scale, bbox.top + (13 + 13 * row) * scale);
+        const place = [x + (right ? -3 : 3) * scale, bbox.top + (13 + 13 * row) * scale];
+        context.setLineDash([]);
+        context.lineWidth = 3 * scale;
+        context.strokeStyle = colour("--paper");
+        context.strokeText(mark.text, ...place);
+        context.lineWidth = scale;
+        context.fillText(mark.text, ...place);
       }
       context.restore();
     }
@@ -440,7 +448,8 @@
   function table({ title, note, names, columns, rows }) {
     const head = element("tr");
     for (const name of names) head.append(element("th", { scope: "col" }, name));
-    for (const column of columns) head.append(element("th", { scope: "col", class: "figure" }, column.title));
+    const words = (at) => rows.every((row) => row.cells[at].value === undefined);
+    columns.forEach((column, at) => head.append(element("th", { scope: "col", class: words(at) ? "" : "figure" }, column.title)));
     const body = element("tbody");
     for (const row of rows) {
       const doubts = row.doubts || [];

@@ -104,8 +104,12 @@ fn thousands_short(value: f64) -> String {
 }
 
 /// Without the zeros at the end of a fraction.
-fn trimmed(number: &str) -> String {
-    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.').to_owned() } else { number.to_owned() }
+pub(super) fn trimmed(number: &str) -> String {
+    if number.contains('.') && !number.contains('e') {
+        number.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        number.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -179,6 +179,8 @@ pub struct Mark {
     pub key: usize,
     /// What.
     pub text: String,
+    /// In which repetition, from 0. Only the first's are labelled.
+    pub repetition: usize,
 }
 
 /// A table: what a row is called, and its figures.

@@ -84,7 +84,7 @@ fn rounds_figure(index: usize, title: String, points: &[&Point], together: &[&Va
     let dots = || series.iter().flat_map(|series| &series.dots);
     let x = Axis::log("nodes", Unit::Number, dots().map(|dot| dot.x));
     let tops = dots().map(|dot| dot.y_range.map_or(dot.y, |range| range[1]));
-    let y = Axis::linear("rounds until the last arrival", Unit::Number, tops);
+    let y = Axis::fitting("rounds until the last arrival", Unit::Number, &tops.collect::<Vec<_>>());
     let chart = Chart { title: "Rounds by number of nodes".into(), x, y, series, marks: Vec::new() };
     Figure { id: format!("rounds-{}", index + 1), title: titled(title), legend, charts: vec![chart] }
 }

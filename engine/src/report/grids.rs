@@ -71,7 +71,8 @@ fn ratios(figure: &Figure, closed: bool, protocols: &Varied, rows: &[(String, Ve
             let protocol = point.axis("protocol");
             point.doubts().into_iter().map(move |doubt| format!("{protocol}: {doubt}"))
         });
-        Row { names: vec![name.clone()], cells, doubts: doubts.collect() }
+        let name = if name.is_empty() { "the only one".into() } else { name.clone() };
+        Row { names: vec![name], cells, doubts: doubts.collect() }
     };
     let mut rows: Vec<Row> = rows.iter().map(of_row).collect();
     shade(rows.iter_mut().flat_map(|row| &mut row.cells), figure.more_is_better);

@@ -28,6 +28,8 @@ const GREY: RGBColor = RGBColor(0x9a, 0xa3, 0xac);
 
 const SIZE: (u32, u32) = (760, 430);
 const LEGEND: u32 = 200;
+/// The height of a name in it.
+const ROW: u32 = 18;
 /// Letters of a name that a legend has room for.
 const NAME: usize = 28;
 /// Letters of a title.
@@ -44,11 +46,12 @@ pub(super) fn svg(figure: &Figure, chart: &Chart) -> String {
 }
 
 fn draw(text: &mut String, figure: &Figure, chart: &Chart) -> Result<(), Box<dyn Error>> {
-    let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
+    let (width, height) = (SIZE.0, SIZE.1.max(60 + ROW * figure.legend.len() as u32));
+    let root = SVGBackend::with_string(text, (width, height)).into_drawing_area();
     root.fill(&WHITE)?;
     let title = fit(&format!("{}. {}", chart.title, figure.title), TITLE);
     root.draw(&Text::new(title, (14, 12), ("sans-serif", 16).into_font().color(&TEXT)))?;
-    let (body, legend) = root.margin(36, 8, 6, 6).split_horizontally(SIZE.0 - 12 - LEGEND);
+    let (body, legend) = root.margin(36, 8, 6, 6).split_horizontally(width - 12 - LEGEND);
     let mut plane = ChartBuilder::on(&body)
         .x_label_area_size(44)
         .y_label_area_size(72)
@@ -64,8 +67,8 @@ fn draw(text: &mut String, figure: &Figure, chart: &Chart) -> Result<(), Box<dyn
         .x_desc(chart.x.label.clone())
         .y_desc(chart.y.label.clone())
         .draw()?;
-    for mark in &chart.marks {
-        draw_mark(&mut plane, chart, mark, &figure.legend[mark.key])?;
+    for (row, mark) in chart.marks.iter().enumerate() {
+        draw_mark(&mut plane, chart, row, mark, &figure.legend[mark.key])?;
     }
     for series in &chart.series {
         draw_series(&mut plane, series, &figure.legend[series.key])?;
@@ -110,6 +113,13 @@ fn draw_series(plane: &mut Plane<'_, '_>, series: &Series, key: &Key) -> Result<
     let line = ShapeStyle::from(&colour).stroke_width(2);
     let thin = ShapeStyle::from(&colour).stroke_width(1);
     let dots = &series.dots;
+    let ranged = || dots.iter().filter_map(|dot| Some((dot.x, dot.y_range?)));
+    if series.dense && ranged().next().is_some() {
+        let low = ranged().map(|(x, [low, _])| (x, low));
+        let high: Vec<_> = ranged().map(|(x, [_, high])| (x, high)).collect();
+        let band: Vec<_> = low.chain(high.into_iter().rev()).collect();
+        plane.draw_series([Polygon::new(band, colour.mix(0.15))])?;
+    }
     for dot in dots.iter().filter(|_| !series.dense) {
         let up = dot.y_range.map(|[low, high]| [(dot.x, low), (dot.x, high)]);
         let along = dot.x_range.map(|[low, high]| [(low, dot.y), (high, dot.y)]);
@@ -140,16 +150,34 @@ fn draw_series(plane: &mut Plane<'_, '_>, series: &Series, key: &Key) -> Result<
     Ok(())
 }
 
-fn draw_mark(plane: &mut Plane<'_, '_>, chart: &Chart, mark: &Mark, key: &Key) -> Result<(), Box<dyn Error>> {
+/// A line from top to bottom; its label below those before it, as far as there is room.
+fn draw_mark(
+    plane: &mut Plane<'_, '_>,
+    chart: &Chart,
+    row: usize,
+    mark: &Mark,
+    key: &Key,
+) -> Result<(), Box<dyn Error>> {
     let (x, bottom, top) = (mark.x, chart.y.min, chart.y.max);
     let colour = PALETTE[key.colour.min(COLOURS)];
+    if mark.repetition == 0 && row < 24 {
+        let at = move |area: (f64, f64)| {
+            EmptyElement::at(area)
+                + Text::new(
+                    fit(&mark.text, NAME),
+                    (3, 2 + row as i32 * 12),
+                    ("sans-serif", 10).into_font().color(&colour),
+                )
+        };
+        plane.draw_series([at((x, top))])?;
+    }
     plane.draw_series(DashedLineSeries::new([(x, bottom), (x, top)], 3, 3, ShapeStyle::from(&colour)))?;
     Ok(())
 }
 
 fn draw_legend(area: &Drawing<'_>, figure: &Figure) -> Result<(), Box<dyn Error>> {
     for (row, key) in (0..).zip(&figure.legend) {
-        let y = 14 + row * 18;
+        let y = 14 + row * ROW.cast_signed();
         let colour = PALETTE[key.colour.min(COLOURS)];
         let line = ShapeStyle::from(&colour).stroke_width(2);
         // As the line itself: whole, in dashes, or in dots.

@@ -6,7 +6,7 @@ use std::fs;
 use super::document::{Axis, Chart, Dot, Figure, Mark, Section, Series, Unit};
 use super::material::{Group, Point, lines};
 use crate::measure::INTERVAL_NS;
-use crate::results::{PointResult, StoredRun};
+use crate::results::{EventLine, PointResult, StoredRun};
 
 /// Fewer intervals than this are no course of events.
 const FEWEST: usize = 3;
@@ -35,7 +35,8 @@ pub(super) fn section(runs: &[StoredRun], group: &Group) -> Option<Section> {
         ];
         figures.push(Figure { id: format!("timeline-{}", figures.len() + 1), title, legend, charts });
     }
-    let text = "Each repetition is a line. Dashed from top to bottom: elections and faults.";
+    let text = "Each repetition is a line. Dashed from top to bottom: elections and faults, with the replica's id; those of \
+                the first repetition are labelled.";
     Section { id: "timeline", title: "Second by second", text: vec![text.into()], figures, ..Section::default() }
         .unless_empty()
 }
@@ -118,9 +119,10 @@ fn marks(key: usize, point: &Point) -> Vec<Mark> {
     let of = |result: &PointResult| {
         let inside = |at_ns: i64| (0..=result.window_ns.cast_signed()).contains(&at_ns);
         let events = result.events.iter().filter(|event| inside(event.at_ns));
-        let mark = |event: &crate::results::EventLine| {
+        let mark = |event: &EventLine| {
             let what = if event.kind == "leader" { "leads" } else { &event.kind };
-            Mark { x: event.at_ns as f64 / 1e9, key, text: format!("{} {what}", event.node) }
+            let text = format!("#{} {what}", event.node);
+            Mark { x: event.at_ns as f64 / 1e9, key, text, repetition: result.repetition }
         };
         events.map(mark).collect::<Vec<_>>()
     };
