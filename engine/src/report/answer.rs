@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::axis::trimmed;
 use super::document::{Badge, Document, Level, REPORT_SCHEMA, Section};
-use super::material::{Group, Material, Point, label, run_names};
+use super::material::{Group, Material, Point, Varied, label, run_names};
 use crate::results::{StoredRun, WORLD, voids};
 use crate::summary::{self, Row, digits};
 
@@ -105,17 +105,25 @@ fn epidemics(group: &Group) -> Option<String> {
     ))
 }
 
-/// What it took replicas to agree, where it took least.
-fn convergences(group: &Group) -> Option<String> {
-    let bytes = |point: &Point| point.median("/convergence/bytes/all/mean");
-    let best = group.points.iter().filter(|point| bytes(point).is_some());
-    let best = best.min_by(|a, b| bytes(a).unwrap_or(f64::MAX).total_cmp(&bytes(b).unwrap_or(f64::MAX)))?;
-    let axes: Vec<_> = group.axes.iter().collect();
-    let label = label(best, &axes);
-    let place = if label.is_empty() { "Replicas".into() } else { format!("Of {} kinds, {label}", group.points.len()) };
+/// What it took replicas to agree, where it took least: for each type of data, which do not compare.
+fn convergences(group: &Group) -> Vec<String> {
+    let types: Vec<&Varied> = group.axis("type").into_iter().collect();
+    group.apart(&types).iter().filter_map(|(kind, points)| convergence(group, kind, points)).collect()
+}
+
+fn convergence(group: &Group, kind: &str, points: &[&Point]) -> Option<String> {
+    let bytes = |point: &Point| point.median("/convergence/bytes/all/mean").unwrap_or(f64::MAX);
+    let best = points.iter().min_by(|a, b| bytes(a).total_cmp(&bytes(b)))?;
+    let label = label(best, &group.axes_but(&["type"]));
+    let of = if kind.is_empty() { String::new() } else { format!("{kind}: ") };
+    let place = match points.len() {
+        1 => format!("{of}replicas sent"),
+        ways => format!("{of}of {ways} ways, {label} sent least:"),
+    };
     let rounds = best.median("/convergence/rounds/mean");
-    let rounds = rounds.map(|rounds| format!(", and agreed after {} rounds", figure_text(rounds))).unwrap_or_default();
-    Some(format!("{place} sent least: {} bytes for an update{rounds}.", figure_text(bytes(best)?)))
+    let rounds =
+        rounds.map(|rounds| format!(", and all agreed after {} rounds", figure_text(rounds))).unwrap_or_default();
+    Some(format!("{place} {} bytes for an update{rounds}.", figure_text(bytes(best))))
 }
 
 /// Four digits at most, and no zeros behind them.

@@ -133,7 +133,7 @@
           mode: 2, width: this.width(), height: 300, legend: { show: false }, cursor: { show: false },
           padding: [12, 16, 0, 0], scales: { x: scale(x), y: scale(y) }, axes: [axis(2, "x", x, 34), axis(3, "y", y, 62)],
           series: [{}, ...series],
-          hooks: { drawClear: [() => this.drawn.fill(0)], drawAxes: [() => this.mark()] },
+          hooks: { drawClear: [() => this.drawn.fill(0)], draw: [() => this.mark()] },
         },
         [null, ...data],
         host,
@@ -183,17 +183,18 @@
       if (series.dense) this.band(context, series);
       else this.bars(context, series);
       for (let from = 0; from + 1 < places.length; from++) {
-        // What has too few samples behind it is grey and thin.
+        // What has too few samples behind it is pale and thin.
         const doubted = series.dense && series.dots[from + 1].doubts;
         context.setLineDash(dash.map((length) => length * scale));
-        context.strokeStyle = doubted ? colour("--grey") : stroke;
-        context.lineWidth = (doubted ? 1.2 : 2) * scale;
+        context.globalAlpha = doubted ? 0.5 : 1;
+        context.lineWidth = (doubted ? 1.4 : 2) * scale;
         context.beginPath();
         context.moveTo(...places[from]);
         context.lineTo(...places[from + 1]);
         context.stroke();
       }
       context.setLineDash([]);
+      context.globalAlpha = 1;
       if (!series.dense || places.length === 1) {
         places.forEach(([x, y], index) => {
           marker(context, this.key(series).colour % 4, x, y, 3.6 * scale);

@@ -242,7 +242,7 @@ pub(super) fn label(point: &Point, axes: &[&Varied]) -> String {
 
 /// Axes whose values nobody takes for those of another.
 const SPEAK_FOR_THEMSELVES: [&str; 9] =
-    ["protocol", "transport", RUN, WORLD, "style", "exchange", "crdt", "sync", "arrival"];
+    ["protocol", "transport", RUN, WORLD, "style", "exchange", "type", "crdt_sync", "arrival"];
 
 /// Lines of a chart by what they are called, each with the points on it, and how they look.
 pub(super) fn lines<'a>(points: &[&'a Point], axes: &[&Varied]) -> (Vec<Key>, Vec<Vec<&'a Point>>) {

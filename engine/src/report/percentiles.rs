@@ -24,7 +24,7 @@ pub(super) fn section(group: &Group) -> Option<Section> {
     };
     let figures = facets.into_iter().enumerate().map(figure).filter(|figure| !figure.charts[0].series.is_empty());
     let text = "From the full histograms; each repetition's percentile is one observation, the line is their median, and \
-                the band their least and most. Thin and grey: too few samples for that percentile.";
+                the band their least and most. Thin and pale: too few samples for that percentile.";
     Section {
         id: "percentiles",
         title: "Percentiles",

@@ -67,11 +67,11 @@ fn draw(text: &mut String, figure: &Figure, chart: &Chart) -> Result<(), Box<dyn
         .x_desc(chart.x.label.clone())
         .y_desc(chart.y.label.clone())
         .draw()?;
-    for (row, mark) in chart.marks.iter().enumerate() {
-        draw_mark(&mut plane, chart, row, mark, &figure.legend[mark.key])?;
-    }
     for series in &chart.series {
         draw_series(&mut plane, series, &figure.legend[series.key])?;
+    }
+    for (row, mark) in chart.marks.iter().enumerate() {
+        draw_mark(&mut plane, chart, row, mark, &figure.legend[mark.key])?;
     }
     draw_legend(&legend, figure)?;
     root.present()?;
@@ -126,9 +126,9 @@ fn draw_series(plane: &mut Plane<'_, '_>, series: &Series, key: &Key) -> Result<
         plane.draw_series([up, along].into_iter().flatten().map(|ends| PathElement::new(ends, thin)))?;
     }
     for pair in dots.windows(2) {
-        // What has too few samples behind it is grey and thin.
+        // What has too few samples behind it is pale and thin.
         let doubted = series.dense && !pair[1].doubts.is_empty();
-        let style = if doubted { ShapeStyle::from(&GREY).stroke_width(1) } else { line };
+        let style = if doubted { ShapeStyle::from(&colour.mix(0.5)).stroke_width(1) } else { line };
         let ends = [(pair[0].x, pair[0].y), (pair[1].x, pair[1].y)];
         match key.dash {
             0 => plane.draw_series([PathElement::new(ends, style)])?,
