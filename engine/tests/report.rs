@@ -283,7 +283,7 @@ fn it_says_where_everything_is() {
         assert!(quorumbench(&["report", dir], at).status.success());
         assert!(ran.finished.dir.join("report.html").exists());
     }
-    assert!(!ran.finished.dir.join("report.new").exists(), "nothing is left beside it");
+    assert!(!ran.finished.dir.join("report.html.new").exists(), "nothing is left beside it");
 }
 
 #[test]
@@ -306,7 +306,6 @@ fn what_cannot_be_drawn_is_said_and_what_is_there_stays() {
     fails(&["report", dir], "a line that is not whole");
 }
 
-/// A run that ends, and one that is stopped: both leave the report of what they have.
 #[test]
 fn a_run_leaves_its_report_beside_its_results() {
     let at = tempfile::tempdir().expect("a folder");

@@ -4,7 +4,6 @@
 mod support;
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -128,39 +127,51 @@ impl Page {
         self.tab.call_method(media).expect("it has one");
     }
 
-    /// Pixels of a chart's canvas that have one of the palette's colours.
-    fn coloured(&self, chart: usize) -> u64 {
-        let pixels = format!(
+    /// How many pixels of a chart's canvas are so, on white paper.
+    fn pixels(&self, chart: usize, are: &str) -> u64 {
+        // A copy is read, because canvases of the page are not for reading.
+        let count = format!(
             "(() => {{
                 const canvas = document.querySelectorAll('.chart canvas')[{chart}];
-                const data = {PIXELS}(canvas);
+                const copy = document.createElement('canvas');
+                [copy.width, copy.height] = [canvas.width, canvas.height];
+                const context = copy.getContext('2d', {{ willReadFrequently: true }});
+                context.fillStyle = '#fff';
+                context.fillRect(0, 0, copy.width, copy.height);
+                context.drawImage(canvas, 0, 0);
+                const data = context.getImageData(0, 0, copy.width, copy.height).data;
+                const are = (red, green, blue) => {are};
                 let count = 0;
-                for (let at = 0; at < data.length; at += 4) {{
-                    const [red, green, blue] = [data[at], data[at + 1], data[at + 2]];
-                    if (data[at + 3] > 200 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60) count++;
-                }}
+                for (let at = 0; at < data.length; at += 4) count += are(data[at], data[at + 1], data[at + 2]);
                 return count;
             }})()"
         );
-        self.ask(&pixels).as_u64().expect("a number")
+        self.ask(&count).as_u64().expect("a number")
+    }
+
+    /// Those that are no grey.
+    fn coloured(&self, chart: usize) -> u64 {
+        self.pixels(chart, "Math.max(red, green, blue) - Math.min(red, green, blue) > 60")
+    }
+
+    /// Waits until there are some of that very colour in the first chart, or none.
+    fn wait_for_colour(&self, [red, green, blue]: [u8; 3], there: bool) {
+        let late = Instant::now() + Duration::from_secs(30);
+        let is_it = format!("red === {red} && green === {green} && blue === {blue}");
+        while (self.pixels(0, &is_it) > 20) != there {
+            assert!(Instant::now() < late, "{red} {green} {blue}: {}", self.pixels(0, &is_it));
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
+
+/// The palette's first colour, by light and in the dark.
+const FIRST: [[u8; 3]; 2] = [[0x00, 0x72, 0xb2], [0x56, 0xb4, 0xe9]];
 
 /// How many dots each line of each chart has.
 fn planned(charts: &[&Chart]) -> Json {
     charts.iter().map(|chart| chart.series.iter().map(|series| series.dots.len()).collect::<Vec<_>>()).collect()
 }
-
-/// A canvas on paper, pixel by pixel. It is copied first, because those on the page are not for reading.
-const PIXELS: &str = "((canvas) => {
-    const copy = document.createElement('canvas');
-    [copy.width, copy.height] = [canvas.width, canvas.height];
-    const context = copy.getContext('2d', { willReadFrequently: true });
-    context.fillStyle = '#fff';
-    context.fillRect(0, 0, copy.width, copy.height);
-    context.drawImage(canvas, 0, 0);
-    return context.getImageData(0, 0, copy.width, copy.height).data;
-})";
 
 const DRAWN: &str = "quorumbench.charts().map((chart) => chart.series.map((series) => series.drawn))";
 
@@ -184,9 +195,11 @@ fn every_kind_of_run_is_drawn_as_it_was_described() {
     }
 }
 
+/// By light, its first section drawn.
 fn three_lines() -> (Ran, Page) {
     let ran = sweep();
     let page = Page::of(&[&ran.finished.dir]);
+    page.colour_scheme("light");
     page.wait("quorumbench.charts()[0].series.map((series) => series.drawn)", &json!([2, 2, 2]));
     (ran, page)
 }
@@ -198,12 +211,12 @@ const PRESSED: &str =
 #[test]
 fn what_is_switched_off_is_off_and_the_address_says_so() {
     let (_ran, page) = three_lines();
-    let before = page.coloured(0);
+    page.wait_for_colour(FIRST[0], true);
     page.run("document.querySelectorAll('#latency-1 button[data-key]')[1].click()");
     page.wait(FIRST_TWO, &json!([[2, 0, 2], [2, 0, 2]]));
     assert_eq!(page.ask("location.hash"), json!("#off=latency-1.1"));
     assert_eq!(page.ask(PRESSED), json!(["true", "false", "true"]));
-    assert!(page.coloured(0) < before, "it is gone from the screen, too");
+    page.wait_for_colour(FIRST[0], false);
     // Others keep theirs.
     assert_eq!(page.ask("quorumbench.charts()[2].series.every((series) => series.drawn > 0)"), json!(true));
     page.run("document.querySelectorAll('#latency-1 button[data-key]')[2].click()");
@@ -329,22 +342,11 @@ fn it_is_readable_in_the_dark_and_on_paper() {
     page.colour_scheme("dark");
     page.wait(background, &json!("rgb(20, 24, 28)"));
     // Lines are drawn again, in colours for the dark.
-    let is_drawn = &"(() => {
-        const canvas = document.querySelector('.chart canvas');
-        const data = PIXELS(canvas);
-        for (let at = 0; at < data.length; at += 4)
-            if (data[at] === 0x56 && data[at + 1] === 0xb4 && data[at + 2] === 0xe9 && data[at + 3] === 255) return true;
-        return false;
-    })()"
-    .replace("PIXELS", PIXELS);
-    page.wait(is_drawn, &json!(true));
+    page.wait_for_colour(FIRST[1], true);
     let pdf = page.tab.print_to_pdf(None).expect("it prints");
     assert!(pdf.starts_with(b"%PDF") && pdf.len() > 20_000, "{} bytes", pdf.len());
     // Afterwards it is as it was.
     page.wait("document.documentElement.dataset.print === undefined", &json!(true));
-    page.wait(is_drawn, &json!(true));
+    page.wait_for_colour(FIRST[1], true);
     page.is_quiet();
-    if let Some(folder) = env::var_os("QUORUMBENCH_PAGES") {
-        fs::write(PathBuf::from(folder).join("report.pdf"), pdf).expect("it can be written");
-    }
 }
