@@ -26,6 +26,11 @@ fn names(figure: &Figure) -> Vec<&str> {
     figure.legend.iter().map(|key| key.name.as_str()).collect()
 }
 
+/// To the last digit.
+fn exactly(one: f64, other: f64) -> bool {
+    one.to_bits() == other.to_bits()
+}
+
 /// All that repetitions had, over all dots of a chart, in order.
 fn drawn(chart: &Chart) -> Vec<[f64; 2]> {
     let mut runs: Vec<[f64; 2]> =
@@ -61,7 +66,7 @@ fn a_sweep_is_drawn_as_it_was_stored() {
             assert_eq!(labels, ["rate=100", "rate=400"], "in the order of what was offered");
             for dot in &series.dots {
                 let [low, high] = dot.y_range.expect("two repetitions");
-                assert!(low <= dot.y && dot.y <= high && dot.y == f64::midpoint(dot.runs[0][1], dot.runs[1][1]));
+                assert!(low <= dot.y && dot.y <= high && exactly(dot.y, f64::midpoint(dot.runs[0][1], dot.runs[1][1])));
                 // A p99 from a few hundred commands is none.
                 assert!(percentile == "p50" || dot.doubts.iter().any(|doubt| doubt.starts_with("too_few_samples:")));
             }
@@ -82,7 +87,7 @@ fn percentiles_are_those_of_the_lines() {
     for line in lines(&ran.finished.dir) {
         for (nines, pointer) in [(2.0, "p50"), (10.0, "p90"), (100.0, "p99")] {
             let value = line["response_ns"][pointer].as_f64().expect("a percentile");
-            let found = all.iter().any(|&[x, y]| (x / nines - 1.0).abs() < 1e-9 && y == value);
+            let found = all.iter().any(|&[x, y]| (x / nines - 1.0).abs() < 1e-9 && exactly(y, value));
             assert!(found, "{pointer} = {value}");
         }
     }
@@ -104,7 +109,7 @@ fn what_happened_is_marked_where_it_did() {
     assert!(expected.iter().any(|(_, kind)| kind == "\"killed\"") && expected.len() >= 6, "{expected:?}");
     for chart in [throughput, p99] {
         assert_eq!(chart.marks.len(), expected.len());
-        assert!(expected.iter().all(|(at, _)| chart.marks.iter().any(|mark| mark.x == *at)));
+        assert!(expected.iter().all(|(at, _)| chart.marks.iter().any(|mark| exactly(mark.x, *at))));
         assert_eq!(chart.series.iter().map(|series| series.dots.len()).collect::<Vec<_>>(), [5, 5]);
     }
     // All that was answered is there, second by second.

@@ -55,29 +55,50 @@ fn answer(runs: &[StoredRun], material: &Material) -> Vec<String> {
     answer
 }
 
-/// Which protocol carried most without being overloaded, where there are several, and how far behind the others are.
+/// What a protocol carried at most without being overloaded, and its p99 there.
+struct Best<'a> {
+    protocol: &'a str,
+    carried: f64,
+    p99_ns: f64,
+}
+
+/// Which protocol was best, where there are several: the one that carried most, or, of those that carried as much, the one
+/// that was soonest.
 fn leader(points: &[&Point]) -> Option<String> {
-    let mut best: Vec<(&str, f64)> = Vec::new();
+    let mut best: Vec<Best<'_>> = Vec::new();
     let kept_up = |point: &&&Point| !point.warnings().any(|warning| warning.starts_with("overloaded:"));
     for point in points.iter().filter(|point| !point.is_floor()).filter(kept_up) {
-        let carried = point.median("/completed_per_s")?;
-        let protocol = point.axis("protocol");
-        match best.iter_mut().find(|(name, _)| *name == protocol) {
-            Some((_, most)) => *most = most.max(carried),
-            None => best.push((protocol, carried)),
+        let (carried, p99_ns) = (point.median("/completed_per_s")?, point.median("/response_ns/p99")?);
+        let this = Best { protocol: point.axis("protocol"), carried, p99_ns };
+        match best.iter_mut().find(|each| each.protocol == this.protocol) {
+            Some(most) if most.carried < this.carried => *most = this,
+            Some(_) => {}
+            None => best.push(this),
         }
     }
-    best.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let [(first, most), others @ ..] = &best[..] else { return None };
-    let others: Vec<String> =
-        others.iter().map(|(name, carried)| format!("{name} {:.0} % of that", carried / most * 100.0)).collect();
-    (!others.is_empty()).then(|| {
-        format!(
-            "{first} carried most of what was offered: {} commands/s; {}.",
-            summary::thousands(*most),
+    let most = best.iter().map(|each| each.carried).fold(0.0, f64::max);
+    // On schedule, all carry what is offered, but for chance.
+    let (mut level, mut behind): (Vec<_>, Vec<_>) = best.into_iter().partition(|each| each.carried > 0.99 * most);
+    level.sort_by(|a, b| a.p99_ns.total_cmp(&b.p99_ns));
+    behind.sort_by(|a, b| b.carried.total_cmp(&a.carried));
+    let (first, others) = level.split_first()?;
+    let time = |each: &Best<'_>| summary::time_text(each.p99_ns);
+    let others = others.iter().map(|each| format!("{} {}", each.protocol, time(each)));
+    let behind = behind.iter().map(|each| {
+        format!("{} carried {:.0} % of that, with {}", each.protocol, each.carried / most * 100.0, time(each))
+    });
+    let (others, behind): (Vec<String>, Vec<String>) = (others.collect(), behind.collect());
+    let most = summary::thousands(most);
+    let said = match &others[..] {
+        [] => format!("{} carried most, {most} commands/s, with a p99 of {}", first.protocol, time(first)),
+        others => format!(
+            "At {most} commands/s {} has the lowest p99, {}; {}",
+            first.protocol,
+            time(first),
             others.join(", ")
-        )
-    })
+        ),
+    };
+    (others.len() + behind.len() > 0).then(|| [vec![said], behind].concat().join("; ") + ".")
 }
 
 /// How far epidemics got, and how soon: the fastest of those that got furthest.

@@ -45,8 +45,8 @@
     nanoseconds: (value) => time(value).join(" "),
     seconds: (value) => `${digits(value)} s`,
     nines: (value) => `p${trimmed((100 - 100 / value).toFixed(6))}`,
-    share: (value) => `${digits(value * 100)} %`,
-    times: (value) => `${value.toFixed(2)}x`,
+    share: (value) => `${trimmed(digits(value * 100))} %`,
+    times: (value) => `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)}x`,
     bytes: (value) => `${digits(value)} B`,
     number: digits,
   };
@@ -131,7 +131,7 @@
       this.plot = new uPlot(
         {
           mode: 2, width: this.width(), height: 300, legend: { show: false }, cursor: { show: false },
-          padding: [12, 16, 0, 0], scales: { x: scale(x), y: scale(y) }, axes: [axis(2, "x", x, 34), axis(3, "y", y, 62)],
+          padding: [12, 26, 0, 0], scales: { x: scale(x), y: scale(y) }, axes: [axis(2, "x", x, 34), axis(3, "y", y, 62)],
           series: [{}, ...series],
           hooks: { drawClear: [() => this.drawn.fill(0)], draw: [() => this.mark()] },
         },
@@ -419,7 +419,7 @@
 
   function drawFigure(figure) {
     const plots = element("div", { class: "charts" });
-    const made = element("figure", { id: figure.id }, element("figcaption", null, figure.title), legend(figure), plots, values(figure));
+    const made = element("figure", { id: figure.id, class: figure.charts.length > 1 ? "wide" : "" }, element("figcaption", null, figure.title), legend(figure), plots, values(figure));
     const hosts = figure.charts.map((chart) => {
       const host = element("div", {
         class: "chart", tabindex: "0", role: "application", "aria-roledescription": "chart",
@@ -527,7 +527,7 @@
   // Paper is white, and as wide as it is.
   addEventListener("beforeprint", () => {
     root.dataset.print = "yes";
-    for (const chart of charts) chart.resize(330, 230);
+    for (const chart of charts) chart.resize(300, 220);
   });
   addEventListener("afterprint", () => {
     delete root.dataset.print;

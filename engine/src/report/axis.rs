@@ -68,8 +68,10 @@ impl Unit {
             Self::Nanoseconds => time_text(value),
             Self::Seconds => format!("{} s", digits(value)),
             Self::Nines => format!("p{}", trimmed(&format!("{:.6}", 100.0 - 100.0 / value))),
-            Self::Share => format!("{} %", digits(value * 100.0)),
-            Self::Times => format!("{value:.2}x"),
+            Self::Share => format!("{} %", trimmed(&digits(value * 100.0))),
+            Self::Times if value < 10.0 => format!("{value:.2}x"),
+            Self::Times if value < 100.0 => format!("{value:.1}x"),
+            Self::Times => format!("{value:.0}x"),
             Self::Bytes => format!("{} B", digits(value)),
             Self::Number => digits(value),
         }
@@ -79,13 +81,12 @@ impl Unit {
     pub(super) fn tick(self, value: f64) -> String {
         match self {
             Self::PerSecond | Self::Number | Self::Bytes if value >= 10_000.0 => thousands_short(value),
-            Self::PerSecond => trimmed(&format!("{value:.3}")),
+            Self::PerSecond | Self::Seconds => trimmed(&format!("{value:.3}")),
             Self::Nanoseconds => {
                 let text = time_text(value);
                 text.split_once(' ')
                     .map_or_else(|| text.clone(), |(number, unit)| format!("{} {unit}", trimmed(number)))
             }
-            Self::Seconds => trimmed(&format!("{value:.3}")),
             Self::Share => format!("{} %", trimmed(&format!("{:.6}", value * 100.0))),
             Self::Number | Self::Bytes if value == 0.0 || value >= 0.001 => trimmed(&format!("{value:.4}")),
             Self::Nines | Self::Times | Self::Number | Self::Bytes => self.text(value),

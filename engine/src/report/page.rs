@@ -56,6 +56,8 @@ fn inline(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -76,8 +78,13 @@ mod tests {
             ("uPlot.iife.min.js", LIBRARY.as_bytes()),
             ("uPlot.min.css", LIBRARY_STYLE.as_bytes()),
         ];
-        let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(bytes))).collect();
+        let mut sums = String::new();
+        for (name, bytes) in files {
+            for byte in Sha256::digest(bytes) {
+                let _ = write!(sums, "{byte:02x}");
+            }
+            let _ = writeln!(sums, "  {name}");
+        }
         assert_eq!(sums, include_str!("vendor/SHA256SUMS"));
     }
 }

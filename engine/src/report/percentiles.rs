@@ -37,19 +37,14 @@ pub(super) fn section(group: &Group) -> Option<Section> {
 
 /// Ten steps for each nine, and the percentiles that have names.
 fn quantiles(count: u64) -> Vec<f64> {
-    let steps = (0..).map(|step| 1.0 - 10_f64.powf(-f64::from(step) / 10.0));
-    let mut quantiles: Vec<f64> = steps.take_while(|quantile| (1.0 - quantile) * count as f64 >= 1.0).collect();
+    // Those at whole nines have names.
+    let steps = (0..100).filter(|step| !matches!(step, 10 | 20 | 30 | 40));
+    let steps = steps.map(|step| 1.0 - 10_f64.powf(-f64::from(step) / 10.0));
     let named = PERCENTILES.iter().map(|&(_, quantile)| quantile).chain([0.5]);
-    quantiles.extend(named.filter(|quantile| (1.0 - quantile) * count as f64 >= 1.0));
+    let mut quantiles: Vec<f64> = steps.chain(named).collect();
+    // Not further than to one sample; chance of rounding apart.
+    quantiles.retain(|quantile| (1.0 - quantile) * count as f64 > 0.999_999);
     quantiles.sort_by(f64::total_cmp);
-    // A step that is a named one but for its last bits is that one.
-    quantiles.dedup_by(|next, kept| {
-        let same = (*next - *kept).abs() < 1e-9;
-        if same && PERCENTILES.iter().any(|(_, quantile)| quantile == next) {
-            *kept = *next;
-        }
-        same
-    });
     quantiles
 }
 

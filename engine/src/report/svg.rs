@@ -70,7 +70,7 @@ fn draw(text: &mut String, figure: &Figure, chart: &Chart) -> Result<(), Box<dyn
     for series in &chart.series {
         draw_series(&mut plane, series, &figure.legend[series.key])?;
     }
-    for (row, mark) in chart.marks.iter().enumerate() {
+    for (row, mark) in (0..).zip(&chart.marks) {
         draw_mark(&mut plane, chart, row, mark, &figure.legend[mark.key])?;
     }
     draw_legend(&legend, figure)?;
@@ -151,23 +151,13 @@ fn draw_series(plane: &mut Plane<'_, '_>, series: &Series, key: &Key) -> Result<
 }
 
 /// A line from top to bottom; its label below those before it, as far as there is room.
-fn draw_mark(
-    plane: &mut Plane<'_, '_>,
-    chart: &Chart,
-    row: usize,
-    mark: &Mark,
-    key: &Key,
-) -> Result<(), Box<dyn Error>> {
+fn draw_mark(plane: &mut Plane<'_, '_>, chart: &Chart, row: i32, mark: &Mark, key: &Key) -> Result<(), Box<dyn Error>> {
     let (x, bottom, top) = (mark.x, chart.y.min, chart.y.max);
     let colour = PALETTE[key.colour.min(COLOURS)];
     if mark.repetition == 0 && row < 24 {
         let at = move |area: (f64, f64)| {
             EmptyElement::at(area)
-                + Text::new(
-                    fit(&mark.text, NAME),
-                    (3, 2 + row as i32 * 12),
-                    ("sans-serif", 10).into_font().color(&colour),
-                )
+                + Text::new(fit(&mark.text, NAME), (3, 2 + 12 * row), ("sans-serif", 10).into_font().color(&colour))
         };
         plane.draw_series([at((x, top))])?;
     }

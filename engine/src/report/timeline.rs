@@ -19,7 +19,7 @@ pub(super) fn section(runs: &[StoredRun], group: &Group) -> Option<Section> {
     for (title, points) in facets {
         let (legend, lines) = lines(&points, &together);
         let of_line = |(key, line): (usize, &Vec<&Point>)| {
-            let seconds = |result: &PointResult| courses[line[0].run].of(&runs[line[0].run], result).to_vec();
+            let seconds = |result: &PointResult| courses[line[0].run].of(&runs[line[0].run], result);
             line[0].results.iter().map(|result| (key, seconds(result))).collect::<Vec<_>>()
         };
         let seconds: Vec<(usize, Vec<Second>)> = lines.iter().enumerate().flat_map(of_line).collect();
@@ -74,11 +74,14 @@ struct Second {
     p99_ns: f64,
 }
 
-/// A run's `intervals.csv`, by label and repetition: second, completed, p99 in nanoseconds.
+/// A run's `intervals.csv`, by label and repetition.
 #[derive(Debug, Default)]
 struct Courses {
-    rows: BTreeMap<(String, usize), Vec<(usize, f64, f64)>>,
+    rows: BTreeMap<(String, usize), Vec<Interval>>,
 }
+
+/// A line of it: which second, how many commands were answered, and p99 in nanoseconds.
+type Interval = (usize, f64, f64);
 
 /// Reads them; a run that has none, or is of a time when they were written otherwise, has nothing to show.
 fn courses(run: &StoredRun) -> Courses {
@@ -104,7 +107,7 @@ impl Courses {
         let varied = run.manifest.get("varied").and_then(|varied| varied.as_array()).into_iter().flatten();
         let varied: Vec<&str> = varied.filter_map(|axis| axis.as_str()).collect();
         let rows = self.rows.get(&(result.label(&varied), result.repetition)).map(Vec::as_slice).unwrap_or_default();
-        let second = |&(second, completed, p99_ns): &(usize, f64, f64)| {
+        let second = |&(second, completed, p99_ns): &Interval| {
             let from = second as u64 * INTERVAL_NS;
             let length = INTERVAL_NS.min(result.window_ns.saturating_sub(from)).max(1) as f64 / 1e9;
             let from = from as f64 / 1e9;
