@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use quorumbench::report::Report;
 use quorumbench::report::document::{Chart, Figure, Section};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use support::reported::{
     failover, gossip, hostile_name, inside, lines, loops, make_hostile, reconciliation, report, sweep,
 };
@@ -173,6 +173,26 @@ fn replicas_that_reconcile_have_a_table_of_bytes() {
     for line in &stored {
         assert!(bytes.contains(&line["convergence"]["bytes"]["all"]["mean"].as_f64()));
     }
+}
+
+#[test]
+fn what_the_doctor_said_is_at_the_end() {
+    let ran = reconciliation();
+    let path = ran.finished.dir.join("manifest.json");
+    let mut manifest: Json = serde_json::from_str(&fs::read_to_string(&path).expect("a manifest")).expect("JSON");
+    let finding =
+        json!({"check": "cpu.governor", "level": "warn", "what": "powersave", "cost": "speed", "todo": "tuned-adm"});
+    manifest["doctor"] = json!({"findings": [finding], "deltas": {"steal_ms": 12}});
+    fs::write(&path, manifest.to_string()).expect("it can be written");
+    let report = report(&[&ran.finished.dir]);
+    assert_eq!(sections(&report).last(), Some(&"doctor"));
+    let [findings, deltas] = &section(&report, "doctor").tables[..] else { panic!("two tables") };
+    let said: Vec<&str> = findings.rows[0].cells.iter().map(|cell| cell.text.as_str()).collect();
+    assert_eq!(
+        (findings.rows[0].names[0].as_str(), said),
+        ("cpu.governor", vec!["warn", "powersave", "speed", "tuned-adm"])
+    );
+    assert_eq!((deltas.rows[0].names[0].as_str(), deltas.rows[0].cells[0].text.as_str()), ("steal_ms", "12"));
 }
 
 #[test]

@@ -264,8 +264,8 @@ fn values_are_those_of_the_lines() {
     let rows = rows.as_array().expect("rows");
     assert_eq!(rows.len(), 6);
     for row in rows {
-        let is_of =
-            |line: &&Json| line["axes"]["protocol"] == row[0][0] && line["axes"]["rate"].to_string() == row[0][1];
+        let rate = row[0][1].as_str().and_then(|rate| rate.parse::<f64>().ok());
+        let is_of = |line: &&Json| line["axes"]["protocol"] == row[0][0] && line["axes"]["rate"].as_f64() == rate;
         let of = |pointer: &str| -> f64 {
             let values: Vec<f64> =
                 lines.iter().filter(is_of).filter_map(|line| line.pointer(pointer)?.as_f64()).collect();

@@ -11,6 +11,9 @@ use serde_json::json;
 use super::{BadLine, Report};
 use crate::results::{self, ReadError, StoredRun};
 
+/// The version of `report --json`.
+pub const REPORT_FILES_SCHEMA: &str = "quorumbench.report-files/1";
+
 /// Where the report of a run is, in its folder.
 const FILE: &str = "report.html";
 
@@ -75,7 +78,7 @@ impl ReportArgs {
         if self.json {
             let path = |path: &PathBuf| path.display().to_string();
             let document = json!({
-                "schema": "quorumbench.report-files/1",
+                "schema": REPORT_FILES_SCHEMA,
                 "page": path(&page),
                 "charts": charts.iter().map(path).collect::<Vec<_>>(),
             });
