@@ -60,6 +60,7 @@ struct Best<'a> {
     protocol: &'a str,
     carried: f64,
     p99_ns: f64,
+    doubtful: bool,
 }
 
 /// Which protocol was best, where there are several: the one that carried most, or, of those that carried as much, the one
@@ -67,9 +68,12 @@ struct Best<'a> {
 fn leader(points: &[&Point]) -> Option<String> {
     let mut best: Vec<Best<'_>> = Vec::new();
     let kept_up = |point: &&&Point| !point.warnings().any(|warning| warning.starts_with("overloaded:"));
+    let mut all: Vec<&str> =
+        points.iter().filter(|point| !point.is_floor()).map(|point| point.axis("protocol")).collect();
+    all.dedup();
     for point in points.iter().filter(|point| !point.is_floor()).filter(kept_up) {
         let (carried, p99_ns) = (point.median("/completed_per_s")?, point.median("/response_ns/p99")?);
-        let this = Best { protocol: point.axis("protocol"), carried, p99_ns };
+        let this = Best { protocol: point.axis("protocol"), carried, p99_ns, doubtful: !point.doubts().is_empty() };
         match best.iter_mut().find(|each| each.protocol == this.protocol) {
             Some(most) if most.carried < this.carried => *most = this,
             Some(_) => {}
@@ -77,6 +81,9 @@ fn leader(points: &[&Point]) -> Option<String> {
         }
     }
     let most = best.iter().map(|each| each.carried).fold(0.0, f64::max);
+    let overloaded = all.iter().filter(|name| best.iter().all(|each| each.protocol != **name));
+    let overloaded: Vec<String> = overloaded.map(|name| format!("{name} was overloaded throughout")).collect();
+    let doubtful = best.iter().any(|each| each.doubtful).then(|| "some of these points are to be doubted".to_owned());
     // On schedule, all carry what is offered, but for chance.
     let (mut level, mut behind): (Vec<_>, Vec<_>) = best.into_iter().partition(|each| each.carried > 0.99 * most);
     level.sort_by(|a, b| a.p99_ns.total_cmp(&b.p99_ns));
@@ -98,7 +105,8 @@ fn leader(points: &[&Point]) -> Option<String> {
             others.join(", ")
         ),
     };
-    (others.len() + behind.len() > 0).then(|| [vec![said], behind].concat().join("; ") + ".")
+    let said = [vec![said], behind, overloaded, doubtful.into_iter().collect()].concat();
+    (all.len() > 1).then(|| said.join("; ") + ".")
 }
 
 /// How far epidemics got, and how soon: the fastest of those that got furthest.
@@ -192,6 +200,7 @@ fn badges(runs: &[StoredRun], material: &Material) -> Vec<Badge> {
     if !material.commands.points.is_empty() && material.commands.points.iter().all(Point::is_checked) {
         badges.push(badge(Level::Good, "checked".into(), "all that was measured was verified to be linearizable"));
     }
+    badges.extend(void(&material.commands));
     badges.extend(doubtful(&material.commands));
     if runs.iter().any(|run| run.fingerprint.get("profile").is_some_and(|profile| profile == "debug")) {
         badges.push(badge(Level::Bad, "debug build".into(), "built without optimisation: the figures say nothing"));
@@ -217,6 +226,17 @@ fn unfinished(run: &StoredRun) -> Option<Badge> {
     })
 }
 
+/// Nothing was answered.
+fn void(commands: &Group) -> Option<Badge> {
+    let runs = || commands.points.iter().flat_map(|point| &point.results);
+    let void = runs().filter(|result| result.completed_per_s == 0.0).count();
+    (void > 0).then(|| Badge {
+        text: format!("{void} of {} runs void", runs().count()),
+        level: Level::Bad,
+        why: "nothing was answered inside the window".into(),
+    })
+}
+
 fn doubtful(commands: &Group) -> Option<Badge> {
     let runs = || commands.points.iter().flat_map(|point| &point.results);
     let doubted = runs().filter(|result| result.is_doubtful()).count();
@@ -226,9 +246,10 @@ fn doubtful(commands: &Group) -> Option<Badge> {
         .filter_map(|warning| warning.split(':').next())
         .collect();
     let why = codes.into_iter().collect::<Vec<_>>().join(", ");
+    let all = runs().count();
     (doubted > 0).then(|| Badge {
-        text: format!("{doubted} of {} runs doubtful", runs().count()),
-        level: Level::Doubtful,
+        text: format!("{doubted} of {all} runs doubtful"),
+        level: if doubted < all { Level::Doubtful } else { Level::Bad },
         why: format!("{why}: they are drawn hollow, and listed below"),
     })
 }

@@ -46,7 +46,7 @@
     seconds: (value) => `${digits(value)} s`,
     nines: (value) => `p${trimmed((100 - 100 / value).toFixed(6))}`,
     share: (value) => `${trimmed(digits(value * 100))} %`,
-    times: (value) => `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)}x`,
+    times: (value) => `${(value < 0.1 ? value.toPrecision(2) : value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0))}x`,
     bytes: (value) => `${digits(value)} B`,
     number: digits,
   };

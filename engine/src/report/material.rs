@@ -204,7 +204,9 @@ impl Point {
 
     /// Why it is no measure for others: each of its repetitions' reasons, once.
     pub(super) fn doubts(&self) -> Vec<String> {
-        let mut doubts: Vec<String> = Vec::new();
+        let void = self.results.iter().any(|result| result.completed_per_s == 0.0);
+        let void = void.then(|| "void: nothing was answered inside the window".to_owned());
+        let mut doubts: Vec<String> = void.into_iter().collect();
         for warning in self.warnings().filter(|warning| voids(warning)) {
             let code = |warning: &str| warning.split(':').next().map(str::to_owned);
             if !doubts.iter().any(|doubt| code(doubt) == code(warning)) {

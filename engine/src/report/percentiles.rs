@@ -13,12 +13,12 @@ pub(super) fn section(group: &Group) -> Option<Section> {
     let figure = |(index, (title, points)): (usize, (String, Vec<&Point>))| {
         let (legend, lines) = lines(&points, &together);
         let series: Vec<Series> = lines.iter().enumerate().filter_map(|(key, line)| curve(key, line[0])).collect();
-        let values = |of: fn(&Dot) -> f64| series.iter().flat_map(|series| &series.dots).map(of).collect::<Vec<_>>();
-        let mut x = Axis::log("percentile", Unit::Nines, values(|dot| dot.x));
+        let dots = || series.iter().flat_map(|series| &series.dots);
+        let mut x = Axis::log("percentile", Unit::Nines, dots().map(|dot| dot.x));
         x.min = 1.0;
         x.ticks = (1..=7).map(|nines| 10_f64.powi(nines)).filter(|&tick| tick <= x.max).collect();
         x.ticks.insert(0, 2.0);
-        let y = Axis::log("response time", Unit::Nanoseconds, values(|dot| dot.y));
+        let y = Axis::log("response time", Unit::Nanoseconds, dots().flat_map(|dot| dot.y_range.unwrap_or([dot.y; 2])));
         let chart = Chart { title: "Response time by percentile".into(), x, y, series, marks: Vec::new() };
         Figure { id: format!("percentiles-{}", index + 1), title, legend, charts: vec![chart] }
     };
