@@ -1,7 +1,7 @@
 //! A run as a page that people look at: what was asked, what came out, whether to believe it, and charts.
 //!
 //! A [`Report`] is made of stored runs, side by side where there are several. What it says is decided here, in one
-//! [`Document`](document::Document): which chart has which lines, and every figure, exactly as it was stored. The page
+//! [`Document`]: which chart has which lines, and every figure, exactly as it was stored. The page
 //! only draws it, and so do the SVGs, which have the same charts.
 //!
 //! The page is one file without a network: the plotting library is inside, and a policy forbids everything else. Names
