@@ -228,7 +228,7 @@ pub struct Cell {
     /// The words, where it is no figure.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// How dark it is: from 0, as good as any, to 1.
+    /// How strong its shade is: from 0, as good as any, to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shade: Option<f64>,
     /// Whether it has too few samples behind it.

@@ -49,7 +49,7 @@ pub(super) fn matrix(group: &Group) -> Option<Section> {
             .extend(figures.iter().filter(|_| !rows.is_empty()).map(|figure| ratios(figure, closed, protocols, &rows)));
     }
     let text = "Each row is one workload; its protocols stand over echo, one server that replicates nothing, or over the best \
-                of them where there is no echo. The darker, the further behind.";
+                of them where there is no echo. The stronger the shade, the further behind.";
     Section { id: "matrix", title: "Protocols by workload", text: vec![text.into()], tables, ..Section::default() }
         .unless_empty()
 }
@@ -94,7 +94,7 @@ pub(super) fn heatmaps(groups: [&Group; 3]) -> Option<Section> {
     tables.extend(of_group(commands, &OPEN, &is(false)));
     tables.extend(of_group(epidemics, &EPIDEMIC, &|_| true));
     tables.extend(of_group(convergences, &CONVERGENCE, &|_| true));
-    let text = "Medians over the repetitions. The darker, the worse.";
+    let text = "Medians over the repetitions. The stronger the shade, the worse.";
     Section { id: "heatmap", title: "Sweeps over two axes", text: vec![text.into()], tables, ..Section::default() }
         .unless_empty()
 }

@@ -70,7 +70,9 @@ fn draw(text: &mut String, figure: &Figure, chart: &Chart) -> Result<(), Box<dyn
     for series in &chart.series {
         draw_series(&mut plane, series, &figure.legend[series.key])?;
     }
-    for (row, mark) in (0..).zip(&chart.marks) {
+    // Those with a label first, so that these are in rows below each other.
+    let (labelled, others): (Vec<&Mark>, Vec<&Mark>) = chart.marks.iter().partition(|mark| mark.repetition == 0);
+    for (row, mark) in (0..9).cycle().zip(labelled.into_iter().chain(others)) {
         draw_mark(&mut plane, chart, row, mark, &figure.legend[mark.key])?;
     }
     draw_legend(&legend, figure)?;
@@ -150,11 +152,11 @@ fn draw_series(plane: &mut Plane<'_, '_>, series: &Series, key: &Key) -> Result<
     Ok(())
 }
 
-/// A line from top to bottom; its label below those before it, as far as there is room.
+/// A line from top to bottom; its label, where it has one, is in that row.
 fn draw_mark(plane: &mut Plane<'_, '_>, chart: &Chart, row: i32, mark: &Mark, key: &Key) -> Result<(), Box<dyn Error>> {
     let (x, bottom, top) = (mark.x, chart.y.min, chart.y.max);
     let colour = PALETTE[key.colour.min(COLOURS)];
-    if mark.repetition == 0 && row < 24 {
+    if mark.repetition == 0 {
         let at = move |area: (f64, f64)| {
             EmptyElement::at(area)
                 + Text::new(fit(&mark.text, NAME), (3, 2 + 12 * row), ("sans-serif", 10).into_font().color(&colour))

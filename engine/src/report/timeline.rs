@@ -60,7 +60,12 @@ fn chart(
         lines.iter().flat_map(|(_, seconds)| seconds).map(|second| second.end),
     );
     let values = dots().map(|dot| dot.y);
-    let y = if unit == Unit::Nanoseconds { Axis::log(label, unit, values) } else { Axis::linear(label, unit, values) };
+    let mut y =
+        if unit == Unit::Nanoseconds { Axis::log(label, unit, values) } else { Axis::linear(label, unit, values) };
+    if !marks.is_empty() {
+        // Labels stand above the lines.
+        y.max *= if y.log { (y.max / y.min).sqrt() } else { 1.5 };
+    }
     Chart { title: title.into(), x, y, series, marks: marks.to_vec() }
 }
 
