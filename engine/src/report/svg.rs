@@ -70,9 +70,7 @@ fn draw(text: &mut String, figure: &Figure, chart: &Chart) -> Result<(), Box<dyn
     for series in &chart.series {
         draw_series(&mut plane, series, &figure.legend[series.key])?;
     }
-    // Those with a label first, so that these are in rows below each other.
-    let (labelled, others): (Vec<&Mark>, Vec<&Mark>) = chart.marks.iter().partition(|mark| mark.repetition == 0);
-    for (row, mark) in (0..9).cycle().zip(labelled.into_iter().chain(others)) {
+    for (mark, row) in chart.marks.iter().zip(rows(chart)) {
         draw_mark(&mut plane, chart, row, mark, &figure.legend[mark.key])?;
     }
     draw_legend(&legend, figure)?;
@@ -152,11 +150,32 @@ fn draw_series(plane: &mut Plane<'_, '_>, series: &Series, key: &Key) -> Result<
     Ok(())
 }
 
-/// A line from top to bottom; its label, where it has one, is in that row.
-fn draw_mark(plane: &mut Plane<'_, '_>, chart: &Chart, row: i32, mark: &Mark, key: &Key) -> Result<(), Box<dyn Error>> {
+/// In which row each mark has its label: the first that is free there; none for later repetitions, and where none is free.
+fn rows(chart: &Chart) -> Vec<Option<i32>> {
+    // What letters and the plane are about as wide as.
+    const LETTER: f64 = 5.5;
+    const PLANE: f64 = 460.0;
+    let mut ends = [f64::NEG_INFINITY; 8];
+    let row = |mark: &Mark| {
+        let from = (mark.x - chart.x.min) / (chart.x.max - chart.x.min) * PLANE;
+        let row = ends.iter().position(|&end| mark.repetition == 0 && end <= from)?;
+        ends[row] = from + LETTER * mark.text.chars().count() as f64 + 6.0;
+        i32::try_from(row).ok()
+    };
+    chart.marks.iter().map(row).collect()
+}
+
+/// A line from top to bottom, and its label in that row.
+fn draw_mark(
+    plane: &mut Plane<'_, '_>,
+    chart: &Chart,
+    row: Option<i32>,
+    mark: &Mark,
+    key: &Key,
+) -> Result<(), Box<dyn Error>> {
     let (x, bottom, top) = (mark.x, chart.y.min, chart.y.max);
     let colour = PALETTE[key.colour.min(COLOURS)];
-    if mark.repetition == 0 {
+    if let Some(row) = row {
         let at = move |area: (f64, f64)| {
             EmptyElement::at(area)
                 + Text::new(fit(&mark.text, NAME), (3, 2 + 12 * row), ("sans-serif", 10).into_font().color(&colour))
