@@ -112,6 +112,17 @@ fn what_happened_is_marked_where_it_did() {
         assert!(expected.iter().all(|(at, _)| chart.marks.iter().any(|mark| exactly(mark.x, *at))));
         assert_eq!(chart.series.iter().map(|series| series.dots.len()).collect::<Vec<_>>(), [5, 5]);
     }
+    // What came of each is in a table.
+    let [table] = &section(&report, "timeline").tables[..] else { panic!("one table") };
+    let gaps: Vec<Option<f64>> = table.rows.iter().map(|row| row.cells[0].value).collect();
+    let stored: Vec<Option<f64>> = ["raft", "zab"]
+        .iter()
+        .flat_map(|protocol| {
+            lines(&ran.finished.dir).into_iter().filter(move |line| line["axes"]["protocol"] == **protocol)
+        })
+        .map(|line| line["faults"][0]["gap_ns"].as_f64())
+        .collect();
+    assert!(gaps == stored && gaps.iter().all(Option::is_some), "{gaps:?} {stored:?}");
     // All that was answered is there, second by second.
     let answered: f64 = throughput.series.iter().flat_map(|series| &series.dots).map(|dot| dot.y).sum();
     let stored: f64 =

@@ -79,6 +79,39 @@ pub(super) fn convergences(group: &Group) -> Option<Section> {
     section(group, &CONVERGENCES, "convergence", "Bytes until replicas agree", text)
 }
 
+/// What of a fault is shown, with where it stands in the fault's part of a line.
+const FAULTS: [Figure; 8] = [
+    ("no service", "gap_ns", Unit::Nanoseconds),
+    ("new leader", "leader_ns", Unit::Nanoseconds),
+    ("throughput back", "throughput_back_ns", Unit::Nanoseconds),
+    ("p99 back", "p99_back_ns", Unit::Nanoseconds),
+    ("caught up", "catch_up_ns", Unit::Nanoseconds),
+    ("with", "catch_up_bytes", Unit::Bytes),
+    ("unknown", "unknown", Unit::Number),
+    ("resent", "resent", Unit::Number),
+];
+
+/// What came of each fault, a row a point and fault.
+pub(super) fn faults(group: &Group) -> Option<Table> {
+    let row = |point: &Point, index: usize, kind: &str| Row {
+        names: names(group, point).into_iter().chain([kind.to_owned()]).collect(),
+        cells: FAULTS.iter().map(|(_, key, _)| Cell::of(point.median(&format!("/faults/{index}/{key}")))).collect(),
+        doubts: point.doubts(),
+    };
+    let of_point = |point: &Point| {
+        let faults = point.results.first().map(|result| result.faults.as_slice()).unwrap_or_default();
+        faults.iter().enumerate().map(|(index, fault)| row(point, index, &fault.kind)).collect::<Vec<_>>()
+    };
+    let rows: Vec<Row> = group.points.iter().flat_map(of_point).collect();
+    (!rows.is_empty()).then(|| Table {
+        title: "What came of each fault".into(),
+        note: "Medians over the repetitions in which it happened.".into(),
+        names: heads(group).into_iter().chain(["fault".to_owned()]).collect(),
+        columns: FAULTS.iter().map(|&(title, _, unit)| Column { title: title.into(), unit }).collect(),
+        rows,
+    })
+}
+
 fn section(group: &Group, figures: &[Figure], id: &'static str, title: &'static str, text: &str) -> Option<Section> {
     if group.points.is_empty() {
         return None;

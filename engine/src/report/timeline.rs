@@ -5,6 +5,7 @@ use std::fs;
 
 use super::document::{Axis, Chart, Dot, Figure, Mark, Section, Series, Unit};
 use super::material::{Group, Point, lines};
+use super::tables;
 use crate::measure::INTERVAL_NS;
 use crate::results::{EventLine, PointResult, StoredRun};
 
@@ -37,8 +38,8 @@ pub(super) fn section(runs: &[StoredRun], group: &Group) -> Option<Section> {
     }
     let text = "Each repetition is a line. Dashed from top to bottom: elections and faults, with the replica's id; those of \
                 the first repetition are labelled.";
-    Section { id: "timeline", title: "Second by second", text: vec![text.into()], figures, ..Section::default() }
-        .unless_empty()
+    let tables = tables::faults(group).into_iter().collect();
+    Section { id: "timeline", title: "Second by second", text: vec![text.into()], figures, tables }.unless_empty()
 }
 
 fn chart(
