@@ -4,8 +4,8 @@
 #   scripts/ci-regression.sh                         against origin/main's last common commit: two minutes and two builds
 #   scripts/ci-regression.sh HEAD~1 CONFIG --set K=V ...   against another commit, with another experiment
 #
-# Leaves target/regression/comment.md, for a pull request, beside the runs. Exit codes are those of `quorumbench compare`:
-# 3 if anything is worse.
+# Leaves target/regression/comment.md, for a pull request, and report.html, for people, beside the runs. Exit codes are
+# those of `quorumbench compare`: 3 if anything is worse.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=$(git rev-parse --verify "${1:-$(git merge-base HEAD origin/main)}^{commit}")
@@ -28,4 +28,5 @@ code=0
 case $code in 0 | 3) ;; *) exit "$code" ;; esac
 run=$(echo "$out"/runs/*-interleaved)
 "$program" compare "$run/base" "$run/new" --markdown >"$out/comment.md" || true
+"$program" report "$run/base" "$run/new" --out "$out/report.html"
 exit "$code"

@@ -21,6 +21,7 @@ use crate::export::cli::{ExportArgs, ExportError};
 use crate::history::cli::HistoryArgs;
 use crate::metrics::{self, Metrics};
 use crate::progress::{self, Progress};
+use crate::report::cli::{ReportArgs, beside};
 use crate::results::{self, PointResult, RUN_SCHEMA};
 use crate::run::{self, Experiment, Finished, RunError};
 use crate::schema::SchemaArgs;
@@ -45,6 +46,7 @@ Examples:
   quorumbench history results                       since when?
   quorumbench doctor                                is this machine fit to measure on?
   quorumbench tune CONFIG --goal G --slo S          which batch, which window, which fan-out?
+  quorumbench report RUN                            what does it look like?
   quorumbench list                                  what there is to measure
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or config, 3 something got worse, 4 nothing holds the SLO,
@@ -60,6 +62,7 @@ enum Command {
     Schema(SchemaArgs),
     Doctor(DoctorArgs),
     Tune(TuneArgs),
+    Report(ReportArgs),
     /// Lists protocols, transports, state machines, and the bundled configs with what each answers.
     #[command(after_help = "Examples:\n  quorumbench list")]
     List,
@@ -157,6 +160,10 @@ impl Cli {
             Command::Schema(arguments) => print(&arguments.text()).into(),
             Command::Doctor(arguments) => print(&arguments.examine()).into(),
             Command::Tune(arguments) => arguments.execute(),
+            Command::Report(arguments) => match arguments.report() {
+                Ok(text) => print(&text).into(),
+                Err(error) => fail(exit::FAILED, &error),
+            },
             Command::List => print(&(bundled::list() + "\n")).into(),
             Command::Node => child(drive::node()),
             Command::Mover => child(drive::mover()),
@@ -244,6 +251,7 @@ impl RunArgs {
                 exit::FAILED
             }
             Ok(finished) => {
+                draw(&finished);
                 let text = if self.json { json_text(&finished) } else { table_text(&finished, spec) };
                 let printed = print(&text);
                 match conclude(&finished) {
@@ -344,7 +352,7 @@ fn table_text(finished: &Finished, spec: &Spec) -> String {
         if let Some(faults) = summary::fault_table(&rows, spec) {
             let _ = writeln!(text, "Faults, medians:\n{faults}\n");
         }
-        for part in [summary::warnings_text(&rows), summary::verdict(&rows, spec)] {
+        for part in [summary::warnings_text(&rows), summary::verdict(&rows, &spec.varied())] {
             if !part.is_empty() {
                 let _ = writeln!(text, "{part}");
             }
@@ -375,6 +383,15 @@ fn json_text(finished: &Finished) -> String {
         "doubts": finished.doubts,
     });
     format!("{document}\n")
+}
+
+/// The run's report, beside its results. They are as good without it.
+fn draw(finished: &Finished) {
+    if finished.count() > 0
+        && let Err(error) = beside(&finished.dir)
+    {
+        progress::note(&format!("note: there is no report: {error}"));
+    }
 }
 
 /// Says why a run ended early, or why it is void. The exit code.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! spec -> load -> client ==transport==> node [ protocol + state machine ] ==transport==> client
-//!      -> measure -> results -> summary
+//!      -> measure -> results -> summary | compare | report
 //! ```
 //!
 //! [`node::Node`] and [`client::Client`] are state machines without I/O, like the protocols; [`drive`]
@@ -62,6 +62,7 @@ pub mod warnings;
 pub mod compare;
 pub mod export;
 pub mod history;
+pub mod report;
 pub mod tune;
 
 pub mod bundled;

@@ -20,7 +20,7 @@ use crate::live::{Live, Planned};
 use crate::results::{
     self, ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError,
 };
-use crate::spec::{Durability, Emulation, Point, ProtocolName, Run, Spec};
+use crate::spec::{Durability, Emulation, Point, ProtocolName, Run, Spec, question};
 use crate::warnings::warnings;
 
 mod convergence;
@@ -485,6 +485,12 @@ impl Floors {
     }
 }
 
+/// What the config asks, in its first line. A config that is gone by now asks nothing.
+fn question_of(config: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(config).ok()?;
+    question(&text).map(str::to_owned)
+}
+
 fn manifest(experiment: &Experiment<'_>, planned: usize, watch: &Watch) -> Json {
     let host = host::describe();
     let fingerprint = results::fingerprint_of(&json!({ "host": host }));
@@ -492,6 +498,7 @@ fn manifest(experiment: &Experiment<'_>, planned: usize, watch: &Watch) -> Json 
         "schema": "quorumbench.manifest/1",
         "name": experiment.spec.name(),
         "config": experiment.config.display().to_string(),
+        "question": question_of(experiment.config),
         "command_line": experiment.command_line,
         "started": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "planned_points": planned,

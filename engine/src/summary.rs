@@ -229,11 +229,11 @@ pub fn warnings_text(rows: &[Row<'_>]) -> String {
     text
 }
 
-/// What the run says, in a sentence or two per kind of cluster.
-pub fn verdict(rows: &[Row<'_>], spec: &Spec) -> String {
+/// What the run says, in a sentence or two per kind of cluster, which are told apart by the axes that vary.
+pub fn verdict(rows: &[Row<'_>], varied: &[&str]) -> String {
     let mut sentences = Vec::new();
     let besides: Vec<_> =
-        spec.varied().into_iter().filter(|axis| !["protocol", "rate", "outstanding"].contains(axis)).collect();
+        varied.iter().copied().filter(|axis| !["protocol", "rate", "outstanding"].contains(axis)).collect();
     let mut kinds: Vec<(String, ProtocolName)> = Vec::new();
     for row in rows.iter().filter(|row| !row.is_floor()) {
         let kind = row.protocol().map(|protocol| (row.runs[0].label(&besides), protocol));

@@ -228,6 +228,7 @@ fn stopped_in_the_third_of_five(by: Signal) {
     assert_eq!(points_on_disk(&dir).len(), 2);
     let manifest = manifest(&dir);
     assert_eq!((manifest["state"].as_str(), manifest["finished_points"].as_u64()), (Some("interrupted"), Some(2)));
+    assert!(dir.join("report.html").exists(), "what was finished is drawn");
     assert_eq!((manifest["planned_points"].as_u64(), manifest["error"].as_str()), (Some(5), Some("interrupted")));
     let name = dir.file_name().and_then(OsStr::to_str).expect("UTF-8");
     let where_it_is = format!("2 of 5 points are finished and stored in results/{name}");

@@ -316,7 +316,7 @@ fn each_kind_of_loop_has_its_own_sentence() {
     );
     let ran = run_spec(&spec);
     let rows = summary::rows(&ran.finished.points, &spec);
-    let verdict = summary::verdict(&rows, &spec);
+    let verdict = summary::verdict(&rows, &spec.varied());
     assert!(verdict.contains("raft (arrival=closed) peaks at "), "{verdict}");
     assert!(verdict.contains("raft (arrival=constant) "), "{verdict}");
     assert!(!summary::table(&rows, &spec).contains("(closed loop)"), "not all of them");

@@ -73,7 +73,8 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn no_line_ends_in_space_and_every_file_in_a_line() {
-    let files = tracked();
+    // What others have published stays as they did.
+    let files: Vec<_> = tracked().into_iter().filter(|(path, _)| !path.contains("/vendor/")).collect();
     assert_eq!(lines_that(&files, |line| line.ends_with([' ', '\t', '\r'])), [""; 0]);
     for (path, text) in &files {
         assert!(text.is_empty() || text.ends_with('\n'), "{path} does not end with its last line");

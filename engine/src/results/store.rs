@@ -244,7 +244,9 @@ impl Appended {
 
 /// Puts `text` in the place of whatever is at `path`, at once.
 pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("json.new");
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
     let written = File::create(&aside).and_then(|mut file| file.write_all(text).and_then(|()| file.sync_data()));
     if let Err(error) = written.and_then(|()| fs::rename(&aside, path)) {
         let _ = fs::remove_file(&aside);

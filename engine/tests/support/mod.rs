@@ -15,6 +15,7 @@ pub mod alive;
 pub mod checked;
 pub mod desk;
 pub mod network;
+pub mod reported;
 
 /// A spec from the lines that matter to a test.
 pub fn spec(text: &str) -> Spec {
