@@ -52,7 +52,7 @@ fn a_sweep_is_drawn_as_it_was_stored() {
     let ran = sweep();
     let dir = &ran.finished.dir;
     let report = report(&[dir]);
-    let expected = ["latency", "percentiles", "timeline", "matrix", "costs", "warnings", "config", "host"];
+    let expected = ["latency", "percentiles", "timeline", "matrix", "costs", "warnings", "config", "host", "doctor"];
     assert_eq!(sections(&report), expected, "what there is, and nothing else");
 
     let lines = lines(dir);
@@ -154,7 +154,7 @@ fn loops_of_both_kinds_never_share_a_chart() {
 fn gossip_stands_beside_its_theory() {
     let ran = gossip();
     let report = report(&[&ran.finished.dir]);
-    assert_eq!(sections(&report), ["coverage", "rounds", "epidemics", "config", "host"]);
+    assert_eq!(sections(&report), ["coverage", "rounds", "epidemics", "config", "host", "doctor"]);
     let lines = lines(&ran.finished.dir);
     let [figure] = &section(&report, "rounds").figures[..] else { panic!("one figure") };
     assert_eq!(names(figure), ["push", "pull", "push: theory", "pull: theory"]);
@@ -176,7 +176,7 @@ fn gossip_stands_beside_its_theory() {
 fn replicas_that_reconcile_have_a_table_of_bytes() {
     let ran = reconciliation();
     let report = report(&[&ran.finished.dir]);
-    assert_eq!(sections(&report), ["convergence", "config", "host"]);
+    assert_eq!(sections(&report), ["convergence", "config", "host", "doctor"]);
     let [table] = &section(&report, "convergence").tables[..] else { panic!("one table") };
     let bytes: Vec<Option<f64>> = table.rows.iter().map(|row| row.cells[0].value).collect();
     let stored = lines(&ran.finished.dir);
