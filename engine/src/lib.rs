@@ -7,6 +7,20 @@
 //!      -> measure -> results -> summary | compare | report
 //! ```
 //!
+//! And this is where a command goes:
+//!
+//! ```text
+//!             load, on schedule                         one turn: step all that came, flush once
+//!   ┌────────┐   batches    ┌───────────┐   ┌─────────────────────────────────────────────────────┐
+//!   │ client ├─────────────>│ transport ├──>│ node:  protocol  ->  log  ->  state machine         │
+//!   │        │<─────────────┤  mem      │<──┤        raft, zab       one handle on the batch in   │
+//!   └───┬────┘   answers    │  uring    │   │        (multi)paxos    the log, the wire, the       │
+//!       │                   │  tokio-tcp│   │        echo, star      delivery: no copies          │
+//!       v                   └─────┬─────┘   └─────────────────────────────────────────────────────┘
+//!   histograms, costs,            └──── other replicas: one append and one acknowledgement a turn
+//!   floors, warnings ──> table + results/
+//! ```
+//!
 //! [`node::Node`] and [`client::Client`] are state machines without I/O, like the protocols; [`drive`]
 //! gives them threads, clocks and transports. [`sim`] gives the same nodes virtual ones, breaks what can
 //! break, and checks what must hold.

@@ -196,3 +196,19 @@ fn the_commands_of_the_pages_work() {
         }
     }
 }
+
+/// `UPDATE=1` puts it there: `scripts/reference.sh` does, after it has taken the run anew.
+#[test]
+fn the_readme_has_the_table_of_the_reference_run() {
+    const MARK: &str = "<!-- results/reference/quickstart/table.txt -->\n```text\n";
+    let (readme, table) = (root().join("README.md"), root().join("results/reference/quickstart/table.txt"));
+    let table = std::fs::read_to_string(table).expect("the reference run's table");
+    let text = std::fs::read_to_string(&readme).expect("a README");
+    let (before, after) = text.split_once(MARK).expect("the mark, and a block of text");
+    let (shown, after) = after.split_once("```\n").expect("the block's end");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&readme, format!("{before}{MARK}{}\n```\n{after}", table.trim_end())).expect("written");
+    } else {
+        assert_eq!(shown.trim_end(), table.trim_end(), "run this with UPDATE=1");
+    }
+}
