@@ -186,9 +186,45 @@ fn what_does_not_compare_is_refused() {
     refused(&run_folder(at.path(), "computed", "A", "virtual", &BEFORE), 2, "never compares with what was measured");
     refused(&run_folder(at.path(), "empty", "A", "real", &[]), 2, "the new run has no points");
     refused(&at.path().join("nowhere"), 1, "give it the folder of a run");
+    let rates: Vec<f64> = BEFORE.iter().copied().cycle().take(16).collect();
+    let whole = run_folder(at.path(), "whole", "A", "real", &rates);
+    // Half of it has another coordinate, and is not in the new run.
+    let text = fs::read_to_string(whole.join("points.jsonl")).expect("points");
+    let split = |(index, line): (usize, &str)| if index < 8 { line.to_owned() } else { line.replace(":16", ":64") };
+    let lines: Vec<String> = text.lines().enumerate().map(split).collect();
+    fs::write(whole.join("points.jsonl"), lines.join("\n")).expect("written");
+    let lost = compare(&whole, &base, &[]);
+    assert_eq!(lost.status.code(), Some(2), "{}", said(&lost));
+    assert!(said(&lost).contains("lacks what the base has: 1 of 2 points"), "{}", said(&lost));
+    let partial = compare(&whole, &base, &["--partial"]);
+    assert!(
+        partial.status.success() && said(&partial).contains("note: the new run lacks 1 of 2"),
+        "{}",
+        said(&partial)
+    );
+    let silent = run_folder(at.path(), "silent", "A", "real", &BEFORE);
+    let text = fs::read_to_string(silent.join("points.jsonl")).expect("points").replace("\"p99\":", "\"p98\":");
+    fs::write(silent.join("points.jsonl"), text).expect("written");
+    refused(&silent, 2, "lacks what the base has: p99 of 1 points");
     let broken = run_folder(at.path(), "broken", "A", "real", &BEFORE);
     fs::write(broken.join("points.jsonl"), "{\"schema\": \"other/9\"}\n").expect("a line");
     refused(&broken, 1, "points.jsonl:1: schema other/9");
+}
+
+#[test]
+fn what_is_not_the_same_experiment_is_said() {
+    let at = tempfile::tempdir().expect("a folder");
+    let runs = ["one", "two"].map(|name| run_folder(at.path(), name, "A", "real", &BEFORE));
+    for (run, duration) in runs.iter().zip(["1s", "10s"]) {
+        let path = run.join("manifest.json");
+        let mut manifest: Json = serde_json::from_str(&fs::read_to_string(&path).expect("a manifest")).expect("JSON");
+        manifest["spec"] = json!({"run": {"warmup": "0s", "duration": duration}});
+        manifest["state"] = if duration == "1s" { "complete".into() } else { "interrupted".into() };
+        fs::write(path, manifest.to_string()).expect("written");
+    }
+    let text = said(&compare(&runs[0], &runs[1], &[]));
+    assert!(text.contains("not the same experiment: run.duration is \"1s\" in base and \"10s\" in new"), "{text}");
+    assert!(text.contains("the new run is not complete: interrupted"), "{text}");
 }
 
 #[test]
@@ -199,6 +235,40 @@ fn too_few_repetitions_are_said_to_be_too_few() {
     let output = compare(&base, &slower, &["--metric", "p99"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("inconclusive: needs about"), "{}", said(&output));
+}
+
+/// The table of bench-configs/regression.toml, measured in turn twenty times: one of its 24 rows got a tenth slower.
+#[test]
+fn one_row_of_a_table_that_got_slower_is_caught() {
+    let mut prng = Prng::new(9);
+    let caught = (0..100).filter(|_| {
+        let rows: Vec<[Vec<f64>; 2]> = (0..24)
+            .map(|row| {
+                let levels: Vec<f64> = (0..20).map(|_| 1000.0 * 3.0_f64.powf(prng.unit())).collect();
+                let effect = if row == 0 { 1.1 } else { 1.0 };
+                [1.0, effect].map(|effect| levels.iter().map(|&level| noisy(&mut prng, level * effect)).collect())
+            })
+            .collect();
+        let samples: Vec<_> = rows.iter().map(|[base, new]| (p99(), base.as_slice(), new.as_slice())).collect();
+        judge(Design::Pairs, &samples, 0.05)[0].verdict == Verdict::Worse
+    });
+    let caught = caught.count();
+    assert!(caught > 80, "{caught} of 100");
+}
+
+/// Of so few nobody can say that nothing changed, and a single one has no interval.
+#[test]
+fn few_repetitions_never_say_the_same() {
+    let mut prng = Prng::new(10);
+    for repetitions in 1..5 {
+        let same = share(200, 11 + repetitions as u64, 1.0, repetitions, |verdict| verdict == Verdict::Same);
+        assert!(same == 0.0, "{repetitions} repetitions: {same}");
+    }
+    let (base, new) = (sample(&mut prng, 1, 1000.0), sample(&mut prng, 1, 1000.0));
+    let judged = judge(Design::Samples, &[(p99(), &base, &new)], 0.05)[0];
+    assert!(judged.interval == [0.0, f64::INFINITY] && matches!(judged.verdict, Verdict::Inconclusive { .. }));
+    // What was computed is the same however often.
+    assert_eq!(judge(Design::Samples, &[(p99(), &[5.0], &[5.0])], 0.05)[0].verdict, Verdict::Same);
 }
 
 /// Levels that wander threefold, and 15 % more on each: two samples show nothing of it, and pairs do.

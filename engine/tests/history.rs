@@ -89,6 +89,25 @@ fn other_machines_are_left_out_unless_asked_for() {
     assert!(said(&history(at.path(), &["--across-hosts"])).contains(" 13 runs"));
 }
 
+/// An axis, and a trait of the machine, that older programs did not look at: the series goes on.
+#[test]
+fn a_newer_program_goes_on_with_older_runs() {
+    let at = tempfile::tempdir().expect("a folder");
+    twelve_nights(at.path());
+    for night in 6..12 {
+        let folder = at.path().join(format!("run-{night}"));
+        let newer = |name: &str, from: &str, to: &str| {
+            let path = folder.join(name);
+            let text = fs::read_to_string(&path).expect("text").replace(from, to);
+            fs::write(path, text).expect("written");
+        };
+        newer("points.jsonl", "\"protocol\":", "\"groups\":1,\"protocol\":");
+        newer("manifest.json", "\"cpu\":", "\"tuning\":{\"smt\":\"on\"},\"cpu\":");
+    }
+    let text = said(&history(at.path(), &["--metric", "p99"]));
+    assert!(text.contains(" 12 runs") && text.ends_with("1 of 2 series changed\n"), "{text}");
+}
+
 #[test]
 fn what_cannot_be_read_is_said() {
     let at = tempfile::tempdir().expect("a folder");

@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, TableStyle, presets};
 use serde_json::{Value as Json, json};
 
-use super::{Comparison, Design, Metric, Row, Verdict};
+use super::{Comparison, Design, Metric, Row, Terms, Verdict};
 use crate::results::{ReadError, StoredRun};
 
 /// The version of `compare --json`.
@@ -16,6 +16,7 @@ pub const COMPARE_SCHEMA: &str = "quorumbench.compare/1";
 /// Compares two runs point by point: old, new, their ratio with its 95 % interval, and whether that is better or worse.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 pub(crate) struct CompareArgs {
     /// The run to compare with: a folder that `quorumbench run` made
     #[arg(value_name = "BASE")]
@@ -39,6 +40,9 @@ pub(crate) struct CompareArgs {
     /// Compares runs of different machines or builds all the same
     #[arg(long)]
     across_hosts: bool,
+    /// Compares what both runs have, even if the new one lacks points or figures of the base
+    #[arg(long)]
+    partial: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -76,7 +80,8 @@ const THRESHOLD: &str = "5%";
 /// What two folders compare to with nothing else asked for, for a terminal, and whether anything is worse.
 pub(crate) fn by_default(base: PathBuf, new: PathBuf) -> Result<(String, bool), CompareError> {
     let threshold = percent(THRESHOLD).expect("it is one");
-    CompareArgs { base, new, metrics: Vec::new(), threshold, json: false, markdown: false, across_hosts: false }
+    let metrics = Vec::new();
+    CompareArgs { base, new, metrics, threshold, json: false, markdown: false, across_hosts: false, partial: false }
         .compare()
 }
 
@@ -87,8 +92,9 @@ impl CompareArgs {
         let (base, new) = (base?, new?);
         let by_default = || Metric::ALL.into_iter().filter(|metric| metric.by_default).collect();
         let metrics = if self.metrics.is_empty() { by_default() } else { self.metrics.clone() };
-        let comparison = Comparison::of(&base, &new, &metrics, self.threshold, self.across_hosts)
-            .map_err(CompareError::Incomparable)?;
+        let terms =
+            Terms { metrics, threshold: self.threshold, across_hosts: self.across_hosts, partial: self.partial };
+        let comparison = Comparison::of(&base, &new, &terms).map_err(CompareError::Incomparable)?;
         let text = match (self.json, self.markdown) {
             (true, _) => format!("{}\n", json_document(&comparison, &base, &new)),
             (_, true) => markdown(&comparison, &base, &new),
@@ -141,7 +147,7 @@ fn figures_of(row: &Row) -> [String; 6] {
         row.metric.text(judged.base),
         row.metric.text(judged.new),
         format!("{:.3}", judged.ratio),
-        format!("{low:.3} to {high:.3}"),
+        if high.is_finite() { format!("{low:.3} to {high:.3}") } else { "unknown".into() },
         if judged.p < 0.001 { "<0.001".into() } else { format!("{:.3}", judged.p) },
         if base == new { base.to_string() } else { format!("{base}, {new}") },
     ]

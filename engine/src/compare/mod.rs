@@ -20,19 +20,18 @@
 //! assert!(judged[0].interval[0] > 1.1);
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
-
-use crate::results::{Coordinates, StoredRun, WORLD};
+use crate::results::{Coordinates, StoredRun};
 
 pub mod cli;
 mod interleave;
+mod matching;
 mod metric;
 pub mod statistics;
 
-use interleave::INTERLEAVED;
 pub use interleave::{InterleaveError, Interleaving, SIDES, interleave};
+use matching::{Sample, circumstances, design, lost, only, pairs, shared_axes, worlds};
 pub use metric::{Metric, Unit};
 pub use statistics::Design;
 use statistics::{ALPHA, benjamini_hochberg, median, observations_needed};
@@ -116,6 +115,8 @@ pub enum Incomparable {
     Axis(String),
     /// No point is in both, or none has any of the metrics.
     NothingInCommon,
+    /// The new one lacks this of what the base has.
+    Lost(Vec<String>),
     /// The one of this name has no points.
     Empty(&'static str),
     /// The one was measured, the other computed.
@@ -138,6 +139,11 @@ impl std::fmt::Display for Incomparable {
             Self::NothingInCommon => f.write_str(
                 "no point and metric is in both runs: run both from one config, or choose others by --metric",
             ),
+            Self::Lost(what) => write!(
+                f,
+                "the new run lacks what the base has: {}. That is no pass; --partial compares what both have",
+                what.join(", ")
+            ),
             Self::Empty(name) => write!(f, "the {name} run has no points: nothing of it was finished"),
             Self::Worlds([base, new]) => {
                 write!(
@@ -151,22 +157,29 @@ impl std::fmt::Display for Incomparable {
 
 impl std::error::Error for Incomparable {}
 
+/// What is compared, and how strictly.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Which figures.
+    pub metrics: Vec<Metric>,
+    /// What a ratio may differ from 1 by, without anybody minding: 0.05 for 5 %.
+    pub threshold: f64,
+    /// Whether runs of different machines or builds compare.
+    pub across_hosts: bool,
+    /// Whether the new run may lack points or figures that the base has.
+    pub partial: bool,
+}
+
 impl Comparison {
-    /// Compares `metrics` of all points that both runs have. `threshold` is what a ratio may differ from 1 by, without
-    /// anybody minding: 0.05 for 5 %.
+    /// Compares all points that both runs have.
     ///
     /// # Errors
-    /// If they do not compare; different fingerprints do only `across_hosts`.
-    pub fn of(
-        base: &StoredRun,
-        new: &StoredRun,
-        metrics: &[Metric],
-        threshold: f64,
-        across_hosts: bool,
-    ) -> Result<Self, Incomparable> {
-        let mut notes = Vec::new();
-        let differences = fingerprint_differences(base, new);
-        match (differences.is_empty(), across_hosts) {
+    /// If they do not compare on these terms.
+    pub fn of(base: &StoredRun, new: &StoredRun, terms: &Terms) -> Result<Self, Incomparable> {
+        let metrics = &terms.metrics;
+        let mut notes = circumstances(base, new);
+        let differences = base.differences(new);
+        match (differences.is_empty(), terms.across_hosts) {
             (true, _) => {}
             (false, true) => {
                 let what = differences.iter().map(|(what, _)| what.as_str()).collect::<Vec<_>>().join(", ");
@@ -183,13 +196,23 @@ impl Comparison {
         let design = design(base, new, &mut notes);
         let mut pairs = pairs(base, new, &shared, &mut notes);
         pairs.sort_by_key(|pair| only(pair.point, &shown));
+        let lost = lost(base, &pairs, metrics);
+        if let (Some(worlds), true) = (worlds(base, new), pairs.is_empty()) {
+            return Err(Incomparable::Worlds(worlds));
+        }
+        if !lost.is_empty() && !pairs.is_empty() {
+            if !terms.partial {
+                return Err(Incomparable::Lost(lost));
+            }
+            notes.push(format!("the new run lacks {}", lost.join(", ")));
+        }
         let samples: Vec<Sample<'_>> = pairs.iter().flat_map(|pair| pair.samples(metrics, design)).collect();
         if samples.is_empty() {
-            return Err(worlds(base, new).map_or(Incomparable::NothingInCommon, Incomparable::Worlds));
+            return Err(Incomparable::NothingInCommon);
         }
         let values: Vec<_> =
             samples.iter().map(|sample| (sample.metric, sample.base.as_slice(), sample.new.as_slice())).collect();
-        let judged = judge(design, &values, threshold);
+        let judged = judge(design, &values, terms.threshold);
         let row = |(sample, judged): (&Sample<'_>, Judged)| Row {
             point: only(sample.pair.point, &shown),
             metric: sample.metric,
@@ -218,7 +241,7 @@ pub fn judge(design: Design, samples: &[(Metric, &[f64], &[f64])], threshold: f6
         let differs = p < ALPHA && !(interval[0] <= 1.0 && 1.0 <= interval[1]) && (ratio - 1.0).abs() > threshold;
         let verdict = if differs {
             if (ratio > 1.0) == metric.more_is_better { Verdict::Better } else { Verdict::Worse }
-        } else if interval[0] >= 1.0 - threshold && interval[1] <= 1.0 + threshold {
+        } else if says_the_same(base, new, interval, threshold) {
             Verdict::Same
         } else {
             let fewer = base.len().min(new.len());
@@ -229,116 +252,13 @@ pub fn judge(design: Design, samples: &[(Metric, &[f64], &[f64])], threshold: f6
     samples.iter().zip(corrected).map(judge).collect()
 }
 
-/// The repetitions of a point in both runs.
-struct Pair<'a> {
-    point: &'a Coordinates,
-    base: &'a [Json],
-    new: &'a [Json],
+/// Whether it is known that nobody minds the difference. An interval of fewer than five observations is narrower than what is
+/// known. Values that are all alike were computed, and need no second.
+fn says_the_same(base: &[f64], new: &[f64], interval: [f64; 2], threshold: f64) -> bool {
+    let alike = base.iter().chain(new).all(|value| value.total_cmp(&base[0]).is_eq());
+    let within = interval[0] >= 1.0 - threshold && interval[1] <= 1.0 + threshold;
+    alike || within && base.len().min(new.len()) >= FEWEST_FOR_AN_INTERVAL
 }
 
-/// A metric of a pair.
-struct Sample<'a> {
-    pair: &'a Pair<'a>,
-    metric: Metric,
-    base: Vec<f64>,
-    new: Vec<f64>,
-}
-
-impl<'a> Pair<'a> {
-    fn samples(&'a self, metrics: &[Metric], design: Design) -> Vec<Sample<'a>> {
-        let sample = |&metric: &Metric| {
-            let values = |lines: &[Json]| lines.iter().filter_map(|line| metric.of(line)).collect::<Vec<_>>();
-            let (base, new) = match design {
-                Design::Samples => (values(self.base), values(self.new)),
-                Design::Pairs => self.matched().filter_map(|(base, new)| metric.of(base).zip(metric.of(new))).unzip(),
-            };
-            // A line of commands has nothing of epidemics, and the other way round.
-            (!base.is_empty() && !new.is_empty()).then_some(Sample { pair: self, metric, base, new })
-        };
-        metrics.iter().filter_map(sample).collect()
-    }
-
-    /// The lines that were taken next to each other.
-    fn matched(&self) -> impl Iterator<Item = (&Json, &Json)> {
-        let same = |base: &Json| self.new.iter().find(|new| new["repetition"] == base["repetition"]);
-        self.base.iter().filter_map(move |base| Some((base, same(base)?)))
-    }
-
-    /// By their own warnings, as a point beside its floor.
-    fn doubtful(&self) -> bool {
-        let doubts = |line: &Json| {
-            let warnings = line.get("warnings").and_then(Json::as_array).into_iter().flatten();
-            warnings.filter_map(Json::as_str).any(crate::results::voids)
-        };
-        self.base.iter().chain(self.new).any(doubts)
-    }
-}
-
-/// How the repetitions belong together: as pairs, if the runs were taken in turn.
-fn design(base: &StoredRun, new: &StoredRun, notes: &mut Vec<String>) -> Design {
-    let turn = |run: &StoredRun| run.manifest.get(INTERLEAVED).cloned();
-    if turn(base).is_none() || turn(base) != turn(new) || base.path == new.path {
-        return Design::Samples;
-    }
-    notes.push("measured in turn: judged by pairs, with the signed-rank test, and the median of their ratios".into());
-    Design::Pairs
-}
-
-fn pairs<'a>(
-    base: &'a StoredRun,
-    new: &'a StoredRun,
-    shared: &BTreeSet<&str>,
-    notes: &mut Vec<String>,
-) -> Vec<Pair<'a>> {
-    let theirs: BTreeMap<Coordinates, &Vec<Json>> =
-        new.points.iter().map(|(point, lines)| (only(point, shared), lines)).collect();
-    let pair = |(point, base): (&'a Coordinates, &'a Vec<Json>)| {
-        theirs.get(&only(point, shared)).map(|new| Pair { point, base, new })
-    };
-    let pairs: Vec<_> = base.points.iter().filter_map(pair).collect();
-    for (name, run) in [("base", base), ("new", new)] {
-        let alone = run.points.len() - pairs.len();
-        if alone > 0 {
-            notes.push(format!("{alone} of {} points are only in the {name} run", run.points.len()));
-        }
-    }
-    pairs
-}
-
-/// The axes that both know. One that a newer program has and an older had not is passed over if it has one value.
-fn shared_axes<'a>(
-    base: &'a StoredRun,
-    new: &'a StoredRun,
-    notes: &mut Vec<String>,
-) -> Result<BTreeSet<&'a str>, Incomparable> {
-    let (ours, theirs) = (base.axes(), new.axes());
-    for &axis in ours.symmetric_difference(&theirs) {
-        if base.varies(axis) || new.varies(axis) {
-            return Err(Incomparable::Axis(axis.to_owned()));
-        }
-        notes.push(format!("{axis} is known to one of the runs only, and passed over"));
-    }
-    Ok(ours.intersection(&theirs).copied().collect())
-}
-
-fn only(point: &Coordinates, axes: &BTreeSet<&str>) -> Coordinates {
-    let kept = point.iter().filter(|(axis, _)| axes.contains(axis.as_str()));
-    kept.map(|(axis, value)| (axis.clone(), value.clone())).collect()
-}
-
-/// What only one of the runs has looked at is no difference: the other's program did not know it yet.
-fn fingerprint_differences(base: &StoredRun, new: &StoredRun) -> Vec<(String, [String; 2])> {
-    let both = base.fingerprint.iter().filter_map(|(name, base)| {
-        let new = new.fingerprint.get(name)?;
-        Some((name.clone(), [base.clone(), new.clone()]))
-    });
-    both.filter(|(_, [base, new])| base != new).collect()
-}
-
-/// The runs' worlds, if they have none in common.
-fn worlds(base: &StoredRun, new: &StoredRun) -> Option<[String; 2]> {
-    let of = |run: &StoredRun| run.points.keys().filter_map(|point| point.get(WORLD).cloned()).collect::<BTreeSet<_>>();
-    let (ours, theirs) = (of(base), of(new));
-    let named = |worlds: BTreeSet<String>| worlds.into_iter().collect::<Vec<_>>().join(" and ");
-    (ours.is_disjoint(&theirs) && !ours.is_empty() && !theirs.is_empty()).then(|| [named(ours), named(theirs)])
-}
+/// Of fewer, a bootstrap's interval holds the truth far less often than it says: about nine times in ten of three.
+const FEWEST_FOR_AN_INTERVAL: usize = 5;

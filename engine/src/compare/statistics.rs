@@ -80,11 +80,14 @@ impl Design {
         }
     }
 
-    /// New over base, and its 95 % interval: the percentile bootstrap.
+    /// New over base, and its 95 % interval: the percentile bootstrap. Of one observation that is anything.
     ///
     /// # Panics
     /// If either sample is empty.
     pub(super) fn ratio(self, base: &[f64], new: &[f64]) -> (f64, [f64; 2]) {
+        if base.len().min(new.len()) < 2 {
+            return (ratio(median(base), median(new)), [0.0, f64::INFINITY]);
+        }
         match self {
             Self::Samples => (ratio(median(base), median(new)), ratio_interval(base, new)),
             Self::Pairs => {
@@ -248,7 +251,7 @@ pub fn observations_needed(
     tests: usize,
 ) -> usize {
     let half = (interval[1] - interval[0]) / 2.0;
-    let narrowed = (observations as f64 * (half / threshold).powi(2)).ceil();
+    let narrowed = if half.is_finite() { (observations as f64 * (half / threshold).powi(2)).ceil() } else { 0.0 };
     let apart = (2..64).find(|&count| design.least_p(count) * (tests as f64) < ALPHA).unwrap_or(64);
     // Beyond this nobody would wait for them: the noise has to go.
     (narrowed.min(10_000.0) as usize).max(apart).max(observations + 1)

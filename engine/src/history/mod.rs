@@ -76,9 +76,9 @@ impl History {
     pub fn read(folder: &Path, metrics: &[Metric], significance: f64, across_hosts: bool) -> io::Result<Self> {
         let mut notes = Vec::new();
         let mut runs = runs(folder, &mut notes)?;
-        if let (false, Some(newest)) = (across_hosts, runs.last().map(|run| run.fingerprint.clone())) {
+        if let (false, Some(newest)) = (across_hosts, runs.last().cloned()) {
             let all = runs.len();
-            runs.retain(|run| run.fingerprint == newest);
+            runs.retain(|run| run.differences(&newest).is_empty());
             if runs.len() < all {
                 let others = all - runs.len();
                 notes.push(format!(
@@ -98,12 +98,12 @@ impl History {
                     if !values.is_empty() {
                         let value =
                             Value { started: run.started().into(), commit: run.commit.clone(), value: median(&values) };
-                        series.entry((name.to_owned(), shown.clone(), point, place)).or_default().push(value);
+                        series.entry((name.to_owned(), shown.clone(), place)).or_default().push(value);
                     }
                 }
             }
         }
-        let finish = |((name, shown, _, place), values): ((String, Coordinates, &Coordinates, usize), Vec<Value>)| {
+        let finish = |((name, shown, place), values): ((String, Coordinates, usize), Vec<Value>)| {
             let figures: Vec<f64> = values.iter().map(|value| value.value).collect();
             let changes = change_points(&figures, significance, SEED);
             Series { name, point: shown, metric: metrics[place], values, changes }
@@ -124,7 +124,11 @@ fn owned((axis, value): (&String, &String)) -> (String, String) {
 fn runs(folder: &Path, notes: &mut Vec<String>) -> io::Result<Vec<StoredRun>> {
     let mut runs = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+        let mut path = entry?.path();
+        if !path.join("manifest.json").is_file() {
+            // Of two builds that were measured in turn, this one.
+            path.push("new");
+        }
         if !path.join("manifest.json").is_file() {
             continue;
         }
@@ -138,12 +142,13 @@ fn runs(folder: &Path, notes: &mut Vec<String>) -> io::Result<Vec<StoredRun>> {
     Ok(runs)
 }
 
-/// The axes in which the points of an experiment differ from each other, over all runs of that name.
+/// The axes in which the points of an experiment differ from each other, over all runs of that name. One that older
+/// programs did not know is none of them as long as it has one value.
 fn varied(runs: &[StoredRun]) -> BTreeSet<(&str, &str)> {
-    let mut seen: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str), BTreeSet<Option<&String>>> = BTreeMap::new();
     for run in runs {
-        for (axis, value) in run.points.keys().flatten() {
-            seen.entry((run.name(), axis)).or_default().insert(value);
+        for axis in run.axes() {
+            seen.entry((run.name(), axis)).or_default().extend(run.points.keys().map(|point| point.get(axis)));
         }
     }
     seen.into_iter().filter(|(_, values)| values.len() > 1).map(|(key, _)| key).collect()

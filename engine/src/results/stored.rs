@@ -143,6 +143,16 @@ impl StoredRun {
         self.manifest.get("started").and_then(Json::as_str).unwrap_or_default()
     }
 
+    /// In what its fingerprint and another's differ, and what it is in each. What only one of them looked at is no
+    /// difference: the other's program did not know it yet.
+    pub fn differences(&self, other: &Self) -> Vec<(String, [String; 2])> {
+        let both = self.fingerprint.iter().filter_map(|(name, own)| {
+            let theirs = other.fingerprint.get(name)?;
+            Some((name.clone(), [own.clone(), theirs.clone()]))
+        });
+        both.filter(|(_, [own, theirs])| own != theirs).collect()
+    }
+
     /// Its axes.
     pub fn axes(&self) -> BTreeSet<&str> {
         self.points.keys().flat_map(|point| point.keys().map(String::as_str)).collect()
