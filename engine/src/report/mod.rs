@@ -19,6 +19,7 @@ pub mod document;
 mod gossip;
 mod grids;
 mod latency;
+mod leader;
 mod material;
 mod page;
 mod percentiles;
