@@ -134,11 +134,11 @@ fn what_happened_is_marked_where_it_did() {
 fn loops_of_both_kinds_never_share_a_chart() {
     let ran = loops();
     let report = report(&[&ran.finished.dir]);
-    for id in ["latency", "percentiles"] {
-        let titles: Vec<&str> = section(&report, id).figures.iter().map(|figure| figure.title.as_str()).collect();
-        assert_eq!(titles, ["Open loop", "Closed loop"], "{id}");
-    }
-    assert!(section(&report, "latency").figures.iter().all(|figure| figure.charts[0].series.len() == 4));
+    let figures = &section(&report, "percentiles").figures;
+    let titles: Vec<&str> = figures.iter().map(|figure| figure.title.as_str()).collect();
+    assert_eq!(titles, ["Open loop", "Closed loop"]);
+    assert!(figures.iter().all(|figure| figure.charts[0].series.len() == 4));
+    assert!(!sections(&report).contains(&"latency"), "one load each makes no line");
     let heat = section(&report, "heatmap");
     let titles: Vec<&str> = heat.tables.iter().map(|table| table.title.as_str()).collect();
     let expected = ["commands/s", "p99", "p50", "p99"].map(|figure| format!("{figure}, commands by window"));
@@ -216,6 +216,55 @@ fn several_runs_stand_side_by_side() {
     assert_eq!(report.document().asked.len(), 2);
     let host = &section(&report, "host").tables[0];
     assert_eq!(host.columns.len(), 2);
+}
+
+#[test]
+fn all_that_was_offered_is_all_whatever_came_by_chance() {
+    let (one, other) = (sweep(), sweep());
+    let begins = "At 400 commands/s, all that was offered, ";
+    let alone = report(&[&one.finished.dir]);
+    assert!(alone.document().answer[0].starts_with(begins), "{:?}", alone.document().answer);
+    // Of several runs, each has its answer before any has the rest.
+    let both = report(&[&one.finished.dir, &other.finished.dir]);
+    for (ran, answer) in [&one, &other].into_iter().zip(&both.document().answer) {
+        let expected = format!("{}: {begins}", ran.finished.dir.display());
+        let folder = ran.finished.dir.file_name().expect("a name").to_string_lossy();
+        assert!(answer.starts_with(&expected) || answer.starts_with(&format!("{folder}: {begins}")), "{answer}");
+    }
+}
+
+#[test]
+fn charts_of_an_earlier_report_do_not_stay() {
+    let at = tempfile::tempdir().expect("a folder");
+    let draw = |ran: &Path| {
+        let output = quorumbench(&["report", ran.to_str().expect("UTF-8"), "--svg", "charts", "--json"], at.path());
+        assert!(output.status.success(), "{}", said(&output));
+        let document: Json = serde_json::from_slice(&output.stdout).expect("one document");
+        ["charts", "removed"].map(|key| serde_json::from_value::<Vec<String>>(document[key].clone()).expect("paths"))
+    };
+    let there = || {
+        let files = fs::read_dir(at.path().join("charts")).expect("a folder");
+        let names = files.map(|file| format!("charts/{}", file.expect("readable").file_name().to_string_lossy()));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    };
+    let others = ["charts/latency-1-old.svg", "charts/latency-1.png", "charts/notes-1.svg", "charts/rounds.svg"];
+    fs::create_dir(at.path().join("charts")).expect("created");
+    others.iter().for_each(|other| fs::write(at.path().join(other), "mine").expect("written"));
+    let mut before = Vec::new();
+    // Charts of each kind, and in the end none.
+    for ran in [sweep(), failover(), gossip(), reconciliation()] {
+        let [charts, removed] = draw(&ran.finished.dir);
+        before.retain(|chart| !charts.contains(chart));
+        before.sort();
+        assert_eq!(removed, before);
+        let mut expected = [charts.clone(), others.map(str::to_owned).to_vec()].concat();
+        expected.sort();
+        assert_eq!(there(), expected);
+        before = charts;
+    }
+    assert!(before.is_empty());
 }
 
 #[test]
@@ -355,5 +404,5 @@ fn a_run_leaves_its_report_beside_its_results() {
         fs::read_dir(at.path().join("results")).expect("results").next().expect("a run").expect("readable").path();
     let page = inside(&fs::read_to_string(run.join("report.html")).expect("a report"));
     assert_eq!(page["asked"][0], "drawn: Is it drawn?");
-    assert_eq!(page["sections"][0]["id"], "latency");
+    assert_eq!(page["sections"][0]["id"], "percentiles");
 }

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::axis::trimmed;
 use super::document::{Badge, Document, Level, REPORT_SCHEMA, Section};
+use super::leader::leader;
 use super::material::{Group, Material, Point, Varied, label, run_names};
 use crate::results::{StoredRun, WORLD, voids};
 use crate::summary::{self, Row, digits};
@@ -33,9 +34,9 @@ fn asked(run: &StoredRun) -> String {
     if varied.is_empty() { format!("{name}: one point") } else { format!("{name}: over {}", varied.join(", ")) }
 }
 
-/// First what it comes to, in one sentence; then the rest.
+/// First what it comes to, in one sentence for each run, by its name where there are several; then the rest.
 fn answer(runs: &[StoredRun], material: &Material) -> Vec<String> {
-    let mut answer = Vec::new();
+    let (mut answer, mut more) = (Vec::new(), Vec::new());
     let commands = &material.commands;
     let varied: Vec<&str> = commands.axes.iter().map(|axis| axis.name.as_str()).collect();
     for (run, name) in run_names(runs).iter().enumerate() {
@@ -47,66 +48,15 @@ fn answer(runs: &[StoredRun], material: &Material) -> Vec<String> {
             let sentences: Vec<&str> = verdict.lines().collect();
             let all = leader(&points).filter(|_| sentences.len() > 1);
             let all = all.iter().map(String::as_str).chain(sentences);
-            answer.extend(all.map(|said| if runs.len() > 1 { format!("{name}: {said}") } else { said.to_owned() }));
+            let mut all = all.map(|said| if runs.len() > 1 { format!("{name}: {said}") } else { said.to_owned() });
+            answer.extend(all.next());
+            more.extend(all);
         }
     }
+    answer.extend(more);
     answer.extend(epidemics(&material.epidemics));
     answer.extend(convergences(&material.convergences));
     answer
-}
-
-/// What a protocol carried at most without being overloaded, and its p99 there.
-struct Best<'a> {
-    protocol: &'a str,
-    carried: f64,
-    p99_ns: f64,
-    doubtful: bool,
-}
-
-/// Which protocol was best, where there are several: the one that carried most, or, of those that carried as much, the one
-/// that was soonest.
-fn leader(points: &[&Point]) -> Option<String> {
-    let mut best: Vec<Best<'_>> = Vec::new();
-    let kept_up = |point: &&&Point| !point.warnings().any(|warning| warning.starts_with("overloaded:"));
-    let mut all: Vec<&str> =
-        points.iter().filter(|point| !point.is_floor()).map(|point| point.axis("protocol")).collect();
-    all.dedup();
-    for point in points.iter().filter(|point| !point.is_floor()).filter(kept_up) {
-        let (carried, p99_ns) = (point.median("/completed_per_s")?, point.median("/response_ns/p99")?);
-        let this = Best { protocol: point.axis("protocol"), carried, p99_ns, doubtful: !point.doubts().is_empty() };
-        match best.iter_mut().find(|each| each.protocol == this.protocol) {
-            Some(most) if most.carried < this.carried => *most = this,
-            Some(_) => {}
-            None => best.push(this),
-        }
-    }
-    let most = best.iter().map(|each| each.carried).fold(0.0, f64::max);
-    let overloaded = all.iter().filter(|name| best.iter().all(|each| each.protocol != **name));
-    let overloaded: Vec<String> = overloaded.map(|name| format!("{name} was overloaded throughout")).collect();
-    let doubtful = best.iter().any(|each| each.doubtful).then(|| "some of these points are to be doubted".to_owned());
-    // On schedule, all carry what is offered, but for chance.
-    let (mut level, mut behind): (Vec<_>, Vec<_>) = best.into_iter().partition(|each| each.carried > 0.99 * most);
-    level.sort_by(|a, b| a.p99_ns.total_cmp(&b.p99_ns));
-    behind.sort_by(|a, b| b.carried.total_cmp(&a.carried));
-    let (first, others) = level.split_first()?;
-    let time = |each: &Best<'_>| summary::time_text(each.p99_ns);
-    let others = others.iter().map(|each| format!("{} {}", each.protocol, time(each)));
-    let behind = behind.iter().map(|each| {
-        format!("{} carried {:.0} % of that, with {}", each.protocol, each.carried / most * 100.0, time(each))
-    });
-    let (others, behind): (Vec<String>, Vec<String>) = (others.collect(), behind.collect());
-    let most = summary::thousands(most);
-    let said = match &others[..] {
-        [] => format!("{} carried most, {most} commands/s, with a p99 of {}", first.protocol, time(first)),
-        others => format!(
-            "At {most} commands/s {} has the lowest p99, {}; {}",
-            first.protocol,
-            time(first),
-            others.join(", ")
-        ),
-    };
-    let said = [vec![said], behind, overloaded, doubtful.into_iter().collect()].concat();
-    (all.len() > 1).then(|| said.join("; ") + ".")
 }
 
 /// How far epidemics got, and how soon: the fastest of those that got furthest.

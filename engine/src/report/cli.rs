@@ -27,7 +27,7 @@ pub(crate) struct ReportArgs {
     /// Where the page goes; report.html in the first RUN's folder unless told otherwise
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Draws the charts as SVG too, a file each, into this folder
+    /// Draws the charts as SVG too, a file each, into this folder, in place of those of an earlier report
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
     /// Prints what was written as one JSON document
@@ -74,19 +74,26 @@ impl ReportArgs {
         let report = read(&self.runs)?;
         let page = self.out.clone().unwrap_or_else(|| self.runs[0].join(FILE));
         write(&report, &page)?;
-        let charts = self.svg.as_deref().map(|folder| write_charts(&report, folder)).transpose()?.unwrap_or_default();
+        let (charts, removed) = match &self.svg {
+            Some(folder) => (write_charts(&report, folder)?, remove_stale(&report, folder)?),
+            None => (Vec::new(), Vec::new()),
+        };
         if self.json {
             let path = |path: &PathBuf| path.display().to_string();
             let document = json!({
                 "schema": REPORT_FILES_SCHEMA,
                 "page": path(&page),
                 "charts": charts.iter().map(path).collect::<Vec<_>>(),
+                "removed": removed.iter().map(path).collect::<Vec<_>>(),
             });
             return Ok(format!("{document}\n"));
         }
         let mut text = format!("Report: {}\n", page.display());
         for chart in &charts {
             let _ = writeln!(text, "Chart: {}", chart.display());
+        }
+        for chart in &removed {
+            let _ = writeln!(text, "Removed, as an earlier report's: {}", chart.display());
         }
         Ok(text)
     }
@@ -110,16 +117,33 @@ fn read(runs: &[PathBuf]) -> Result<Report, ReportError> {
 
 /// A file a chart, in a folder that is made if it is not there.
 fn write_charts(report: &Report, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ReportError::Write(path, source)
-    };
     fs::create_dir_all(folder).map_err(failed(folder))?;
     let charts = report.charts().into_iter().map(|(name, svg)| {
         let path = folder.join(format!("{name}.svg"));
         results::replace(&path, svg.as_bytes()).map_err(failed(&path)).map(|()| path)
     });
     charts.collect()
+}
+
+/// Removes what an earlier report has drawn into this folder and this one has not. Which files.
+fn remove_stale(report: &Report, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    let ours: Vec<String> = report.charts().into_iter().map(|(name, _)| name).collect();
+    let mut stale = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".svg"));
+        if name.is_some_and(|name| Report::is_name_of_chart(name) && ours.iter().all(|each| each != name)) {
+            fs::remove_file(&path).map_err(failed(&path))?;
+            stale.push(path);
+        }
+    }
+    stale.sort();
+    Ok(stale)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ReportError + use<> {
+    let path = path.to_owned();
+    move |source| ReportError::Write(path, source)
 }
 
 fn write(report: &Report, page: &Path) -> Result<(), ReportError> {

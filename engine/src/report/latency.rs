@@ -7,11 +7,13 @@ use crate::warnings::{PERCENTILES, samples_needed};
 /// The axes that say how much load there is.
 pub(super) const LOAD: [&str; 2] = ["rate", "outstanding"];
 
-/// The section, if anything answered commands.
+/// The section, if anything answered commands under several loads.
 pub(super) fn section(group: &Group) -> Option<Section> {
     let (together, facets) = group.facets(&LOAD);
     let figure = |(index, (title, points)): (usize, (String, Vec<&Point>))| figure(index, title, &points, &together);
-    let figures = facets.into_iter().enumerate().map(figure).collect();
+    // A single load makes no line: how protocols and settings compare there is in the tables.
+    let has_lines = |(_, points): &(String, Vec<&Point>)| lines(points, &together).1.iter().any(|line| has_loads(line));
+    let figures = facets.into_iter().filter(has_lines).enumerate().map(figure).collect();
     let text = [
         "Each line follows the offered load; where it bends back, more load made it slower. Dots are medians over the \
          repetitions, bars their least and most. Dashed: the floors, which are no protocols.",
@@ -40,11 +42,18 @@ fn figure(index: usize, title: String, points: &[&Point], together: &[&Varied]) 
 
 /// One line, in the order of what was offered.
 fn series(key: usize, line: &[&Point], percentile: &str) -> Series {
-    let load = |point: &Point| LOAD.iter().find_map(|axis| point.axis(axis).parse::<f64>().ok()).unwrap_or_default();
     let mut line = line.to_vec();
     // Stable: points that differ in something else keep their order.
     line.sort_by(|a, b| load(a).total_cmp(&load(b)));
     Series { key, dense: false, dots: line.iter().filter_map(|point| dot(point, percentile)).collect() }
+}
+
+fn load(point: &Point) -> f64 {
+    LOAD.iter().find_map(|axis| point.axis(axis).parse().ok()).unwrap_or_default()
+}
+
+fn has_loads(line: &[&Point]) -> bool {
+    line.iter().any(|point| load(point).to_bits() != load(line[0]).to_bits())
 }
 
 fn dot(point: &Point, percentile: &str) -> Option<Dot> {

@@ -19,6 +19,7 @@ pub mod document;
 mod gossip;
 mod grids;
 mod latency;
+mod leader;
 mod material;
 mod page;
 mod percentiles;
@@ -30,6 +31,9 @@ mod timeline;
 use document::Document;
 pub use material::BadLine;
 use material::Material;
+
+/// What the ids of figures begin with: the ids of the sections that have any.
+const FIGURES: [&str; 5] = ["latency", "percentiles", "timeline", "coverage", "rounds"];
 
 /// A page, and the same as SVGs.
 #[derive(Clone, Debug)]
@@ -85,6 +89,15 @@ impl Report {
             figure.charts.iter().enumerate().map(chart).collect::<Vec<_>>()
         };
         figures.flat_map(of_figure).collect()
+    }
+
+    /// Whether a chart could be called that, in this report or in another.
+    pub(crate) fn is_name_of_chart(name: &str) -> bool {
+        let mut parts = name.split('-');
+        let figure = parts.next().is_some_and(|figure| FIGURES.contains(&figure));
+        let numbers: Vec<&str> = parts.collect();
+        let is_number = |part: &&str| part.parse::<u32>().is_ok_and(|number| number.to_string() == **part);
+        figure && (1..=2).contains(&numbers.len()) && numbers.iter().all(is_number)
     }
 
     /// Writes the page, in the place of whatever is at `path`, at once.

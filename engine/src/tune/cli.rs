@@ -1,12 +1,15 @@
 //! `quorumbench tune`: the command.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use clap::Args;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -135,6 +138,8 @@ impl TuneArgs {
             (Some(path), Some(document)) => Folder { path: path.clone(), document },
             _ => Folder::create(&self.out, &request, &space, &plan).map_err(|error| Failure::failed(&error))?,
         };
+        // As long as it lives, this search is the only one in its folder.
+        let _lock = folder.lock()?;
         folder.write("running").map_err(|error| Failure::failed(&error))?;
         let searched = self.search(&space, &plan, &request.config, &folder.path, &interrupted);
         self.conclude(searched, &mut folder, &plan)
@@ -197,8 +202,11 @@ impl TuneArgs {
                     .write(if interrupted { "interrupted" } else { "failed" })
                     .map_err(|error| Failure::failed(&error))?;
                 say(&error);
-                let dir = folder.path.display();
-                progress::note(&format!("what was measured is kept; to go on: quorumbench tune --resume {dir}"));
+                // What is no step of this search is none when it is resumed either.
+                if !matches!(error, JournalError::Differs { .. }) {
+                    let dir = folder.path.display();
+                    progress::note(&format!("what was measured is kept; to go on: quorumbench tune --resume {dir}"));
+                }
                 return Ok(exit::FAILED);
             }
         };
@@ -247,6 +255,21 @@ impl Folder {
             "host": host::describe(),
         });
         Ok(Self { path, document })
+    }
+
+    /// Keeps others out until what it returns is dropped, or the process ends in any way.
+    fn lock(&self) -> Result<File, Failure> {
+        let dir = self.path.display();
+        let cannot = |error: io::Error| Failure::failed(&format!("cannot lock {dir}: {error}"));
+        let folder = File::open(&self.path).map_err(cannot)?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(folder),
+            Err(Errno::WOULDBLOCK) => {
+                let why = "another `quorumbench tune` is searching there; wait for its end, or interrupt it";
+                Err(Failure::failed(&format!("{dir}: {why}")))
+            }
+            Err(error) => Err(cannot(error.into())),
+        }
     }
 
     /// Puts the document, with this state, in the place of what is there.

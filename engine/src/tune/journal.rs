@@ -71,7 +71,7 @@ impl<E: std::fmt::Display> std::fmt::Display for JournalError<E> {
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Differs { path, line } => write!(
                 f,
-                "{}:{line}: this is no step of this search, so it cannot go on: was it begun by another version?",
+                "{}:{line}: this is no step of this search, so it cannot go on: was it edited? Begin a new search",
                 path.display()
             ),
         }

@@ -17,13 +17,21 @@ pub(super) const FINALISTS: usize = 3;
 /// # Errors
 /// The bench's, when a run has failed or was interrupted.
 pub fn search<B: Bench>(plan: &Plan, bench: &mut B) -> Result<Outcome, B::Error> {
-    let mut search = Search { plan, bench, runs: 0, held: Vec::new() };
+    let mut search = Search { plan, bench, runs: 0, whole: Vec::new() };
     let finalists = match plan.goal {
         Goal::MaxThroughput => search.fastest()?,
         Goal::MinTraffic => search.cheapest()?,
     };
     let contenders = confirm::confirm(&mut search, finalists)?;
-    Ok(Outcome::new(plan, contenders, &search.held))
+    Ok(Outcome::new(plan, contenders, &search.whole))
+}
+
+/// A run at full length: what was asked, the answer, and what follows from it.
+#[derive(Clone, Debug)]
+pub(super) struct Whole {
+    pub(super) trial: Trial,
+    pub(super) seen: Observation,
+    pub(super) verdict: Verdict,
 }
 
 /// A search under way.
@@ -31,8 +39,8 @@ pub(super) struct Search<'a, B> {
     pub(super) plan: &'a Plan,
     bench: &'a mut B,
     runs: u64,
-    /// What held the SLO at full length.
-    held: Vec<(Trial, Observation)>,
+    /// The runs at full length.
+    whole: Vec<Whole>,
 }
 
 impl<B: Bench> Search<'_, B> {
@@ -50,8 +58,8 @@ impl<B: Bench> Search<'_, B> {
         let trial = Trial { phase, settings: settings.clone(), load, seconds, seed };
         let seen = self.bench.measure(&trial)?;
         let verdict = self.plan.slo.verdict(&seen);
-        if verdict == Verdict::Held && matches!(phase, Phase::Searching | Phase::Confirming) {
-            self.held.push((trial, seen.clone()));
+        if matches!(phase, Phase::Searching | Phase::Confirming) {
+            self.whole.push(Whole { trial, seen: seen.clone(), verdict: verdict.clone() });
         }
         Ok((seen, verdict))
     }

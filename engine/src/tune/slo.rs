@@ -32,14 +32,16 @@ struct Metric {
     is_time: bool,
     /// Whether more of it is better.
     more: bool,
+    /// The best that it can be.
+    best: f64,
 }
 
 const fn time(name: &'static str) -> Metric {
-    Metric { name, goal: Goal::MaxThroughput, is_time: true, more: false }
+    Metric { name, goal: Goal::MaxThroughput, is_time: true, more: false, best: 0.0 }
 }
 
 const fn gossip(name: &'static str) -> Metric {
-    Metric { name, goal: Goal::MinTraffic, is_time: false, more: false }
+    Metric { name, goal: Goal::MinTraffic, is_time: false, more: false, best: 0.0 }
 }
 
 /// Times are response times, from the intended send. Rounds are those until the last arrival, over all epidemics.
@@ -49,15 +51,18 @@ static METRICS: [Metric; 13] = [
     time("p99"),
     time("p99.9"),
     time("mean"),
-    Metric { is_time: false, ..time("errors") },
+    Metric { is_time: false, ..time(ERRORS) },
     gossip("rounds_mean"),
     gossip("rounds_p99"),
     gossip("rounds_max"),
     gossip("residue"),
     gossip("residue_max"),
     gossip("traffic"),
-    Metric { more: true, ..gossip("coverage") },
+    Metric { more: true, best: 1.0, ..gossip("coverage") },
 ];
+
+/// Commands that were never answered.
+const ERRORS: &str = "errors";
 
 /// A text that is no SLO: what is wrong with it, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +93,7 @@ impl Slo {
     /// it is a time.
     ///
     /// # Errors
-    /// [`SloError`] if it is none, or none for this goal.
+    /// [`SloError`] if it is none, none for this goal, or none that anything could hold: `p99<0ms`, `coverage>1`.
     pub fn parse(text: &str, goal: Goal) -> Result<Self, SloError> {
         let conditions = text.split(',').map(|part| condition(part.trim(), goal)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { conditions, text: text.to_owned(), accepts_send_lag: false })
@@ -101,11 +106,12 @@ impl Slo {
         Self { accepts_send_lag: accepts, ..self }
     }
 
-    /// Whether a run was sustainable: nothing lost, all that was offered carried, each condition met, and the generator not
-    /// what was measured.
+    /// Whether a run was sustainable: nothing lost but errors that a condition is about, all that was offered carried, each
+    /// condition met, and the generator not what was measured.
     pub fn verdict(&self, seen: &Observation) -> Verdict {
-        if seen.lost > 0 {
-            return Verdict::Missed(format!("{} commands were lost", seen.lost));
+        let lost = seen.lost.saturating_sub(self.judged_errors(seen));
+        if lost > 0 {
+            return Verdict::Missed(format!("{lost} commands were lost"));
         }
         let missed = self.conditions.iter().find(|condition| !condition.holds(seen));
         let missed = if seen.overloaded { Some("overloaded".into()) } else { missed.map(|each| each.found(seen)) };
@@ -114,6 +120,12 @@ impl Slo {
             (Some(why), _) => Verdict::GeneratorLimited(why.clone()),
             (None, missed) => missed.map_or(Verdict::Held, Verdict::Missed),
         }
+    }
+
+    /// The lost commands that a condition decides on.
+    fn judged_errors(&self, seen: &Observation) -> u64 {
+        let judges = self.conditions.iter().any(|condition| condition.metric.name == ERRORS);
+        seen.figures.get(ERRORS).filter(|_| judges).map_or(0, |&errors| errors as u64)
     }
 
     /// How far the worst condition is missed: 2 if it is twice its limit; below 1, or 1, if all hold.
@@ -130,13 +142,16 @@ impl fmt::Display for Slo {
 
 impl Condition {
     fn holds(&self, seen: &Observation) -> bool {
-        let value = seen.figures.get(self.metric.name);
-        value.is_some_and(|&value| match (self.metric.more, self.inclusive) {
+        seen.figures.get(self.metric.name).is_some_and(|&value| self.admits(value))
+    }
+
+    fn admits(&self, value: f64) -> bool {
+        match (self.metric.more, self.inclusive) {
             (false, false) => value < self.limit,
             (false, true) => value <= self.limit,
             (true, false) => value > self.limit,
             (true, true) => value >= self.limit,
-        })
+        }
     }
 
     fn excess(&self, seen: &Observation) -> f64 {
@@ -160,7 +175,8 @@ impl Condition {
 
 impl Metric {
     fn text(&self, value: f64) -> String {
-        if self.is_time { crate::summary::time_text(value) } else { crate::summary::digits(value) }
+        let number = if value.fract() == 0.0 { format!("{value:.0}") } else { crate::summary::digits(value) };
+        if self.is_time { crate::summary::time_text(value) } else { number }
     }
 }
 
@@ -174,15 +190,23 @@ fn condition(text: &str, goal: Goal) -> Result<Condition, SloError> {
     };
     let metric = metric(text[..at].trim(), goal)?;
     let (sign, rest) = text[at..].split_at(1);
-    let inclusive = rest.starts_with('=');
-    let number = rest.trim_start_matches('=').trim();
+    let (equal, number) = rest.strip_prefix('=').map_or(("", rest), |number| ("=", number));
+    let number = number.trim();
     let wanted = if metric.more { ">" } else { "<" };
     if sign != wanted {
-        return Err(SloError(format!("`{text}` is the wrong way round: write `{}{wanted}{number}`", metric.name)));
+        return Err(SloError(format!(
+            "`{text}` is the wrong way round: write `{}{wanted}{equal}{number}`",
+            metric.name
+        )));
     }
     let limit = if metric.is_time { duration_ns(number).map(|ns| ns as f64) } else { plain(number) };
     let limit = limit.map_err(|why| SloError(format!("`{text}`: {why}")))?;
-    Ok(Condition { metric, inclusive, limit })
+    let condition = Condition { metric, inclusive: !equal.is_empty(), limit };
+    if !condition.admits(metric.best) {
+        let best = metric.text(metric.best);
+        return Err(SloError(format!("nothing can hold `{text}`: {} is {best} at best", metric.name)));
+    }
+    Ok(condition)
 }
 
 fn metric(name: &str, goal: Goal) -> Result<&'static Metric, SloError> {
@@ -250,6 +274,35 @@ mod tests {
         refused("coverage<0.9", Goal::MinTraffic, "write `coverage>0.9`");
         refused("residue<-1", Goal::MinTraffic, "no number");
         refused("residue<NaN", Goal::MinTraffic, "no number");
+        refused("p99>=5ms", Goal::MaxThroughput, "write `p99<=5ms`");
+        refused("p99<===5ms", Goal::MaxThroughput, "`p99<===5ms`: ");
+        refused("errors<==5", Goal::MaxThroughput, "no number");
+    }
+
+    #[test]
+    fn what_nothing_can_hold_is_no_slo() {
+        refused("p99<0ms", Goal::MaxThroughput, "nothing can hold `p99<0ms`: p99 is 0 ns at best");
+        refused("p99<5ms,errors<0", Goal::MaxThroughput, "nothing can hold `errors<0`: errors is 0 at best");
+        refused("residue<0", Goal::MinTraffic, "residue is 0 at best");
+        refused("coverage>1", Goal::MinTraffic, "coverage is 1 at best");
+        refused("coverage>=1.01", Goal::MinTraffic, "coverage is 1 at best");
+        for held in ["residue<=0", "coverage>=1", "coverage>0.99"] {
+            assert!(Slo::parse(held, Goal::MinTraffic).is_ok(), "{held}");
+        }
+    }
+
+    #[test]
+    fn errors_are_a_miss_unless_a_condition_allows_them() {
+        let verdict = |text: &str, errors: u32, shed: u64| {
+            let slo = Slo::parse(text, Goal::MaxThroughput).expect("an SLO");
+            let seen = seen(&[("p99", 1e6), (ERRORS, f64::from(errors))]);
+            slo.verdict(&Observation { lost: u64::from(errors) + shed, ..seen })
+        };
+        let missed = |why: &str| Verdict::Missed(why.into());
+        assert_eq!(verdict("p99<5ms", 2, 0), missed("2 commands were lost"));
+        assert_eq!(verdict("p99<5ms,errors<3", 2, 0), Verdict::Held);
+        assert_eq!(verdict("errors<3", 3, 0), missed("errors 3"));
+        assert_eq!(verdict("errors<3", 2, 1), missed("1 commands were lost"), "what was not sent is no error");
     }
 
     #[test]

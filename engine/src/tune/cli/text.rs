@@ -122,13 +122,13 @@ fn versus_cells(contender: &Contender, level: usize) -> [Cell; 2] {
 
 fn front(outcome: &Outcome, plan: &Plan) -> String {
     let [value, delay] = figures(plan.goal);
-    let mut table = table(&["settings", value, delay, "runs"]);
-    for Tradeoff { settings, value, delay, runs } in &outcome.front {
+    let mut table = table(&["settings", value, delay, "held"]);
+    for Tradeoff { settings, value, delay, runs, held } in &outcome.front {
         table.add_row([
             Cell::new(settings.text()),
             right(value_text(plan.goal, *value)),
             right(delay_text(plan.goal, *delay)),
-            right(runs.to_string()),
+            right(format!("{held} of {runs}")),
         ]);
     }
     table.trim_fmt()
