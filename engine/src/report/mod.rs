@@ -87,7 +87,7 @@ impl Report {
         figures.flat_map(of_figure).collect()
     }
 
-    /// Writes the page, in the place of whatever is at `path`, at once.
+    /// Writes the page, in the place of the file at `path`, at once; a pipe or a device is written into.
     ///
     /// # Errors
     /// If it cannot be written; what was there is there still.
