@@ -1,5 +1,6 @@
 //! The single runs of one build, put together as if they were one run.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ impl Side {
         for line in fs::read_to_string(run.join("points.jsonl"))?.lines() {
             let mut line: Json = serde_json::from_str(line)?;
             line["repetition"] = repetition.into();
-            points.push_str(&format!("{line}\n"));
+            let _ = writeln!(points, "{line}");
         }
         self.append("points.jsonl", &points)?;
         self.finished += points.lines().count();
