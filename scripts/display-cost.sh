@@ -5,7 +5,8 @@
 #   scripts/display-cost.sh                          echo on mem, eight runs of each: a minute, on a machine that is quiet
 #   scripts/display-cost.sh CONFIG --set K=V ...     another experiment
 #
-# Needs `script` (util-linux) and curl. Exit codes are those of `quorumbench compare`: 3 if looking costs more than 1 %.
+# Needs `script` (util-linux) and curl. Exit codes: 0 if the interval of the ratio of throughputs lies within 1 %, 3 if
+# looking costs more, 1 if it failed or these runs do not tell.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ $# -eq 0 ]; then
@@ -32,4 +33,7 @@ chmod +x "$out/watched"
 grep -q 'quorumbench_phase{.*phase="measuring"} 1' "$out/scraped" || { echo "nobody was answered" >&2; exit 1; }
 grep -q 'measuring.*/s, p99' "$out/shown" || { echo "nothing was shown" >&2; exit 1; }
 run=$(echo "$out"/runs/*-interleaved)
-"$program" compare "$run/new" "$run/base" --metric throughput --threshold 1%
+"$program" compare "$run/new" "$run/base" --metric throughput --threshold 1% | tee "$out/compared"
+# To have seen no difference is not to have seen that there is none.
+grep -Eqx '0 worse, 0 better, [1-9][0-9]* the same, 0 inconclusive' "$out/compared" ||
+    { echo "these runs do not tell whether it is within 1 %: take more repetitions, on a quiet machine" >&2; exit 1; }

@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
 use crate::bundled;
-use crate::compare::cli::{CompareArgs, CompareError, by_default};
-use crate::compare::{InterleaveError, Interleaving, SIDES, interleave};
+use crate::compare::cli::{CompareArgs, CompareError, THRESHOLD, compared, metric, percent};
+use crate::compare::{InterleaveError, Interleaving, Metric, SIDES, interleave};
 use crate::doctor::cli::DoctorArgs;
 use crate::drive::{self, ChildError};
 use crate::export::cli::{ExportArgs, ExportError};
@@ -108,6 +108,12 @@ struct RunArgs {
     /// never the same for long
     #[arg(long, value_name = "BASE_BINARY", conflicts_with_all = ["dry_run", "json", "check"])]
     interleave: Option<PathBuf>,
+    /// What --interleave compares, as `quorumbench compare` does; may be given several times
+    #[arg(long = "metric", value_name = "METRIC", value_parser = metric, requires = "interleave")]
+    compared: Vec<Metric>,
+    /// A change that nobody minds, to --interleave
+    #[arg(long, value_name = "PERCENT", default_value = THRESHOLD, value_parser = percent, requires = "interleave")]
+    threshold: f64,
     /// Shows figures of the point that runs to Prometheus, at `/metrics` of ADDR; a port alone is on this machine only
     #[arg(long, value_name = "ADDR", value_parser = metrics::address, conflicts_with_all = ["dry_run", "interleave"])]
     metrics: Option<SocketAddr>,
@@ -137,6 +143,11 @@ pub(crate) mod exit {
     pub(super) const REGRESSION: u8 = 3;
     pub(crate) const SLO_MISSED: u8 = 4;
     pub(crate) const INVALID: u8 = 5;
+}
+
+/// The command line, for manifests.
+fn typed() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 impl Cli {
@@ -209,19 +220,24 @@ impl RunArgs {
                 return fail(exit::FAILED, &format!("cannot listen for --metrics: {error}; choose another ADDR"));
             }
         };
-        if let Some(metrics) = metrics.as_ref().filter(|_| !self.quiet) {
+        // Also to --quiet: nobody could find it otherwise.
+        if let Some(metrics) = &metrics {
             progress::note(&format!("metrics: http://{}/metrics", metrics.address()));
         }
+        let mut worst = 0;
         for (spec, config) in specs.iter().zip(&self.configs) {
             let code = match &self.interleave {
                 Some(base) => self.run_in_turn(base, spec, config, &interrupted),
                 None => self.run(spec, config, metrics.as_ref(), &interrupted),
             };
-            if code != 0 {
+            // What became of one config in turn says nothing of the next.
+            let goes_on = self.interleave.is_some() && matches!(code, exit::REGRESSION | exit::INVALID);
+            if code != 0 && !goes_on {
                 return code.into();
             }
+            worst = worst.max(code);
         }
-        ExitCode::SUCCESS
+        worst.into()
     }
 
     /// The points that --point names.
@@ -234,8 +250,7 @@ impl RunArgs {
     }
 
     fn run(&self, spec: &Spec, config: &Path, metrics: Option<&Metrics>, interrupted: &Arc<AtomicBool>) -> u8 {
-        let command_line = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let experiment = Experiment { spec, config, out: &self.out, command_line, check: self.check };
+        let experiment = Experiment { spec, config, out: &self.out, command_line: typed(), check: self.check };
         let mut progress = match self.progress(metrics, interrupted) {
             Ok(progress) => progress,
             Err(error) => {
@@ -291,6 +306,8 @@ impl RunArgs {
             points: &points,
             repetitions: run.repetitions,
             seed: run.seed,
+            varied: &spec.varied(),
+            command_line: &typed(),
             quiet: self.quiet,
         };
         let out = match results::stamped_folder(&self.out, &format!("{}-interleaved", spec.name()), SystemTime::now()) {
@@ -310,10 +327,15 @@ impl RunArgs {
             Err(error) => {
                 say(&error);
                 progress::note(&format!("what was finished is in {}", out.display()));
-                if matches!(error, InterleaveError::Failed { .. }) { exit::USAGE } else { exit::FAILED }
+                match error {
+                    InterleaveError::Failed { status, .. } if status.code() == Some(exit::USAGE.into()) => exit::USAGE,
+                    InterleaveError::NoRun { .. } => exit::USAGE,
+                    InterleaveError::Invalid { .. } => exit::INVALID,
+                    _ => exit::FAILED,
+                }
             }
-            Ok([base, new]) => {
-                let code = gate(by_default(base, new));
+            Ok(sides) => {
+                let code = gate(compared(sides, self.compared.clone(), self.threshold));
                 let out = out.display();
                 print(&format!(
                     "Results: {out}\nOther metrics: quorumbench compare {out}/base {out}/new --metric ...\n"

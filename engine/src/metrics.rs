@@ -4,7 +4,7 @@
 //! anything: it is read up to a few kilobytes, and answered or not.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -72,6 +72,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a request may have, its headers included.
 const MOST_BYTES: usize = 8 << 10;
 const MOST_HEADERS: usize = 64;
+/// What of a request is still heard after its answer.
+const MOST_UNREAD: usize = 1 << 20;
 
 /// Reads one request, answers it, and hangs up.
 fn answer(mut stream: TcpStream, status: &Mutex<Status>) -> io::Result<()> {
@@ -79,12 +81,7 @@ fn answer(mut stream: TcpStream, status: &Mutex<Status>) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let (mut bytes, mut piece) = (Vec::new(), [0; 1024]);
     let reply = loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        stream.set_read_timeout(Some(left))?;
-        let read = stream.read(&mut piece)?;
+        let read = read(&mut stream, &mut piece, until)?;
         if read == 0 {
             return Ok(());
         }
@@ -93,7 +90,27 @@ fn answer(mut stream: TcpStream, status: &Mutex<Status>) -> io::Result<()> {
             break reply;
         }
     };
-    stream.write_all(reply.as_bytes())
+    stream.write_all(reply.as_bytes())?;
+    // To hang up on what is not read yet would reset the connection, and the answer may be lost with it (RFC 9112, 9.6).
+    stream.shutdown(Shutdown::Write)?;
+    let mut unread = 0;
+    while unread < MOST_UNREAD {
+        match read(&mut stream, &mut piece, until)? {
+            0 => break,
+            more => unread += more,
+        }
+    }
+    Ok(())
+}
+
+/// What comes until then; nothing at the end.
+fn read(stream: &mut TcpStream, piece: &mut [u8], until: Instant) -> io::Result<usize> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Ok(0);
+    }
+    stream.set_read_timeout(Some(left))?;
+    stream.read(piece)
 }
 
 /// What a request is answered, once it is complete, or cannot be.
@@ -227,6 +244,24 @@ mod tests {
             (&[b"GET /".to_vec(), vec![b'a'; 10_000]].concat(), "431"),
         ] {
             assert_eq!(status(request).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn who_says_too_much_is_told_so() {
+        let metrics = Metrics::serve(([127, 0, 0, 1], 0).into()).expect("a port");
+        let ask = |request: &[u8]| {
+            let mut stream = TcpStream::connect(metrics.address()).expect("it listens");
+            stream.write_all(request).expect("it is heard to its end");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("the connection is not reset");
+            answer.split(' ').nth(1).map(str::to_owned)
+        };
+        let head = b"GET /metrics HTTP/1.1\r\n".to_vec();
+        for _ in 0..20 {
+            assert_eq!(ask(&b"a".repeat(200_000)).as_deref(), Some("431"));
+            assert_eq!(ask(&[head.clone(), b"x: y\r\n".repeat(10_000)].concat()).as_deref(), Some("400"));
+            assert_eq!(ask(&[head.clone(), b"\r\n".to_vec(), vec![b'x'; 200_000]].concat()).as_deref(), Some("200"));
         }
     }
 

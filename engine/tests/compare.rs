@@ -332,3 +332,25 @@ fn two_builds_are_measured_in_turn() {
     }
     assert!(said(&output).contains("inconclusive"), "{}", said(&output));
 }
+
+/// `scripts/display-cost.sh` passes where it is seen that looking costs little, and not where nothing is seen.
+#[test]
+fn what_does_not_tell_is_no_proof_that_looking_is_cheap() {
+    let at = tempfile::tempdir().expect("a folder");
+    let script = include_str!("../../scripts/display-cost.sh");
+    let pattern = script.split("grep -Eqx '").nth(1).and_then(|rest| rest.split('\'').next()).expect("a pattern");
+    let passes = |name: &str, ratios: [f64; 8]| {
+        let base = run_folder(at.path(), &format!("{name}-base"), "A", "real", &[100.0; 8]);
+        let new = run_folder(at.path(), &format!("{name}-new"), "A", "real", &ratios.map(|ratio| 100.0 * ratio));
+        let compared = compare(&base, &new, &["--metric", "p99", "--threshold", "1%"]);
+        let table = at.path().join(name);
+        fs::write(&table, &compared.stdout).expect("written");
+        let found = Command::new("grep").args(["-Eqx", pattern]).arg(table).status().expect("grep");
+        (compared.status.code(), found.success())
+    };
+    let near = [1.001, 0.999, 1.002, 0.998, 1.0, 1.001, 0.999, 1.0];
+    assert_eq!(passes("near", near), (Some(0), true));
+    assert_eq!(passes("far", near.map(|ratio| 1.0 + 100.0 * (ratio - 1.0))), (Some(0), false));
+    assert_eq!(passes("worse", near.map(|ratio| ratio * 1.2)), (Some(3), false));
+    assert_eq!(passes("better", near.map(|ratio| ratio / 1.2)), (Some(0), false));
+}

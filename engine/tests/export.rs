@@ -160,6 +160,66 @@ fn dashboards_get_their_documents() {
     assert!(text.contains("# TYPE quorumbench_p99_seconds gauge\n") && text.contains(sample), "{text}");
 }
 
+/// What `--out` names depends on the format, and not on how many files come of these data.
+#[test]
+fn a_format_goes_to_a_folder_or_to_a_file() {
+    let (desk, run) =
+        measured(&CONFIG.replace("['raft', 'echo']", "'echo'").replace("repetitions = 2", "repetitions = 1"));
+    let exported = |format, out| desk.run(&["export", &run, "--format", format, "--out", out]);
+    assert_eq!(exported("hgrm", "percentiles").code, Some(0));
+    assert!(desk.path("percentiles/a-name-0.hgrm").is_file());
+    let (spread, gossip) = measured(GOSSIP);
+    let said = spread.run(&["export", &gossip, "--format", "github-action", "--out", "charts"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(spread.path("charts/smaller-is-better.json").is_file());
+    assert_eq!(exported("csv", "a.csv").code, Some(0));
+    fails(&exported("hgrm", "a.csv"), 2, &["a.csv: that is no folder"]);
+    fails(&exported("csv", "percentiles"), 2, &["percentiles: that is a folder"]);
+    assert_eq!(fs::read_dir(desk.path("percentiles")).expect("a folder").count(), 1);
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let (desk, run) = measured(CONFIG);
+    let pipe = desk.path("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe)
+    });
+    let said = desk.run(&["export", &run, "--format", "csv", "--out", "pipe"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(fs::symlink_metadata(&pipe).is_ok_and(|there| !there.is_file()), "the pipe is there still");
+    assert!(reader.join().expect("it ends").expect("text").starts_with("run,name,"));
+    fs::write(desk.path("page.html"), "before").expect("written");
+    std::os::unix::fs::symlink("page.html", desk.path("link.html")).expect("a link");
+    assert_eq!(desk.run(&["report", &run, "--out", "link.html"]).code, Some(0));
+    assert!(desk.path("link.html").is_symlink());
+    assert!(fs::read_to_string(desk.path("page.html")).expect("a page").contains("</html>"));
+}
+
+/// Nights with one point, and one with two: the point that all have has the same name in all.
+#[test]
+fn a_history_names_points_alike() {
+    let desk = Desk::new(CONFIG);
+    let runs =
+        [("one", "raft"), ("two", "[raft,echo]"), ("three", "raft"), ("other", "echo")].map(|(out, protocol)| {
+            let set = format!("protocol={protocol}");
+            let said = desk.run(&["run", "x.toml", "--quiet", "--out", out, "--set", &set, "--set", "repetitions=1"]);
+            assert_eq!(said.code, Some(0), "{said:?}");
+            desk.only_run(out).display().to_string()
+        });
+    let [one, two, three, other] = &runs;
+    let said = desk.run(&["export", one, two, three, "--format", "otava"]);
+    assert!(said.code == Some(0) && said.out.starts_with("time,commit,protocol=raft cpu,"), "{said:?}");
+    assert_eq!(said.out.lines().count(), 4, "{said:?}");
+    fails(&desk.run(&["export", one, other, "--format", "otava"]), 2, &["nothing in common"]);
+    fs::write(desk.path(other).join("points.jsonl"), "").expect("written");
+    for format in ["csv", "otava"] {
+        fails(&desk.run(&["export", other, "--format", format]), 2, &["nothing that this format is about"]);
+    }
+}
+
 #[test]
 fn what_a_format_is_not_about_is_said() {
     let (desk, run) = measured(GOSSIP);

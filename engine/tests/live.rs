@@ -186,6 +186,15 @@ fn whatever_comes_over_http_the_run_goes_on() {
 }
 
 #[test]
+fn a_quiet_run_says_where_it_can_be_watched() {
+    let desk = Desk::new(LONG);
+    let (child, address, said) = begin(&desk, &["--quiet", "--set", "rate=2000"]);
+    assert!(scrape(address).is_some());
+    let said = finished(child, said);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "and nothing else");
+}
+
+#[test]
 fn an_address_that_is_taken_or_none_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("it has one").to_string();

@@ -75,12 +75,14 @@ impl std::fmt::Display for CompareError {
 }
 
 /// The threshold unless told otherwise, in percent.
-const THRESHOLD: &str = "5%";
+pub(crate) const THRESHOLD: &str = "5%";
 
-/// What two folders compare to with nothing else asked for, for a terminal, and whether anything is worse.
-pub(crate) fn by_default(base: PathBuf, new: PathBuf) -> Result<(String, bool), CompareError> {
-    let threshold = percent(THRESHOLD).expect("it is one");
-    let metrics = Vec::new();
+/// What two folders compare to, for a terminal, and whether anything is worse. Without `metrics`, those by default.
+pub(crate) fn compared(
+    [base, new]: [PathBuf; 2],
+    metrics: Vec<Metric>,
+    threshold: f64,
+) -> Result<(String, bool), CompareError> {
     CompareArgs { base, new, metrics, threshold, json: false, markdown: false, across_hosts: false, partial: false }
         .compare()
 }

@@ -1,7 +1,7 @@
 //! Two builds measured in turn, on a machine that is never the same for long.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value as Json;
+use side::Side;
+
+use crate::cli::exit::{INVALID, USAGE};
+use crate::results::Ending;
+
+mod side;
 
 /// Why two builds could not be measured in turn.
 #[derive(Debug)]
@@ -28,6 +33,16 @@ pub enum InterleaveError {
         /// How it ended.
         status: ExitStatus,
     },
+    /// A build answered nothing inside the window.
+    Invalid {
+        /// Which, of [`SIDES`].
+        side: &'static str,
+    },
+    /// A program ended as it should, and has measured nothing.
+    NoRun {
+        /// Which.
+        program: PathBuf,
+    },
     /// The user stopped it.
     Interrupted,
 }
@@ -36,8 +51,18 @@ impl std::fmt::Display for InterleaveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
-            Self::Failed { program, status } => {
+            Self::Failed { program, status } if status.code() == Some(USAGE.into()) => {
                 write!(f, "{}: {status}. Both builds must know everything that the config has", program.display())
+            }
+            Self::Failed { program, status } => write!(f, "{}: {status}", program.display()),
+            Self::Invalid { side } => {
+                write!(
+                    f,
+                    "invalid: the {side} build answered nothing inside the window, so there is nothing to compare"
+                )
+            }
+            Self::NoRun { program } => {
+                write!(f, "{}: it left no run. Is it a build of quorumbench?", program.display())
             }
             Self::Interrupted => f.write_str("interrupted"),
         }
@@ -48,7 +73,7 @@ impl std::error::Error for InterleaveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File { source, .. } => Some(source),
-            Self::Failed { .. } | Self::Interrupted => None,
+            _ => None,
         }
     }
 }
@@ -68,6 +93,10 @@ pub struct Interleaving<'a> {
     pub repetitions: usize,
     /// The first repetition's seed; each has one of its own, and both builds the same.
     pub seed: u64,
+    /// The axes on which its points differ.
+    pub varied: &'a [&'a str],
+    /// What was typed, for the manifests.
+    pub command_line: &'a [String],
     /// Whether the builds say how far they are.
     pub quiet: bool,
 }
@@ -91,15 +120,36 @@ impl Interleaving<'_> {
 /// from 0, and of which side it is.
 ///
 /// # Errors
-/// If a build fails, or is `interrupted`: what was finished by then is kept.
+/// If a build fails, leaves nothing, answers nothing, or is `interrupted`: what was finished by then is kept.
 pub fn interleave(
     plan: &Interleaving<'_>,
     out: &Path,
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<[PathBuf; 2], InterleaveError> {
-    let sides = SIDES.map(|side| out.join(side));
+    let paths = SIDES.map(|side| out.join(side));
     let pairing = out.file_name().unwrap_or_default().to_string_lossy();
+    let mut sides = paths.clone().map(|path| Side::new(path, &pairing, plan));
+    let measured = measure(plan, out, &mut sides, interrupted, progress);
+    let (ending, why) = match &measured {
+        Ok(()) => (Ending::Complete, None),
+        Err(error @ InterleaveError::Interrupted) => (Ending::Interrupted, Some(error.to_string())),
+        Err(error) => (Ending::Failed, Some(error.to_string())),
+    };
+    let ended = sides
+        .iter_mut()
+        .zip(&paths)
+        .try_for_each(|(side, path)| side.end(ending, why.clone()).map_err(|source| failure(path, source)));
+    measured.and(ended).map(|()| paths)
+}
+
+fn measure(
+    plan: &Interleaving<'_>,
+    out: &Path,
+    sides: &mut [Side; 2],
+    interrupted: &AtomicBool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(), InterleaveError> {
     for (turn, [repetition, point, side]) in order(plan.points, plan.repetitions).enumerate() {
         progress(turn, side);
         let scratch = out.join("single-runs").join(format!("{repetition}-{point}-{}", SIDES[side]));
@@ -116,12 +166,18 @@ pub fn interleave(
         if interrupted.load(Ordering::Relaxed) {
             return Err(InterleaveError::Interrupted);
         }
-        if !status.success() {
-            return Err(InterleaveError::Failed { program: plan.programs[side].to_owned(), status });
+        let program = || plan.programs[side].to_owned();
+        if status.code() == Some(INVALID.into()) {
+            return Err(InterleaveError::Invalid { side: SIDES[side] });
         }
-        append(&scratch, &sides[side], repetition, &pairing).map_err(|source| failure(&scratch, source))?;
+        if !status.success() {
+            return Err(InterleaveError::Failed { program: program(), status });
+        }
+        let run = run_under(&scratch).map_err(|source| failure(&scratch, source))?;
+        let run = run.ok_or_else(|| InterleaveError::NoRun { program: program() })?;
+        sides[side].add(&run, repetition, plan).map_err(|source| failure(&run, source))?;
     }
-    Ok(sides)
+    Ok(())
 }
 
 /// Repetition, point and side of each run: of each point base, new, new, base, and so on.
@@ -156,24 +212,12 @@ fn finish(command: &mut Command, interrupted: &AtomicBool) -> io::Result<ExitSta
     }
 }
 
-/// Adds the one run under `scratch` to those of its side.
-fn append(scratch: &Path, side: &Path, repetition: usize, pairing: &str) -> io::Result<()> {
-    let run = fs::read_dir(scratch)?.next().ok_or(io::ErrorKind::NotFound)??.path();
-    fs::create_dir_all(side)?;
-    let manifest = side.join("manifest.json");
-    if !manifest.exists() {
-        let mut of_all: Json = serde_json::from_str(&fs::read_to_string(run.join("manifest.json"))?)?;
-        of_all[INTERLEAVED] = pairing.into();
-        fs::write(manifest, of_all.to_string())?;
+/// The one run that a build has left under `scratch`, if it has.
+fn run_under(scratch: &Path) -> io::Result<Option<PathBuf>> {
+    match fs::read_dir(scratch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        runs => runs?.next().map(|run| run.map(|run| run.path())).transpose(),
     }
-    let mut lines = String::new();
-    for line in fs::read_to_string(run.join("points.jsonl"))?.lines() {
-        let mut line: Json = serde_json::from_str(line)?;
-        line["repetition"] = repetition.into();
-        lines.push_str(&line.to_string());
-        lines.push('\n');
-    }
-    File::options().create(true).append(true).open(side.join("points.jsonl"))?.write_all(lines.as_bytes())
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ fn text(findings: &[Finding], fingerprint: &BTreeMap<String, String>) -> String 
     }
     let hash = results::fingerprint_hash(fingerprint);
     let _ = writeln!(text, "{}", sentence(findings));
-    let _ = writeln!(text, "Fingerprint: {hash}. Runs of machines with another one do not compare.");
+    let _ =
+        writeln!(text, "Fingerprint: {hash}. `quorumbench compare` refuses runs where what both looked at differs.");
     text
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct ExportArgs {
     /// For which tool
     #[arg(long, value_enum)]
     format: Format,
-    /// Where it goes: a file, or a folder where there are several. Standard output unless told otherwise
+    /// Where it goes: a folder for hgrm and github-action, a file for the others. Standard output unless told otherwise
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
@@ -63,18 +63,32 @@ impl ExportArgs {
         runs.sort_by(|one, other| one.started().cmp(other.started()));
         let mut documents = export(&runs, self.format);
         match (&self.out, &documents[..]) {
-            (_, []) => Err(ExportError::Usage("the run has nothing that this format is about".into())),
-            (Some(path), [document]) => write(path, document).map(|()| String::new()),
-            (Some(folder), documents) => {
-                fs::create_dir_all(folder).map_err(|error| ExportError::Write(folder.clone(), error))?;
-                documents.iter().try_for_each(|document| write(&folder.join(&document.name), document))?;
-                Ok(String::new())
+            (_, []) if self.runs.len() > 1 => {
+                Err(ExportError::Usage("the runs have nothing in common that this format is about".into()))
             }
+            (_, []) => Err(ExportError::Usage("the run has nothing that this format is about".into())),
+            (Some(path), documents) => self.write(path, documents).map(|()| String::new()),
             (None, [_]) => Ok(documents.remove(0).text),
             (None, many) => {
                 Err(ExportError::Usage(format!("that makes {} files: say --out DIR where they go", many.len())))
             }
         }
+    }
+
+    /// What `path` means depends on the format alone, and never on the data.
+    fn write(&self, path: &Path, documents: &[Document]) -> Result<(), ExportError> {
+        let wrong = |is, wanted| {
+            Err(ExportError::Usage(format!("--out {}: that is {is}, and this format wants {wanted}", path.display())))
+        };
+        if !self.format.makes_several() {
+            let to_file = |document| if path.is_dir() { wrong("a folder", "a file") } else { write(path, document) };
+            return documents.iter().try_for_each(to_file);
+        }
+        if path.exists() && !path.is_dir() {
+            return wrong("no folder", "one");
+        }
+        fs::create_dir_all(path).map_err(|error| ExportError::Write(path.to_owned(), error))?;
+        documents.iter().try_for_each(|document| write(&path.join(&document.name), document))
     }
 }
 

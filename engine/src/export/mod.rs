@@ -74,21 +74,26 @@ impl Format {
     pub fn takes_several(self) -> bool {
         matches!(self, Self::Csv | Self::Json | Self::Otava)
     }
+
+    /// Whether it may make several files, which are in a folder then. Others make one.
+    pub fn makes_several(self) -> bool {
+        matches!(self, Self::Hgrm | Self::GithubAction)
+    }
 }
 
-/// The files that hold these runs, from the oldest to the newest: one, except where the format wants several. Without any
-/// that have what the format is about, none.
+/// The files that hold these runs, from the oldest to the newest: one, except where the format [makes
+/// several](Format::makes_several). Where they have nothing that the format is about, none.
 pub fn export(runs: &[StoredRun], format: Format) -> Vec<Document> {
     let each = |one: fn(&StoredRun) -> Vec<Document>| runs.iter().flat_map(one).collect();
     match format {
         Format::Hlog => each(histograms::hlog),
         Format::Hgrm => each(histograms::hgrm),
-        Format::Csv => vec![tables::csv(runs)],
+        Format::Csv => tables::csv(runs),
         Format::Json => vec![whole(runs)],
         Format::Benchstat => each(benchstat::benchstat),
         Format::Bencher => each(dashboards::bencher),
         Format::GithubAction => each(dashboards::github_action),
-        Format::Otava => vec![tables::otava(runs)],
+        Format::Otava => tables::otava(runs),
         Format::Prometheus => each(prometheus::prometheus),
     }
 }
@@ -105,7 +110,12 @@ fn whole(runs: &[StoredRun]) -> Document {
 
 /// A point's name: the coordinates in which the run's points differ; the experiment's if there is one point only.
 fn label(run: &StoredRun, point: &Coordinates) -> String {
-    let varied = point.iter().filter(|(axis, _)| run.varies(axis));
+    label_by(run, point, |axis| run.varies(axis))
+}
+
+/// The same by the axes that are said to vary.
+fn label_by(run: &StoredRun, point: &Coordinates, varies: impl Fn(&str) -> bool) -> String {
+    let varied = point.iter().filter(|(axis, _)| varies(axis));
     let label = varied.map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join("/");
     if label.is_empty() { run.name().to_owned() } else { label }
 }

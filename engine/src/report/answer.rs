@@ -158,7 +158,7 @@ fn badges(runs: &[StoredRun], material: &Material) -> Vec<Badge> {
     if runs.iter().any(|run| run.commit.ends_with("-dirty")) {
         badges.push(badge(Level::Doubtful, "uncommitted changes".into(), "the tree it was built from is in no commit"));
     }
-    if runs.windows(2).any(|pair| pair[0].fingerprint != pair[1].fingerprint) {
+    if runs.windows(2).any(|pair| !pair[0].differences(&pair[1]).is_empty()) {
         badges.push(badge(Level::Bad, "different hosts".into(), "runs of different machines or builds hardly compare"));
     }
     badges

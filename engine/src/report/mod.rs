@@ -100,7 +100,7 @@ impl Report {
         figure && (1..=2).contains(&numbers.len()) && numbers.iter().all(is_number)
     }
 
-    /// Writes the page, in the place of whatever is at `path`, at once.
+    /// Writes the page, in the place of the file at `path`, at once; a pipe or a device is written into.
     ///
     /// # Errors
     /// If it cannot be written; what was there is there still.

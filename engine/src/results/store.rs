@@ -37,7 +37,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::Interrupted => "interrupted",
@@ -242,8 +242,15 @@ impl Appended {
     }
 }
 
-/// Puts `text` in the place of whatever is at `path`, at once.
+/// Puts `text` in the place of the file at `path`, at once; where that is a link, of the file behind it. What is there and
+/// is no file, such as a pipe or a device, stays, and is written into.
 pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() => return OpenOptions::new().write(true).open(path)?.write_all(text),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let path = &behind(path);
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let aside = PathBuf::from(aside);
@@ -253,6 +260,16 @@ pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     Ok(())
+}
+
+/// Where a link leads, even if nothing is there yet. A circle of links has no metadata, so that there is an end.
+fn behind(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    while let Ok(target) = fs::read_link(&path) {
+        path.pop();
+        path.push(target);
+    }
+    path
 }
 
 /// Makes `out/<UTC time>-<name>`.
@@ -289,5 +306,28 @@ mod tests {
         assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
         assert!(error.to_string().contains("--out"));
         assert_eq!(full.len, 0);
+    }
+
+    #[test]
+    fn only_files_are_replaced() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [file, link, ahead, pipe] = ["file", "link", "ahead", "pipe"].map(|name| folder.path().join(name));
+        let text = |path: &Path| fs::read_to_string(path).expect("text");
+        fs::write(&file, "before").expect("written");
+        std::os::unix::fs::symlink("file", &link).expect("a link");
+        std::os::unix::fs::symlink(folder.path().join("not yet"), &ahead).expect("a link");
+        for (link, file) in [(&link, &file), (&ahead, &folder.path().join("not yet"))] {
+            replace(link, b"after").expect("written");
+            assert!(link.is_symlink() && !file.is_symlink() && text(file) == "after", "{}", link.display());
+        }
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe)
+        });
+        replace(&pipe, b"through").expect("written");
+        let there = fs::symlink_metadata(&pipe).expect("it is there still");
+        assert!(std::os::unix::fs::FileTypeExt::is_fifo(&there.file_type()));
+        assert_eq!(reader.join().expect("it ends").expect("text"), "through");
     }
 }
