@@ -269,7 +269,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("placement", 6, 63_000),
         ("quickstart", 9, 31_500),
         ("reads", 8, 28_000),
-        ("regression", 6, 60_000),
+        ("regression", 6, 84_000),
         ("shaped-links", 32, 41_600),
         ("slow-follower", 3, 31_500),
         ("smoke", 24, 9_600),

@@ -149,7 +149,7 @@ fn replica_loop(
 /// Works on for nothing, after a turn that began at `began`.
 fn slow_down(began: Nanos, clock: Clock) {
     let worked = clock.now();
-    let until = worked + worked.saturating_since(began) / 4;
+    let until = worked + worked.saturating_since(began) / 2;
     while clock.now() < until {
         std::hint::spin_loop();
     }
