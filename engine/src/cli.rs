@@ -146,7 +146,7 @@ pub(crate) mod exit {
 }
 
 /// The command line, for manifests.
-fn typed() -> Vec<String> {
+pub(crate) fn typed() -> Vec<String> {
     std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 

@@ -53,18 +53,24 @@ pub trait Observer {
         None
     }
     /// Point `index` of `total` begins; `label` names what is special about it.
-    fn begin(&mut self, index: usize, total: usize, label: &str);
+    fn begin(&mut self, _index: usize, _total: usize, _label: &str) {}
     /// It is in this phase now. Called every few milliseconds.
-    fn phase(&mut self, phase: Phase);
+    fn phase(&mut self, _phase: Phase) {}
     /// Of its trials, so many are finished. Called every few milliseconds where epidemics are run.
-    fn trials(&mut self, finished: usize, of: usize);
+    fn trials(&mut self, _finished: usize, _of: usize) {}
     /// It is finished, and stored.
-    fn finished(&mut self, result: &PointResult);
+    fn finished(&mut self, _result: &PointResult) {}
     /// The same of a point that gossips.
-    fn spread(&mut self, result: &EpidemicResult);
+    fn spread(&mut self, _result: &EpidemicResult) {}
     /// The same of a point of replicas that reconcile.
-    fn converged(&mut self, result: &ConvergenceResult);
+    fn converged(&mut self, _result: &ConvergenceResult) {}
 }
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence;
+
+impl Observer for Silence {}
 
 /// A run that is on disk, whole or in part.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use quorumbench::results::{FaultLine, PointResult};
 use quorumbench::run::{self, Experiment};
 use quorumbench::spec::Spec;
 use quorumbench::summary;
-use support::{Silence, manifest, points_on_disk, uring_works};
+use support::{manifest, points_on_disk, uring_works};
 
 const MS: u64 = 1_000_000;
 
@@ -42,7 +42,7 @@ fn ran(spec: &Spec) -> PointResult {
     let out = tempfile::tempdir().expect("a temporary folder");
     let config = Path::new("faults.toml");
     let experiment = Experiment { spec, config, out: out.path(), command_line: vec!["test".into()], check: true };
-    let finished = run::run(&experiment, &AtomicBool::new(false), &mut Silence).expect("the folder can be made");
+    let finished = run::run(&experiment, &AtomicBool::new(false), &mut run::Silence).expect("the folder can be made");
     assert!(finished.failure.is_none(), "{:?}", finished.failure);
     assert_eq!(manifest(&finished.dir)["spec"]["faults"][0]["at"], "400ms");
     let table = summary::fault_table(&summary::rows(&finished.points, spec), spec).expect("there were faults");

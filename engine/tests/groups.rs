@@ -12,7 +12,7 @@ use quorumbench::drive::{self, EventKind, Fault, FaultKind, Outcome, Target};
 use quorumbench::run::{self, Experiment};
 use quorumbench::spec::{ProtocolName, Spec};
 use support::desk::{Desk, PROGRAM, fails};
-use support::{Silence, points_on_disk, uring_works};
+use support::{points_on_disk, uring_works};
 
 const GROUPS: u32 = 8;
 
@@ -233,7 +233,7 @@ fn results_say_how_leaders_were_spread() {
     let config = Path::new("groups.toml");
     let experiment =
         Experiment { spec: &spec, config, out: out.path(), command_line: vec!["test".into()], check: true };
-    let finished = run::run(&experiment, &AtomicBool::new(false), &mut Silence).expect("the folder can be made");
+    let finished = run::run(&experiment, &AtomicBool::new(false), &mut run::Silence).expect("the folder can be made");
     assert!(finished.failure.is_none(), "{:?}", finished.failure);
     let points = points_on_disk(&finished.dir);
     assert_eq!(points.len(), 4);

@@ -7,10 +7,10 @@ use super::journal::run_folder;
 use super::slo::{Slo, Verdict};
 use super::space::Space;
 use super::{Bench, Load, Observation, Trial};
-use crate::drive::Phase;
+use crate::cli::typed;
 use crate::progress;
-use crate::results::{ConvergenceResult, EpidemicResult, PointResult};
-use crate::run::{self, Experiment, Observer, RunError};
+use crate::results::{EpidemicResult, PointResult};
+use crate::run::{self, Experiment, RunError, Silence};
 use crate::spec::SpecError;
 use crate::summary::{digits, thousands, time_text};
 
@@ -61,10 +61,10 @@ impl Bench for Measured<'_> {
             spec: &spec,
             config: self.config,
             out: &self.dir.join(run_folder(step)),
-            command_line: std::env::args_os().map(|each| each.to_string_lossy().into_owned()).collect(),
+            command_line: typed(),
             check: false,
         };
-        let finished = run::run(&experiment, self.interrupted, &mut Unheard).map_err(TrialError::Run)?;
+        let finished = run::run(&experiment, self.interrupted, &mut Silence).map_err(TrialError::Run)?;
         if let Some(failure) = finished.failure {
             return Err(TrialError::Run(failure));
         }
@@ -150,16 +150,4 @@ fn of_epidemics(result: &EpidemicResult) -> Observation {
         generator: late.map(str::to_owned),
         ..Observation::default()
     }
-}
-
-/// Steps have lines of their own.
-struct Unheard;
-
-impl Observer for Unheard {
-    fn begin(&mut self, _: usize, _: usize, _: &str) {}
-    fn phase(&mut self, _: Phase) {}
-    fn trials(&mut self, _: usize, _: usize) {}
-    fn finished(&mut self, _: &PointResult) {}
-    fn spread(&mut self, _: &EpidemicResult) {}
-    fn converged(&mut self, _: &ConvergenceResult) {}
 }

@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use quorumbench::drive::{self, Fault, Outcome, Phase};
-use quorumbench::results::{ConvergenceResult, EpidemicResult, PointResult};
-use quorumbench::run::{self, Experiment, Finished, Observer};
+use quorumbench::drive::{self, Fault, Outcome};
+use quorumbench::results::PointResult;
+use quorumbench::run::{self, Experiment, Finished, Silence};
 use quorumbench::spec::Spec;
 use tempfile::TempDir;
 
@@ -68,19 +68,6 @@ pub fn measure(text: &str, faults: &[Fault]) -> Outcome {
     let [point] = &spec.points()[..] else { panic!("one point") };
     drive::measure(point, spec.run(), 1, faults, &AtomicBool::new(false), &mut |_| ())
         .unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Hears nothing.
-#[derive(Debug)]
-pub struct Silence;
-
-impl Observer for Silence {
-    fn begin(&mut self, _index: usize, _total: usize, _label: &str) {}
-    fn phase(&mut self, _phase: Phase) {}
-    fn trials(&mut self, _finished: usize, _of: usize) {}
-    fn finished(&mut self, _result: &PointResult) {}
-    fn converged(&mut self, _result: &ConvergenceResult) {}
-    fn spread(&mut self, _result: &EpidemicResult) {}
 }
 
 /// The lines of a run's `points.jsonl`.
