@@ -81,6 +81,7 @@ pub mod tune;
 
 pub mod bundled;
 pub mod cli;
+mod console;
 pub mod metrics;
 pub mod progress;
 mod remote;

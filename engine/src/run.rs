@@ -23,6 +23,7 @@ use crate::results::{
 use crate::spec::{Durability, Emulation, Point, ProtocolName, Run, Spec, question};
 use crate::warnings::warnings;
 
+pub(crate) mod cli;
 mod convergence;
 mod epidemic;
 mod figures;

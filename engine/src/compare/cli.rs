@@ -8,6 +8,7 @@ use comfy_table::{Cell, CellAlignment, Table, TableStyle, presets};
 use serde_json::{Value as Json, json};
 
 use super::{Comparison, Design, Metric, Row, Terms, Verdict};
+use crate::console::{exit, print, say};
 use crate::results::{ReadError, StoredRun};
 
 /// The version of `compare --json`.
@@ -103,6 +104,20 @@ impl CompareArgs {
             _ => text(&comparison),
         };
         Ok((text, comparison.has_regressed()))
+    }
+}
+
+/// Prints a comparison, if there is one. The exit code.
+pub(crate) fn gate(compared: Result<(String, bool), CompareError>) -> u8 {
+    match compared {
+        Ok((text, regressed)) => match print(&text) {
+            0 if regressed => exit::REGRESSION,
+            code => code,
+        },
+        Err(error) => {
+            say(&error);
+            if matches!(error, CompareError::Incomparable(_)) { exit::USAGE } else { exit::FAILED }
+        }
     }
 }
 

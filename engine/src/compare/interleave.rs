@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use side::Side;
 
-use crate::cli::exit::{INVALID, USAGE};
+use crate::console::exit::{INVALID, USAGE};
 use crate::results::Ending;
 
 mod side;

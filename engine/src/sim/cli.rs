@@ -15,7 +15,7 @@ use super::runner::{self, Outcome, Print};
 use super::shrink;
 use super::swarm::{Cluster, Wishes};
 use crate::check::History;
-use crate::cli::{exit, fail};
+use crate::console::{exit, fail};
 use crate::host;
 use crate::spec::{Point, ProtocolName, ReadsMode, Spec};
 use crate::summary::thousands;

@@ -7,7 +7,7 @@ use super::journal::run_folder;
 use super::slo::{Slo, Verdict};
 use super::space::Space;
 use super::{Bench, Load, Observation, Trial};
-use crate::cli::typed;
+use crate::console::typed;
 use crate::progress;
 use crate::results::{EpidemicResult, PointResult};
 use crate::run::{self, Experiment, RunError, Silence};

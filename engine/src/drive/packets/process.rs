@@ -19,7 +19,7 @@ use super::super::processes::child::{self, ChildError};
 use super::super::processes::{Inlet, Outlet};
 use super::mover::Mover;
 use super::{LinkCounts, descriptors};
-use crate::cli::exit;
+use crate::console::exit;
 use crate::node::NodeStats;
 use crate::remote;
 use crate::spec::{Emulation, Point, Wait};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::cli::STOPS;
+use crate::console::STOPS;
 
 /// The program to start children with.
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

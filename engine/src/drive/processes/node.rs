@@ -20,7 +20,7 @@ use super::child::{self, ChildError};
 use super::message::{Assignment, Failure, ToConductor, ToNode, send_pieces, send_recording};
 use super::{Inlet, Outlet};
 use crate::check::witness::{ClientTrace, ReplicaTrace};
-use crate::cli::exit;
+use crate::console::exit;
 use crate::host;
 use crate::live::Live;
 use crate::spec::{Placement, Point};
