@@ -114,19 +114,15 @@ fn spark(series: &Series) -> String {
 }
 
 /// Where it changed, from which level to which, and whether that is better.
-fn change_texts(series: &Series) -> Vec<String> {
-    let levels = series.levels();
-    let change = |pair: &[(usize, f64)]| {
-        let (old, (place, new)) = (pair[0].1, pair[1]);
-        let at = &series.values[place];
-        let better = (new > old) == series.metric.more_is_better;
+fn change_texts(series: &Series) -> impl Iterator<Item = String> {
+    series.shifts().into_iter().map(|shift| {
+        let at = &series.values[shift.at];
         let commit = if at.commit.is_empty() { String::new() } else { format!(" commit {}", at.commit) };
-        let [from, to] = [old, new].map(|value| series.metric.text(value));
-        let percent = (new / old - 1.0) * 100.0;
-        let verdict = if better { "better" } else { "worse" };
+        let [from, to] = [shift.from, shift.to].map(|value| series.metric.text(value));
+        let percent = (shift.ratio() - 1.0) * 100.0;
+        let verdict = if shift.better { "better" } else { "worse" };
         format!("{verdict} from {}{commit}: {from} to {to} ({percent:+.1} %)", at.started)
-    };
-    levels.windows(2).map(change).collect()
+    })
 }
 
 fn document(history: &History) -> Json {
@@ -135,12 +131,10 @@ fn document(history: &History) -> Json {
             .values
             .iter()
             .map(|value| json!({"started": value.started, "commit": value.commit, "value": value.value}));
-        let levels = series.levels();
-        let changes = levels.windows(2).map(|pair| {
-            let (old, (place, new)) = (pair[0].1, pair[1]);
-            let better = (new > old) == series.metric.more_is_better;
-            let commit = &series.values[place].commit;
-            json!({"at": place, "commit": commit, "from": old, "to": new, "ratio": new / old, "better": better})
+        let changes = series.shifts().into_iter().map(|shift| {
+            let (at, commit) = (shift.at, &series.values[shift.at].commit);
+            let (from, to, ratio, better) = (shift.from, shift.to, shift.ratio(), shift.better);
+            json!({"at": at, "commit": commit, "from": from, "to": to, "ratio": ratio, "better": better})
         });
         json!({
             "name": series.name,

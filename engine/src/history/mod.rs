@@ -57,13 +57,39 @@ pub struct Value {
 }
 
 impl Series {
-    /// The stretches between changes: the place of the first value, and the median.
-    pub fn levels(&self) -> Vec<(usize, f64)> {
+    /// What changed where: the medians of the stretches before and after.
+    pub fn shifts(&self) -> Vec<Shift> {
         let begins = std::iter::once(0).chain(self.changes.iter().copied());
         let ends = self.changes.iter().copied().chain([self.values.len()]);
-        let level =
-            |from: usize, to: usize| median(&self.values[from..to].iter().map(|value| value.value).collect::<Vec<_>>());
-        begins.zip(ends).map(|(from, to)| (from, level(from, to))).collect()
+        let level = |(from, to): (usize, usize)| {
+            median(&self.values[from..to].iter().map(|value| value.value).collect::<Vec<_>>())
+        };
+        let levels: Vec<f64> = begins.zip(ends).map(level).collect();
+        let shift = |(&at, pair): (&usize, &[f64])| {
+            let (from, to) = (pair[0], pair[1]);
+            Shift { at, from, to, better: (to > from) == self.metric.more_is_better }
+        };
+        self.changes.iter().zip(levels.windows(2)).map(shift).collect()
+    }
+}
+
+/// A change of level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shift {
+    /// The place of the first value that is of the new level.
+    pub at: usize,
+    /// The old level: the median of its values.
+    pub from: f64,
+    /// The new one.
+    pub to: f64,
+    /// Whether the new level is the one to wish for.
+    pub better: bool,
+}
+
+impl Shift {
+    /// The new level as a multiple of the old one.
+    pub fn ratio(&self) -> f64 {
+        self.to / self.from
     }
 }
 
