@@ -100,6 +100,29 @@ fn what_does_not_apply_makes_no_points() {
 }
 
 #[test]
+fn rules_of_gossip_make_points_where_they_do_something() {
+    let text = "name = 'x'\ncluster = { protocol = 'gossip', transport = 'population' }";
+    let limits = spec(text, &["connection_limit=[unlimited,1]", "hunt_limit=[0,2]"]);
+    assert_eq!(rows(&limits.points(), &["connection_limit", "hunt_limit"]), ["unlimited,", "1,0", "1,2"]);
+    let counters = spec(text, &["exchange=[push,push-pull]", "stop=[counter,coin]", "minimize=[false,true]"]);
+    assert_eq!(
+        rows(&counters.points(), &["exchange", "stop", "minimize"]),
+        ["push,counter,", "push,coin,", "push-pull,counter,false", "push-pull,counter,true", "push-pull,coin,"],
+    );
+    let judged = spec(text, &["style=[rumor,anti-entropy]", "interest=[feedback,blind]", "judging=[snapshot,arrival]"]);
+    assert_eq!(
+        rows(&judged.points(), &["style", "interest", "judging"]),
+        [
+            "rumor,feedback,snapshot",
+            "rumor,feedback,arrival",
+            "rumor,blind,",
+            "anti-entropy,,snapshot",
+            "anti-entropy,,arrival",
+        ],
+    );
+}
+
+#[test]
 fn links_are_virtual_or_emulated() {
     let overrides = ["transport=[sim,uring]", "emulation=[none,shape]", "network.delay=[1ms,5ms]", "jitter=[0us,1ms]"];
     let shaped = spec("name = 'x'", &[&overrides[..], &["jitter_distribution=[normal,pareto]"]].concat());

@@ -1,13 +1,13 @@
 //! Where a key means something: what other keys must say for it.
 
 use super::keys::{
-    ARRIVAL, CRASH, DURABILITY, EMULATION, GROUPS, INTEREST, JITTER, Key, LOSS, MACHINE, PARTNERS, PROTOCOL, REORDER,
-    ROUNDS, STOP, STYLE, TRANSPORT, VIEW,
+    ARRIVAL, CONNECTION_LIMIT, CRASH, DURABILITY, EMULATION, EXCHANGE, GROUPS, INTEREST, JITTER, Key, LOSS, MACHINE,
+    PARTNERS, PROTOCOL, REORDER, ROUNDS, STOP, STYLE, TRANSPORT, VIEW,
 };
 use super::keys::{CRDT_TYPE, DELETION, DIGEST, PARTITION, SYNC_KIND, TOPOLOGY};
 use super::names::{
-    ArrivalName, Durability, Emulation, Interest, MachineName, PartnerChoice, ProtocolName, Rounds, Stop, Style,
-    TransportName, View,
+    ArrivalName, Durability, Emulation, Exchange, Interest, MachineName, PartnerChoice, ProtocolName, Rounds, Stop,
+    Style, TransportName, View,
 };
 use super::names::{CrdtType, DeletionName, DigestName, SyncName, Topology};
 use super::parse;
@@ -46,6 +46,12 @@ pub enum Applies {
     Feedback,
     /// With such rumors, where contacts are counted.
     Counted,
+    /// With such counts, of both ends of a contact.
+    Compared,
+    /// With gossip in cycles, where a node may be refused.
+    Refused,
+    /// With gossip in cycles, unless nodes care nothing for what contacts knew.
+    Judged,
     /// With whatever orders nothing.
     Unordered,
     /// With replicas that reconcile.
@@ -144,6 +150,9 @@ impl Applies {
                 | Self::Rumor
                 | Self::Feedback
                 | Self::Counted
+                | Self::Compared
+                | Self::Refused
+                | Self::Judged
         )
     }
 
@@ -171,6 +180,8 @@ impl Applies {
     pub(super) const fn also(self) -> Self {
         match self {
             Self::Counted => Self::Feedback,
+            Self::Compared => Self::Counted,
+            Self::Refused | Self::Judged => Self::Cycles,
             Self::Hosts => Self::Gossip,
             Self::Streams => Self::ManyGroups,
             _ => Self::Always,
@@ -213,6 +224,13 @@ impl Applies {
             Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
             Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),
             Self::Counted => (&STOP, |name| name == Stop::Counter.name()),
+            Self::Compared => (&EXCHANGE, |name| name == Exchange::PushPull.name()),
+            Self::Refused => return vec![Rule { key: &CONNECTION_LIMIT, allows: Allows::Numbers }],
+            Self::Judged => {
+                let cares =
+                    |name: &str| Style::named(name).is_some_and(|style| style.has_contacts() && style != Style::Rumor);
+                return [Self::Feedback.rules(), vec![Rule { key: &STYLE, allows: Allows::Names(cares) }]].concat();
+            }
             Self::OpenLoop => (&ARRIVAL, |name| name != ArrivalName::Closed.name()),
             Self::ClosedLoop => (&ARRIVAL, |name| name == ArrivalName::Closed.name()),
             Self::Leaderless => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::is_leaderless)),
@@ -257,6 +275,8 @@ enum Allows {
     Names(fn(&str) -> bool),
     /// Any but its default, which is nothing.
     MoreThanNothing,
+    /// Limits that are numbers.
+    Numbers,
 }
 
 impl Rule {
@@ -268,6 +288,7 @@ impl Rule {
         match (self.allows, value) {
             (Allows::Names(allows), Value::Choice(name)) => allows(name),
             (Allows::Names(_), _) => false,
+            (Allows::Numbers, value) => *value != Value::Unlimited,
             (Allows::MoreThanNothing, value) => Some(value) != parse::default(self.key).as_ref(),
         }
     }
@@ -279,6 +300,7 @@ impl Rule {
                 let choices = choices.iter().map(|choice| Value::Choice(choice.name));
                 listed(&choices.filter(|value| self.allows(value)).collect::<Vec<_>>())
             }
+            _ if matches!(self.allows, Allows::Numbers) => "a number".into(),
             _ => format!("more than {}", listed(parse::default(self.key).as_slice())),
         }
     }

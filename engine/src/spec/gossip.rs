@@ -172,10 +172,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
             machines_know,
             hosts_exist,
             partners_exist,
-            hunts_are_needed,
             hunts_are_uniform,
-            counters_are_compared,
-            judges_listen,
             senders_push,
             one_is_remembered,
             places_exist,
@@ -271,15 +268,6 @@ fn partners_exist(point: &Point) -> Option<Conflict> {
         keys: [key, other],
         message: format!("{key} {many} of {other} {value}: {why} only {most} others to choose from"),
         help: format!("it can be at most {most}"),
-    })
-}
-
-fn hunts_are_needed(point: &Point) -> Option<Conflict> {
-    let gossip = &point.gossip;
-    (gossip.hunt_limit != Some(0) && gossip.connection_limit.is_none()).then(|| Conflict {
-        keys: [&keys::HUNT_LIMIT, &keys::CONNECTION_LIMIT],
-        message: format!("{} where everyone accepts: nobody ever hunts", keys::HUNT_LIMIT),
-        help: format!("leave it out, or set {} to 1", keys::CONNECTION_LIMIT),
     })
 }
 
@@ -415,33 +403,6 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Entries of all views together: of four bytes each.
 const MOST_VIEWED: usize = 1 << 28;
-
-fn counters_are_compared(point: &Point) -> Option<Conflict> {
-    let Gossip { minimize, exchange, .. } = point.gossip;
-    (minimize && exchange != Exchange::PushPull).then(|| Conflict {
-        keys: [&keys::MINIMIZE, &keys::EXCHANGE],
-        message: format!(
-            "{} with {} \"{exchange}\": there are no two counters to compare",
-            keys::MINIMIZE,
-            keys::EXCHANGE
-        ),
-        help: format!("it goes with {} \"{}\"", keys::EXCHANGE, Exchange::PushPull),
-    })
-}
-
-fn judges_listen(point: &Point) -> Option<Conflict> {
-    let Gossip { style, interest, judging, .. } = point.gossip;
-    let in_vain = style == Style::Rumor && interest == Interest::Blind && judging != Judging::Snapshot;
-    in_vain.then(|| Conflict {
-        keys: [&keys::JUDGING, &keys::INTEREST],
-        message: format!(
-            "{} \"{judging}\" with {} \"{interest}\": nobody hears what contacts knew",
-            keys::JUDGING,
-            keys::INTEREST
-        ),
-        help: format!("leave it out, or set {} to \"{}\"", keys::INTEREST, Interest::Feedback),
-    })
-}
 
 /// Longer than this for one point is a slip: the hour is better spent on several.
 const LONGEST: Duration = Duration::from_secs(60 * 60);

@@ -57,7 +57,12 @@ impl Key {
         } else {
             Applies::Ordered
         };
-        [orders, self.applies.also(), self.applies].into_iter().map(Applies::rules).filter(|any| !any.is_empty())
+        let mut clauses: Vec<Applies> = std::iter::successors(Some(self.applies), |applies| Some(applies.also()))
+            .take_while(|&applies| applies != Applies::Always)
+            .chain([orders])
+            .collect();
+        clauses.reverse();
+        clauses.into_iter().map(Applies::rules).filter(|any| !any.is_empty())
     }
 
     /// True at this point, whose earlier keys are set.
@@ -361,7 +366,7 @@ table! {
         CIPHER = key("cipher", Kind::Choice(Cipher::CHOICES), "aes-128-gcm",
             "how packets are encrypted",
             |to, value| to.point.transport_options.cipher = value.choice(Cipher::named)).axis().when(Applies::Quic);
-        MTU = key("mtu", size(1200, 65_507), "16300B",
+        MTU = key("mtu", size(1200, 65_507), "65507B",
             "the largest datagram that is tried; 1452 B is what an Ethernet carries",
             |to, value| to.point.transport_options.mtu = value.size()).axis().when(Applies::Quic);
         QUIC_WINDOW = key("window", size(64 << 10, 1 << 30), "4MiB",
@@ -496,13 +501,13 @@ table! {
             |to, value| to.point.gossip.connection_limit = value.limit()).axis().when(Applies::Cycles);
         HUNT_LIMIT = key("hunt_limit", Kind::Limit { min: 0, max: 1024 }, "0",
             "other partners that a node tries when one does not accept",
-            |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Cycles);
+            |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Refused);
         MINIMIZE = key("minimize", Kind::Switch, "false",
             "whether of two who both know an update only the smaller counter rises",
-            |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Counted);
+            |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Compared);
         JUDGING = key("judging", Kind::Choice(Judging::CHOICES), "snapshot",
             "when it is judged whether a contact knew the update",
-            |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Cycles);
+            |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Judged);
         RESET = key("reset", Kind::Switch, "true",
             "whether a useful contact sets the counter back to zero",
             |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Counted);
