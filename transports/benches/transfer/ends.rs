@@ -54,7 +54,8 @@ fn socket_ends<T: 'static>(options: &Options, join: fn(Mesh) -> T) -> Ends<T> {
         dial,
         credentials: Some(authority.admit(NodeId(id)).expect("there is randomness")),
         clock,
-        options: options.clone(),
+        // Two of the largest batches of the largest frames.
+        options: Options { link_bytes: 128 << 20, ..options.clone() },
     };
     let (zero, one) = (mesh(0, Some(listener), Vec::new()), mesh(1, None, dial));
     Ends { sender: Box::new(move || join(zero)), receiver: Box::new(move || join(one)), most_frames: usize::MAX }

@@ -111,15 +111,22 @@ impl<T: Transport> Sender<T> {
             self.transport.send(&mut self.out).expect("it works");
             self.turn(Nanos::ZERO);
             while self.sent - self.come + batch as u64 > self.window {
-                self.turn(soon(self.clock));
+                self.wait();
             }
         }
         let all = transmit(0, self.sent, &Payload::EMPTY);
         self.out.push(Transmit { head: Head { flags: 1, ..all.head }, ..all });
         self.transport.send(&mut self.out).expect("it works");
         while self.come < end {
-            self.turn(soon(self.clock));
+            self.wait();
         }
+    }
+
+    /// Until the receiver says something. It does not if frames are missing.
+    fn wait(&mut self) {
+        let deadline = soon(self.clock);
+        self.turn(deadline);
+        assert!(self.clock.now() < deadline, "the receiver has {} of {} frames", self.come, self.sent);
     }
 
     fn turn(&mut self, deadline: Nanos) {
