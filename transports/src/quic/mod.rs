@@ -92,6 +92,8 @@ pub struct Quic {
     scratch: Scratch,
     /// Streams wait for a chunk to come home, which nothing announces.
     starved: bool,
+    /// The last look found no more than it was woken for: the next one would find nothing before the next wait.
+    calm: bool,
     bell: Arc<Bell>,
     waker: Waker,
     writer: Writer,
@@ -139,6 +141,7 @@ impl Quic {
             lines: Vec::new(),
             scratch: Scratch { packets: Vec::new(), rooms: outgoing::rooms() },
             starved: false,
+            calm: false,
             waker: bell.clone().into(),
             bell,
             writer: Writer::default(),
@@ -154,9 +157,11 @@ impl Quic {
 
     /// Takes in what has come, and does what is due.
     fn look(&mut self, inbox: &mut Vec<Frame>) -> io::Result<()> {
-        let now = Instant::now();
-        for _ in 0..BATCHES {
-            let Some(batch) = self.port.receive(&mut self.counters)? else { break };
+        let (now, mut batches) = (Instant::now(), 0);
+        while batches < BATCHES
+            && let Some(batch) = self.port.receive(&mut self.counters)?
+        {
+            batches += 1;
             let (from, ecn) = (batch.from, batch.ecn);
             for datagram in batch {
                 self.scratch.packets.clear();
@@ -172,6 +177,7 @@ impl Quic {
                 }
             }
         }
+        self.calm = batches < 2;
         self.dial(now);
         self.starved = self.port.is_starved();
         for at in 0..self.lines.len() {
@@ -327,7 +333,12 @@ impl Transport for Quic {
     fn recv(&mut self, deadline: Nanos, inbox: &mut Vec<Frame>) -> io::Result<()> {
         let before = inbox.len();
         // With it goes what acknowledges the last frames, if no answer to them has gone out since.
-        self.flush(self.clock.now() >= deadline);
+        let is_late = self.clock.now() >= deadline;
+        self.flush(is_late);
+        // To look for what is not there costs a system call. If it is there after all, the wait is none.
+        if !is_late && std::mem::take(&mut self.calm) {
+            self.wait(deadline)?;
+        }
         loop {
             self.look(inbox)?;
             if inbox.len() > before || self.writer.any_over() {
