@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Did this tree make it slower? Builds a commit and this tree, measures both in turn, and compares.
 #
-#   scripts/ci-regression.sh                         against origin/main's last common commit: two minutes and two builds
+#   scripts/ci-regression.sh                         against origin/main's last common commit: six minutes and two builds
 #   scripts/ci-regression.sh HEAD~1 CONFIG --set K=V ...   against another commit, with another experiment
 #
 # Leaves target/regression/comment.md, for a pull request, and report.html, for people, beside the runs. Exit codes are
