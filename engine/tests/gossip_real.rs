@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use quorumbench::drive::{self, DriveError};
+use quorumbench::epidemic::epidemic;
 use quorumbench::results::{Epidemic, EpidemicResult, Real};
 use quorumbench::spec::Point;
 use support::{run_spec, spec};
@@ -89,6 +90,34 @@ fn every_style_comes_to_an_end() {
             );
         } else if gossip.contains("anti-entropy") {
             assert!(epidemic.residue.max <= 0.0, "it tries until it succeeds");
+        }
+    }
+}
+
+/// The same rules in virtual time say what should come out.
+#[test]
+fn nodes_crash_and_join_as_they_do_in_virtual_time() {
+    for gossip in [
+        "style = 'anti-entropy', exchange = 'push-pull', crash = 0.05, rumors = 2",
+        "style = 'anti-entropy', exchange = 'push', crash = 0.05, connection_limit = 1, hunt_limit = 1",
+        "exchange = 'push-pull', k = 2, crash = 0.05, join = 0.03",
+        "exchange = 'push', k = 2, crash = 0.02, join = 0.02, view = 'partial'",
+        "style = 'median-counter', crash = 0.05",
+        "style = 'plumtree', broadcasts = 1, crash = 0.1",
+    ] {
+        let gossip = |trials: usize| format!("{gossip}, interval = '20ms', trials = {trials}");
+        let (seen, real) = run("transport = 'mem', nodes = 100, hosts = 3", &gossip(10));
+        let expected = point("transport = 'sim', nodes = 100", &gossip(600));
+        let expected = epidemic(100, &expected.gossip, 2, 2, &AtomicBool::new(false), &mut |_| ()).expect("it ends");
+        assert!(real.malformed == 0 && real.dropped_frames == 0, "{real:?}");
+        if real.late_turns > 0 {
+            continue; // A machine that stood still has other rounds.
+        }
+        let figures = |of: &Epidemic| [("residue", of.residue), ("traffic", of.traffic), ("rounds", of.rounds_last)];
+        for ((name, seen), (_, expected)) in figures(&seen).into_iter().zip(figures(&expected)) {
+            let error = expected.sd * (1.0 / 10.0 + 1.0 / 600.0_f64).sqrt();
+            let apart = (seen.mean - expected.mean).abs();
+            assert!(apart <= 5.0 * error + 1e-3, "{name} of {}: {} for {expected:?}", gossip(10), seen.mean);
         }
     }
 }

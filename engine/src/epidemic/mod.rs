@@ -19,6 +19,7 @@ use crate::spec::{Exchange, Gossip, Interest, Judging, PartnerChoice, Rounds, St
 
 pub(crate) use updates::{Updates, together};
 pub use virtual_time::VirtualTime;
+pub(crate) use virtual_time::refusal;
 
 /// Runs `gossip.trials` epidemics in virtual time, as [`crate::population::epidemic`] does over a population.
 pub fn epidemic(

@@ -50,13 +50,16 @@ impl Updates {
         trial.arrivals[part] += 1;
     }
 
-    /// Who knew these crashed, in a round that is counted from 1.
-    pub(crate) fn lost(&mut self, round: u64, knew: impl Fn(Slot) -> bool) {
+    /// Who knew these crashed, in a round that is counted from 1. How many it knew.
+    pub(crate) fn lost(&mut self, round: u64, knew: impl Fn(Slot) -> bool) -> usize {
+        let mut known = 0;
         for (&number, &index) in &self.indices {
             let departures = &mut self.seen[index].departures;
             departures.resize(departures.len().max(round as usize), 0);
             departures[round as usize - 1] += u64::from(knew(number));
+            known += usize::from(knew(number));
         }
+        known
     }
 
     /// Others begin at the same of so many nodes, and what was seen is forgotten.
@@ -90,6 +93,9 @@ pub(crate) fn together(one: &Trial, other: &Trial) -> Trial {
     let (longer, shorter) = if one.arrivals.len() < other.arrivals.len() { (other, one) } else { (one, other) };
     let mut sum = longer.clone();
     sum.arrivals.iter_mut().zip(&shorter.arrivals).for_each(|(sum, arrived)| *sum += arrived);
+    let departures = [&one.departures, &other.departures];
+    let round = |round: usize| departures.iter().filter_map(|departed| departed.get(round)).sum();
+    sum.departures = (0..departures.map(Vec::len).into_iter().max().unwrap_or(0)).map(round).collect();
     sum.sent += shorter.sent;
     sum.contacts += shorter.contacts;
     sum.control += shorter.control;

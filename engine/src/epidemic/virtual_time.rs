@@ -188,7 +188,7 @@ impl<'a> VirtualTime<'a> {
         for index in 0..self.overlay.gone.len() {
             let node = &mut self.members[self.overlay.gone[index] as usize];
             self.spreading -= usize::from(node.spreads());
-            self.updates.lost(self.cycle, |number| node.knows(number));
+            self.updates.lost(self.cycle - (self.first - 1), |number| node.knows(number));
             node.restart(now, self.prng.next_u64());
         }
         for index in 0..self.overlay.joined.len() {
@@ -238,8 +238,9 @@ impl<'a> VirtualTime<'a> {
     }
 }
 
-/// What comes of a contact with a node that is down: nobody is there who would have it, and nothing goes over it.
-fn refusal(frame: &Frame) -> Option<Head> {
+/// What comes of a contact with a node that is down, for whoever began it: nobody is there who would have it, and nothing
+/// goes over it.
+pub(crate) fn refusal(frame: &Frame) -> Option<Head> {
     let answer = match Message::read(frame).ok()? {
         Message::Connect { contact } => Message::Refuse { contact },
         Message::Digest { contact } => Message::Want { contact },

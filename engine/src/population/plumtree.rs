@@ -124,7 +124,9 @@ impl<'a> Tree<'a> {
         let members = &self.members;
         self.members.gone.iter().for_each(|&node| self.waiting.drop(node));
         self.timers.retain(|&(node, _)| members.is_up(node));
-        for queue in [&mut self.fresh, &mut self.asked, &mut self.prunes] {
+        // Who has got it sends it on, though whoever it is from may be gone.
+        self.fresh.retain(|message| members.is_up(message.to));
+        for queue in [&mut self.asked, &mut self.prunes] {
             queue.retain(|message| members.is_up(message.to) && members.is_up(message.from));
         }
         trial.departures.push(knew);

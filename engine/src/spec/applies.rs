@@ -38,6 +38,8 @@ pub enum Applies {
     PartialView,
     /// With a tree.
     Tree,
+    /// With a tree that one broadcast after the other grows: on real transports a trial has only the first.
+    Grown,
     /// With nodes that crash.
     Crash,
     /// With rumors.
@@ -146,6 +148,7 @@ impl Applies {
                 | Self::Spatial
                 | Self::PartialView
                 | Self::Tree
+                | Self::Grown
                 | Self::Crash
                 | Self::Rumor
                 | Self::Feedback
@@ -181,6 +184,7 @@ impl Applies {
         match self {
             Self::Counted => Self::Feedback,
             Self::Compared => Self::Counted,
+            Self::Grown => Self::Tree,
             Self::Refused | Self::Judged => Self::Cycles,
             Self::Hosts => Self::Gossip,
             Self::Streams => Self::ManyGroups,
@@ -220,6 +224,7 @@ impl Applies {
                 return [vec![partial], Self::Tree.rules()].concat();
             }
             Self::Tree => (&STYLE, |name| name == Style::Plumtree.name()),
+            Self::Grown => (&TRANSPORT, |name| TransportName::named(name).is_some_and(|each| !each.is_real())),
             Self::Crash => return vec![Rule::more_than_nothing(&CRASH)],
             Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
             Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),

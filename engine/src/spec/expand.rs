@@ -349,3 +349,34 @@ fn chosen<'a>(rule: &Rule, settings: &'a [Vec<Value>]) -> &'a [Value] {
 
 /// The highest port.
 const MOST_PORTS: usize = 65535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+    use crate::spec::value::Kind;
+
+    fn choices(key: &Key) -> Vec<&'static str> {
+        match key.kind {
+            Kind::Choice(choices) => choices.iter().map(|choice| choice.name).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is left out never conflicts but with what is there: every choice, with every protocol and transport.
+    #[test]
+    fn defaults_do_not_conflict() {
+        let transports = choices(&keys::TRANSPORT).into_iter().map(|transport| Some(format!("transport={transport}")));
+        let transports: Vec<_> = transports.chain([None]).collect();
+        for protocol in choices(&keys::PROTOCOL) {
+            for transport in &transports {
+                for (key, choice) in
+                    TABLE.iter().flat_map(|key| choices(key).into_iter().map(move |choice| (key, choice)))
+                {
+                    let set = [format!("protocol={protocol}"), format!("{}={choice}", key.full())];
+                    let _ = Spec::parse("name = 'x'", "x.toml", &[&set[..], transport.as_slice()].concat());
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::expand::Conflict;
-use super::keys::{self, Key};
+use super::keys;
 use super::names::{
     Exchange, Interest, Judging, PartnerChoice, ProtocolName, Rounds, Stop, Style, TransportName, View,
 };
@@ -115,10 +115,10 @@ impl Gossip {
                 let crowded = 1.0 + (self.fanout as f64 / 32.0).powi(2);
                 self.estimate(cluster.nodes).mul_f64(50.0 * crowded)
             }
-            // A trial waits for its cycles, and a moment to begin.
+            // A trial waits for its cycles, and a moment to begin; a tree has one broadcast.
             _ => {
-                (self.interval.mul_f64(2.0 + self.cycles(cluster.nodes)) + Duration::from_millis(30))
-                    * self.trials as u32
+                let cycles = Self { broadcasts: 1, ..self.clone() }.cycles(cluster.nodes);
+                (self.interval.mul_f64(2.0 + cycles) + Duration::from_millis(30)) * self.trials as u32
             }
         }
     }
@@ -169,7 +169,6 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     runs_there(point).or_else(|| {
         let checks = [
             machines_fit,
-            machines_know,
             hosts_exist,
             partners_exist,
             hunts_are_uniform,
@@ -212,24 +211,6 @@ fn machines_fit(point: &Point) -> Option<Conflict> {
             keys::TRANSPORT
         ),
         help: format!("it can be at most {MOST_MACHINES}, or {} \"{}\"", keys::TRANSPORT, TransportName::Population),
-    })
-}
-
-/// Some rules are there for a population only, or in virtual time.
-fn machines_know(point: &Point) -> Option<Conflict> {
-    let (gossip, transport) = (&point.gossip, point.cluster.transport);
-    let (key, value): (&'static Key, String) =
-        if gossip.crash > 0.0 && (transport != TransportName::Sim || gossip.style == Style::Plumtree) {
-            (&keys::CRASH, gossip.crash.to_string())
-        } else if gossip.broadcasts > 1 && gossip.style == Style::Plumtree && transport != TransportName::Sim {
-            (&keys::BROADCASTS, gossip.broadcasts.to_string())
-        } else {
-            return None;
-        };
-    (transport != TransportName::Population).then(|| Conflict {
-        keys: [key, &keys::TRANSPORT],
-        message: format!("{key} {value} with {} \"{transport}\": nodes there do not go by that", keys::TRANSPORT),
-        help: format!("set {} to \"{}\"", keys::TRANSPORT, TransportName::Population),
     })
 }
 

@@ -480,7 +480,7 @@ table! {
             |to, value| to.point.gossip.passive_size = value.count()).axis().when(Applies::PartialView);
         BROADCASTS = key("broadcasts", count(1, 1000), "10",
             "updates of a trial, one after the other, of which the last is measured",
-            |to, value| to.point.gossip.broadcasts = value.count()).axis().when(Applies::Tree);
+            |to, value| to.point.gossip.broadcasts = value.count()).axis().when(Applies::Grown);
         GRAFT_TIMEOUT = key("graft_timeout", count(1, 1000), "3",
             "cycles that a node waits for an update that was announced, before it asks for it",
             |to, value| to.point.gossip.graft_timeout = value.count()).axis().when(Applies::Tree);

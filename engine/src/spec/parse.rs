@@ -231,9 +231,13 @@ fn conflicting(
     document: &Source<'_>,
 ) -> SpecError {
     let Conflict { keys, message, help } = conflict;
-    let written = || keys.iter().filter_map(|key| Some((*key, given[keys::position(key)].as_ref()?)));
-    let overridden = written().find(|(_, given)| !std::ptr::eq(given.source, document));
-    let (key, written) = overridden.or_else(|| written().next()).expect("defaults do not conflict");
+    let written = |keys: [&'static Key; 2]| {
+        let written = || keys.into_iter().filter_map(|key| Some((key, given[keys::position(key)].as_ref()?)));
+        let overridden = written().find(|(_, given)| !std::ptr::eq(given.source, document));
+        overridden.or_else(|| written().next())
+    };
+    // If neither is written, they are what they are by default for such an experiment.
+    let (key, written) = written(keys).or_else(|| written([&keys::PROTOCOL, &keys::NAME])).expect("it has a name");
     let value = point.and_then(|point| point.coordinate(key));
     let index = written.values.iter().position(|each| Some(each) == value).unwrap_or(0);
     written.source.error(&written.places[index], Some(key.full()), Complaint::new(message).help(help))

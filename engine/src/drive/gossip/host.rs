@@ -11,7 +11,7 @@ use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, 
 use quorumbench_transports::{Counters, Transport};
 
 use super::stage::{LOOK_NS, News, Plan, Record, Stage};
-use crate::epidemic::{Rules, Updates};
+use crate::epidemic::{Rules, Updates, refusal};
 use crate::population::{Members, Trial};
 use crate::sim::queue::Queue;
 use crate::spec::Point;
@@ -22,7 +22,7 @@ pub(super) struct Host {
     point: Arc<Point>,
     stage: Arc<Stage>,
     rules: Rules,
-    /// Who may talk to whom.
+    /// Who is up, and who may talk to whom: the same on all hosts.
     overlay: Members,
     /// The trial that it is in, and what it saw of it so far.
     trial: Option<Running>,
@@ -41,6 +41,10 @@ struct Running {
     members: Vec<Node>,
     /// When each of them has its next turn.
     turns: Queue<u32>,
+    /// Cycles that have begun.
+    cycle: u64,
+    /// Who crashes and joins: the same on all hosts.
+    churn: Prng,
     /// Whether an update is lost.
     prng: Prng,
     before: Counters,
@@ -49,6 +53,16 @@ struct Running {
     control: u64,
     record: Record,
 }
+
+impl Running {
+    /// When the next cycle begins.
+    fn next_cycle(&self, interval: u64) -> Nanos {
+        self.first_cycle.later(self.cycle.saturating_mul(interval))
+    }
+}
+
+/// The stream of randomness that all hosts share: no host's.
+const CHURN: u64 = u64::MAX;
 
 /// What hosts say until they have heard from all others.
 const GREETING: u8 = Head::FIRST_FOREIGN_KIND + 0x10;
@@ -80,6 +94,7 @@ impl Host {
             }
             let look = control.clock().now() + LOOK_NS;
             transport.recv(self.next_turn().min(look), &mut inbox)?;
+            self.begin_cycles(control.clock().now());
             for frame in inbox.drain(..) {
                 self.hear(control.clock().now(), frame);
             }
@@ -149,9 +164,11 @@ impl Host {
         let origins: Vec<_> = updates.origins.iter().copied().filter(is_here).collect();
         self.number = plan.number;
         self.here.clear();
-        let (prng, record) = (prng.fork(self.id.into()), Record::default());
+        self.stage.end_by(plan.first_cycle.later(self.overlay.last_cycle().saturating_mul(interval)));
+        let (churn, prng) = (prng.fork(CHURN), prng.fork(self.id.into()));
+        let (first_cycle, record) = (plan.first_cycle, Record::default());
         self.trial =
-            Some(Running { first_cycle: plan.first_cycle, members, turns, prng, before, updates, control: 0, record });
+            Some(Running { first_cycle, members, turns, cycle: 0, churn, prng, before, updates, control: 0, record });
         let update = Payload::from(Bytes::from(vec![0; self.point.gossip.payload]));
         for origin in origins {
             self.step(self.stage.control.clock().now(), origin, Input::Submit(&update));
@@ -167,14 +184,58 @@ impl Host {
         let Some(mut running) = self.trial.take() else { return };
         running.record.counters = now.since(running.before);
         let contacts = running.members.iter().map(Node::contacts).sum();
-        let seen = Trial { contacts, control: running.control, is_split: self.overlay.is_split(), ..Trial::default() };
+        let down = self.point.cluster.nodes as u64 - self.overlay.alive();
+        let (control, is_split) = (running.control, self.overlay.is_split());
+        let seen = Trial { down, contacts, control, is_split, ..Trial::default() };
         running.record.trial = running.updates.trial(&seen);
         self.stage.record(running.record);
     }
 
     fn next_turn(&self) -> Nanos {
         let Some(running) = &self.trial else { return Nanos::NEVER };
-        running.turns.next_at().unwrap_or(Nanos::NEVER).min(self.stage.ends_at())
+        let turn = running.turns.next_at().unwrap_or(Nanos::NEVER);
+        let cycle = if self.overlay.has_churn() { running.next_cycle(self.interval()) } else { Nanos::NEVER };
+        turn.min(cycle).min(self.stage.ends_at())
+    }
+
+    /// The cycles that have come, if the trial goes on until then: where some crash and some join.
+    fn begin_cycles(&mut self, now: Nanos) {
+        let until = now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)));
+        while self.overlay.has_churn()
+            && self.trial.as_ref().is_some_and(|running| running.next_cycle(self.interval()) <= until)
+        {
+            self.begin_cycle();
+        }
+    }
+
+    /// Some crash, and some join, who know nothing.
+    fn begin_cycle(&mut self) {
+        let (hosts, id, interval) = (self.hosts(), self.id, self.interval());
+        let rumors = self.point.gossip.rumors.cast_signed();
+        let Some(running) = &mut self.trial else { return };
+        let now = running.next_cycle(interval);
+        running.cycle += 1;
+        self.overlay.cycle(&mut running.churn);
+        let here = |node: &&u32| **node % hosts == id;
+        for &gone in self.overlay.gone.iter().filter(here) {
+            let node = &mut running.members[(gone / hosts) as usize];
+            let known = running.updates.lost(running.cycle, |number| node.knows(number));
+            self.news.unknown -= rumors - known.cast_signed();
+            self.news.spreading -= isize::from(node.spreads());
+            node.restart(now, running.prng.next_u64());
+        }
+        for &joined in self.overlay.joined.iter().filter(here) {
+            let index = joined / hosts;
+            let node = &mut running.members[index as usize];
+            node.restart(now, running.prng.next_u64());
+            if node.deadline() < Nanos::NEVER {
+                running.turns.push(node.deadline(), index);
+            }
+            self.news.unknown += rumors;
+        }
+        for (index, node) in (0..).zip(&mut running.members) {
+            self.overlay.view(index * hosts + id).into_iter().for_each(|view| node.set_peers(view));
+        }
     }
 
     /// A frame of the transport's, and all that follows from it within the host.
@@ -201,9 +262,14 @@ impl Host {
             && running.turns.next_at().is_some_and(|at| at <= until)
         {
             let Some((at, index)) = running.turns.pop() else { break };
+            // One that was down has other turns now.
+            let id = index * self.point.cluster.replicas as u32 + self.id;
+            if !self.overlay.is_up(id) || running.members[index as usize].deadline() != at {
+                continue;
+            }
             running.record.turns += 1;
             running.record.late_turns += u64::from(now.saturating_since(at) > half);
-            self.step(now, NodeId(index * self.hosts() + self.id), Input::Timeout);
+            self.step(now, NodeId(id), Input::Timeout);
             self.settle(now);
         }
     }
@@ -223,7 +289,9 @@ impl Host {
     fn deliver(&mut self, now: Nanos, frame: &Frame) {
         let to = Message::recipient(&frame.head);
         if self.is_in(&frame.head) && to.0 % self.hosts() == self.id {
-            self.step(now, to, Input::Frame(frame));
+            if self.overlay.is_up(to.0) {
+                self.step(now, to, Input::Frame(frame));
+            }
         } else if let Some(running) = &mut self.trial {
             running.record.strays += 1;
         }
@@ -244,7 +312,7 @@ impl Host {
             running.turns.push(node.deadline(), index);
         }
         self.news.spreading += isize::from(node.spreads()) - isize::from(spread);
-        self.news.reached += self.out.deliveries.len();
+        self.news.learnt += self.out.deliveries.len();
         for delivery in self.out.deliveries.drain(..).filter(|_| !matches!(input, Input::Submit(_))) {
             let after = now.saturating_since(running.first_cycle);
             running.updates.arrived(delivery.slot, after, interval);
@@ -252,6 +320,11 @@ impl Host {
         }
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
             let host = Message::recipient(&head).0 % hosts;
+            if !self.overlay.is_up(Message::recipient(&head).0) {
+                let answer = refusal(&Frame { head, body }).map(|answer| Head { group: head.group, ..answer });
+                self.here.extend(answer.map(|head| Frame { head, body: Payload::EMPTY }));
+                continue;
+            }
             running.control += u64::from(Message::is_control(&head));
             if let Some(number) = Message::update(&head) {
                 running.updates.sent(number);

@@ -1,6 +1,6 @@
 //! What the hosts share with their conductor: which trial is on, how far it is, and when it is over.
 
-use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorumbench_protocols::{Nanos, Prng};
@@ -17,22 +17,28 @@ pub(super) struct Stage {
     pub(super) control: Control,
     pub(super) hosts: usize,
     nodes: usize,
-    /// Arrivals, and beginnings, until everyone knows all.
+    /// Updates times nodes.
     all: usize,
     interval: u64,
     /// Whether an epidemic is over when everyone knows, and not when nobody spreads.
     lasts: bool,
+    /// Whether nodes join, so that there is always somebody who does not know.
+    grows: bool,
     plan: Mutex<Option<Plan>>,
     /// The number of the plan, for those who only look.
     number: AtomicU64,
     /// When the trial ends: from here on no node has a turn in it.
     ends_at: AtomicU64,
+    /// When it ends whatever happens.
+    latest: AtomicU64,
     /// Hosts that have heard from all others.
     greeted: AtomicUsize,
     /// Nodes that spread an update.
     spreading: AtomicIsize,
-    /// Nodes that know an update, for each.
-    reached: AtomicUsize,
+    /// Whether any node knows any.
+    begun: AtomicBool,
+    /// Nodes that are up and do not know an update, for each.
+    missing: AtomicIsize,
     /// Updates, and what says where they are, that one host has sent to another, and that has not got yet.
     under_way: AtomicIsize,
     /// How many there were when the conductor looked, if nobody spreads any more, and since when there are.
@@ -89,8 +95,10 @@ impl Record {
 pub(super) struct News {
     /// Nodes that spread an update, more or fewer.
     pub(super) spreading: isize,
-    /// Nodes that know an update.
-    pub(super) reached: usize,
+    /// Updates that nodes learnt.
+    pub(super) learnt: usize,
+    /// Updates that nodes do not know any more, or do not know yet: those that joined; less those that crashed without.
+    pub(super) unknown: isize,
     /// Updates to other hosts, less those from them.
     pub(super) under_way: isize,
 }
@@ -112,12 +120,15 @@ impl Stage {
             all: point.cluster.nodes * point.gossip.rumors,
             interval: point.gossip.interval.as_nanos() as u64,
             lasts: point.gossip.style == Style::AntiEntropy,
+            grows: point.gossip.join > 0.0,
             plan: Mutex::new(None),
             number: AtomicU64::new(0),
             ends_at: AtomicU64::new(u64::MAX),
+            latest: AtomicU64::new(u64::MAX),
             greeted: AtomicUsize::new(0),
             spreading: AtomicIsize::new(0),
-            reached: AtomicUsize::new(0),
+            begun: AtomicBool::new(false),
+            missing: AtomicIsize::new(0),
             under_way: AtomicIsize::new(0),
             awaited: Mutex::new((0, Nanos::ZERO)),
             records: Mutex::new(Vec::new()),
@@ -128,9 +139,11 @@ impl Stage {
     pub(super) fn begin(&self, number: u64, prng: Prng) {
         let first_cycle = self.control.clock().now() + (LEAD_NS + NODE_NS * self.nodes as u64);
         self.spreading.store(0, Ordering::Relaxed);
-        self.reached.store(0, Ordering::Relaxed);
+        self.begun.store(false, Ordering::Relaxed);
+        self.missing.store(self.all.cast_signed(), Ordering::Relaxed);
         self.under_way.store(0, Ordering::Relaxed);
         self.ends_at.store(u64::MAX, Ordering::Relaxed);
+        self.latest.store(u64::MAX, Ordering::Relaxed);
         *lock(&self.plan) = Some(Plan { number, first_cycle, prng });
         self.number.store(number, Ordering::Release);
     }
@@ -145,7 +158,15 @@ impl Stage {
         // Updates before who spreads, and that before who knows: nothing seems to be over for a moment that is not.
         self.under_way.fetch_add(news.under_way, Ordering::Release);
         self.spreading.fetch_add(news.spreading, Ordering::Release);
-        self.reached.fetch_add(news.reached, Ordering::Release);
+        self.missing.fetch_add(news.unknown - news.learnt.cast_signed(), Ordering::Release);
+        if news.learnt > 0 {
+            self.begun.store(true, Ordering::Release);
+        }
+    }
+
+    /// The trial goes on for no longer than that.
+    pub(super) fn end_by(&self, latest: Nanos) {
+        self.latest.store(latest.0, Ordering::Release);
     }
 
     /// Sees to it that the trial ends with this cycle, if nothing more can happen in it.
@@ -160,11 +181,10 @@ impl Stage {
 
     /// Everyone knows all; or nobody spreads anything, and what is under way has arrived, or will not.
     fn is_over(&self, now: Nanos) -> bool {
-        let reached = self.reached.load(Ordering::Acquire);
         if self.lasts {
-            return reached == self.all;
+            return !self.grows && self.missing.load(Ordering::Acquire) == 0;
         }
-        if reached == 0 || self.spreading.load(Ordering::Acquire) > 0 {
+        if !self.begun.load(Ordering::Acquire) || self.spreading.load(Ordering::Acquire) > 0 {
             return false;
         }
         let under_way = self.under_way.load(Ordering::Acquire);
@@ -176,7 +196,7 @@ impl Stage {
     }
 
     pub(super) fn ends_at(&self) -> Nanos {
-        Nanos(self.ends_at.load(Ordering::Acquire))
+        Nanos(self.ends_at.load(Ordering::Acquire).min(self.latest.load(Ordering::Acquire)))
     }
 
     pub(super) fn greet(&self) {
