@@ -106,6 +106,11 @@ impl Slo {
         Self { accepts_send_lag: accepts, ..self }
     }
 
+    /// Whether it does.
+    pub fn accepts_send_lag(&self) -> bool {
+        self.accepts_send_lag
+    }
+
     /// Whether a run was sustainable: nothing lost but errors that a condition is about, all that was offered carried, each
     /// condition met, and the generator not what was measured.
     pub fn verdict(&self, seen: &Observation) -> Verdict {

@@ -152,10 +152,14 @@ fn sentence(outcome: &Outcome, plan: &Plan) -> String {
         Finding::NotFound { why } => {
             format!("Not found: nothing that was tried holds {slo} ({why}). Allow more, or offer it less.")
         }
-        Finding::GeneratorLimited { why } => format!(
-            "Generator-limited: nobody can tell what the system does under {slo} ({why}). Give clients cores of their \
-             own (cluster.pin), or fewer replicas; --accept-send-lag counts what holds even so."
-        ),
+        Finding::GeneratorLimited { why } => {
+            let more =
+                if plan.slo.accepts_send_lag() { "allow more" } else { "--accept-send-lag counts what holds even so" };
+            format!(
+                "Generator-limited: nobody can tell what the system does under {slo} ({why}). Give clients cores of their \
+                 own (cluster.pin), or fewer replicas; {more}."
+            )
+        }
     }
 }
 
