@@ -41,6 +41,7 @@ fn manifest(run: &Path) -> Json {
 fn what_is_put_together_is_a_whole_run() {
     let desk = Desk::new(CONFIG);
     let said = desk.run(&["run", "x.toml", "--quiet", "--interleave", PROGRAM]);
+    assert!(said.err.contains("2 repetitions show no change, however large: --set repetitions=6 does"), "{said:?}");
     assert_eq!(said.code, Some(0), "{said:?}");
     let run = desk.only_run("results");
     for side in ["base", "new"] {

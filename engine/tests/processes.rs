@@ -51,7 +51,12 @@ fn every_protocol(transport: &str) {
         let label = &point["axes"]["protocol"];
         assert_eq!((&point["checked"], &point["errors"]), (&true.into(), &0.into()), "{label}: {point}");
         assert!(point["commands"].as_u64() > Some(300), "{label}: {point}");
-        let disturbed = |warning: &Json| warning.as_str().is_some_and(|text| text.starts_with("disturbed"));
+        // A stranger may knock: what another test left dialling a port that was free for a moment.
+        let disturbed = |warning: &Json| {
+            let text = warning.as_str().unwrap_or_default();
+            let knocked = text.starts_with("disturbed: 0 connections lost") && text.ends_with(" 0 malformed frames");
+            text.starts_with("disturbed") && !knocked
+        };
         assert!(!point["warnings"].as_array().expect("warnings").iter().any(disturbed), "{label}: {point}");
         let [all, replicas, clients] = ["", "replica_", "client_"]
             .map(|role| point["cost"][format!("{role}cpu_ns_per_command")].as_f64().expect("a number"));

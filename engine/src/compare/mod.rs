@@ -33,8 +33,8 @@ pub mod statistics;
 pub use interleave::{InterleaveError, Interleaving, SIDES, interleave};
 use matching::{Sample, circumstances, design, lost, only, pairs, shared_axes, worlds};
 pub use metric::{Metric, Unit};
-pub use statistics::Design;
 use statistics::{ALPHA, benjamini_hochberg, median, observations_needed};
+pub use statistics::{Design, least_observations};
 
 /// Two runs, point by point.
 #[derive(Clone, Debug)]

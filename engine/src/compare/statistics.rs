@@ -252,9 +252,14 @@ pub fn observations_needed(
 ) -> usize {
     let half = (interval[1] - interval[0]) / 2.0;
     let narrowed = if half.is_finite() { (observations as f64 * (half / threshold).powi(2)).ceil() } else { 0.0 };
-    let apart = (2..64).find(|&count| design.least_p(count) * (tests as f64) < ALPHA).unwrap_or(64);
     // Beyond this nobody would wait for them: the noise has to go.
-    (narrowed.min(10_000.0) as usize).max(apart).max(observations + 1)
+    (narrowed.min(10_000.0) as usize).max(least_observations(design, tests)).max(observations + 1)
+}
+
+/// How many observations on either side it takes for any effect to show, however large, where of so many tests that are
+/// judged together it alone does.
+pub fn least_observations(design: Design, tests: usize) -> usize {
+    (2..64).find(|&count| design.least_p(count) * (tests as f64) < ALPHA).unwrap_or(64)
 }
 
 /// The chance of a false alarm that is put up with.
@@ -316,6 +321,12 @@ mod tests {
             close(Design::Samples.least_p(count as usize), mann_whitney(&low, &high));
             close(Design::Pairs.least_p(count as usize), signed_rank(&high));
         }
+    }
+
+    #[test]
+    fn few_pairs_show_nothing() {
+        assert_eq!([1, 4, 24].map(|tests| least_observations(Design::Pairs, tests)), [6, 8, 10]);
+        assert_eq!(least_observations(Design::Samples, 1), 4);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Experiment, Finished, RunError};
 use crate::compare::cli::{THRESHOLD, compared, gate, metric, percent};
-use crate::compare::{InterleaveError, Interleaving, Metric, SIDES, interleave};
+use crate::compare::{Design, InterleaveError, Interleaving, Metric, SIDES, interleave, least_observations};
 use crate::console::{exit, fail, print, say, stop_on_signals, typed};
 use crate::drive;
 use crate::metrics::{self, Metrics};
@@ -219,6 +219,14 @@ impl RunArgs {
                 return exit::FAILED;
             }
         };
+        let least = least_observations(Design::Pairs, 1);
+        if run.repetitions < least {
+            progress::note(&format!(
+                "note: {} repetitions show no change, however large: --set repetitions={least} does, and more if only one of \
+                 many figures changes",
+                run.repetitions
+            ));
+        }
         let turns = plan.turns();
         let progress = &mut |turn: usize, side: usize| {
             if !self.quiet {
