@@ -33,11 +33,12 @@ fn everything(transport: &str) -> Spec {
         clients = 2
         reads = 0.5
         keys = 'zipf:1000:0.99'
+        resend = '200ms' # what a leader lost that a busy machine deposed
         [batch]
         commands = 8
         [run]
         warmup = '20ms'
-        duration = '300ms'"
+        duration = '800ms'"
     ))
 }
 
