@@ -44,7 +44,7 @@ run=$(echo "$out"/runs/*-interleaved)
 "$program" compare "$run/new" "$run/base" --metric throughput --threshold 1% || [ $? -eq 3 ]
 # The interval that its ratio lies in, but for one time in twenty.
 low=$("$program" compare "$run/new" "$run/base" --metric throughput --threshold 99% --json |
-    grep -o '"interval":\[[0-9.]*' | cut -d'[' -f2)
+    grep -o '"interval":\[[0-9.]*' | cut -d'[' -f2 | sort -g | head -1)
 echo "watched, it has at least $low of the throughput"
 awk -v low="$low" 'BEGIN { exit !(low >= 0.99) }' ||
     { echo "these runs do not tell that it is within 1 %: take more repetitions, on a quiet machine" >&2; exit 1; }

@@ -50,16 +50,19 @@ impl Updates {
         trial.arrivals[part] += 1;
     }
 
-    /// Who knew these crashed, in a round that is counted from 1. How many it knew.
-    pub(crate) fn lost(&mut self, round: u64, knew: impl Fn(Slot) -> bool) -> usize {
-        let mut known = 0;
-        for (&number, &index) in &self.indices {
+    /// Which of them has this number.
+    pub(crate) fn index(&self, number: Slot) -> Option<usize> {
+        self.indices.get(&number).copied()
+    }
+
+    /// Who knew these crashed, in a round that is counted from 1. Says which it knew.
+    pub(crate) fn lost(&mut self, round: u64, knew: impl Fn(Slot) -> bool, mut lost: impl FnMut(usize)) {
+        for &index in self.indices.iter().filter(|&(&number, _)| knew(number)).map(|(_, index)| index) {
             let departures = &mut self.seen[index].departures;
             departures.resize(departures.len().max(round as usize), 0);
-            departures[round as usize - 1] += u64::from(knew(number));
-            known += usize::from(knew(number));
+            departures[round as usize - 1] += 1;
+            lost(index);
         }
-        known
     }
 
     /// Others begin at the same of so many nodes, and what was seen is forgotten.

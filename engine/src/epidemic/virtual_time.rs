@@ -188,7 +188,7 @@ impl<'a> VirtualTime<'a> {
         for index in 0..self.overlay.gone.len() {
             let node = &mut self.members[self.overlay.gone[index] as usize];
             self.spreading -= usize::from(node.spreads());
-            self.updates.lost(self.cycle - (self.first - 1), |number| node.knows(number));
+            self.updates.lost(self.cycle - (self.first - 1), |number| node.knows(number), |_| ());
             node.restart(now, self.prng.next_u64());
         }
         for index in 0..self.overlay.joined.len() {

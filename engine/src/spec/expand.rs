@@ -363,9 +363,9 @@ mod tests {
         }
     }
 
-    /// What is left out never conflicts but with what is there: every choice, with every protocol and transport.
+    /// What is left out may conflict, too, and that is no panic: every choice, with every protocol and transport.
     #[test]
-    fn defaults_do_not_conflict() {
+    fn defaults_that_conflict_are_an_error() {
         let transports = choices(&keys::TRANSPORT).into_iter().map(|transport| Some(format!("transport={transport}")));
         let transports: Vec<_> = transports.chain([None]).collect();
         for protocol in choices(&keys::PROTOCOL) {

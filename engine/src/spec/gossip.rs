@@ -133,6 +133,10 @@ impl Gossip {
         let is_spatial = matches!(self.partners, PartnerChoice::Ring | PartnerChoice::Grid);
         let detour = if is_spatial { nodes.powf(0.6 * nearness / dimension) } else { 1.0 };
         let reach = 2.0 * nodes.log2() * detour / (1.0 - self.loss);
+        // Who joins knows nothing, so it is never over before the end that it has with churn.
+        if self.style == Style::AntiEntropy && self.join > 0.0 {
+            return 10.0 * (nodes.log2().floor() + 1.0);
+        }
         match self.style {
             Style::DirectMail => 1.0,
             Style::Plumtree => reach * self.broadcasts as f64,

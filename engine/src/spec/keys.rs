@@ -366,7 +366,7 @@ table! {
         CIPHER = key("cipher", Kind::Choice(Cipher::CHOICES), "aes-128-gcm",
             "how packets are encrypted",
             |to, value| to.point.transport_options.cipher = value.choice(Cipher::named)).axis().when(Applies::Quic);
-        MTU = key("mtu", size(1200, 65_507), "65507B",
+        MTU = key("mtu", size(1200, 65_507), "32700B",
             "the largest datagram that is tried; 1452 B is what an Ethernet carries",
             |to, value| to.point.transport_options.mtu = value.size()).axis().when(Applies::Quic);
         QUIC_WINDOW = key("window", size(64 << 10, 1 << 30), "4MiB",

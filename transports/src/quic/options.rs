@@ -17,9 +17,10 @@ use crate::Options;
 pub struct QuicOptions {
     /// How packets are encrypted.
     pub cipher: Cipher,
-    /// The largest datagram that is tried, in bytes, 1200 to 65,507, which is the most that there can be, and what
-    /// loopback carries. What the path carries is found out (RFC 8899), from 1200 upwards, to 128 bytes. 1452 (an
-    /// Ethernet): 200 and 2100 ns; 6500: 151 and 1451; 16,300: 142 and 1077; 32,700: 132 and 939; 65,000: 129 and 936.
+    /// The largest datagram that is tried, in bytes, 1200 to 65,507. What the path carries is found out (RFC 8899), from
+    /// 1200 upwards, in few steps, of which each is as large as what it tries: a path that carries far less is used with
+    /// 1200. 1452 (an Ethernet): 200 and 2100 ns; 6500: 151 and 1451; 16,300: 142 and 1077; 32,700: 132 and 939;
+    /// 65,000: 129 and 936, but every connection of a large cluster begins with such steps.
     pub mtu: u16,
     /// How many bytes may be under way to one peer, unacknowledged, and how many of a peer's may wait
     /// here to be read; at most a quarter of what all chunks hold. A link carries no more than this in
@@ -101,7 +102,7 @@ impl Default for QuicOptions {
     fn default() -> Self {
         Self {
             cipher: Cipher::default(),
-            mtu: MOST_MTU,
+            mtu: 32_700,
             window: 4 << 20,
             congestion: Congestion::default(),
             ack_every: 10,
@@ -122,11 +123,8 @@ pub(super) const MOST_MTU: u16 = 65_507;
 /// emptied by each step towards larger datagrams, takes `10 / this` round trips to allow that again. With two,
 /// small frames stood still for 200 ms after a connection had come about.
 const INITIAL_DATAGRAMS: u64 = 64;
-/// The same in bytes, where datagrams are large.
+/// The same in bytes, where datagrams are large: some thirty of them, of which two steps take up to three.
 const INITIAL_BYTES: u64 = 1 << 20;
-
-/// How much larger a datagram must be for it to be worth a probe.
-const LEAST_STEP: u16 = 128;
 
 /// How long what is smaller than a window waits to be acknowledged.
 const MOST_ACK_DELAY: Duration = Duration::from_millis(25);
@@ -141,8 +139,8 @@ pub(super) fn transport(options: &Options) -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ack_every.saturating_sub(1).into()).max_ack_delay(Some(MOST_ACK_DELAY));
     let mut discovery = MtuDiscoveryConfig::default();
-    // Every byte of a probe's padding is looked at: a search down to single bytes would cost more than it finds.
-    discovery.upper_bound(mtu).minimum_change(LEAST_STEP.min(mtu / 16));
+    // Every byte of a probe's padding is looked at, at both ends of every connection: halfway, and then all.
+    discovery.upper_bound(mtu).minimum_change(((mtu - LEAST_MTU) / 3).max(1));
     let mut transport = TransportConfig::default();
     transport
         // Each end opens its own.

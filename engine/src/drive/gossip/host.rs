@@ -181,6 +181,8 @@ impl Host {
 
     /// Hands in what it saw.
     fn end(&mut self, now: Counters) {
+        // As many as every other host.
+        self.begin_cycles(self.stage.ends_at());
         let Some(mut running) = self.trial.take() else { return };
         running.record.counters = now.since(running.before);
         let contacts = running.members.iter().map(Node::contacts).sum();
@@ -204,14 +206,13 @@ impl Host {
         while self.overlay.has_churn()
             && self.trial.as_ref().is_some_and(|running| running.next_cycle(self.interval()) <= until)
         {
-            self.begin_cycle();
+            self.begin_cycle(now);
         }
     }
 
-    /// Some crash, and some join, who know nothing.
-    fn begin_cycle(&mut self) {
+    /// Some crash, and some join, who know nothing, as is `seen` now.
+    fn begin_cycle(&mut self, seen: Nanos) {
         let (hosts, id, interval) = (self.hosts(), self.id, self.interval());
-        let rumors = self.point.gossip.rumors.cast_signed();
         let Some(running) = &mut self.trial else { return };
         let now = running.next_cycle(interval);
         running.cycle += 1;
@@ -219,8 +220,10 @@ impl Host {
         let here = |node: &&u32| **node % hosts == id;
         for &gone in self.overlay.gone.iter().filter(here) {
             let node = &mut running.members[(gone / hosts) as usize];
-            let known = running.updates.lost(running.cycle, |number| node.knows(number));
-            self.news.unknown -= rumors - known.cast_signed();
+            // By the clock, as arrivals are: a host that is late has nobody crash before it learnt.
+            let round = (seen.saturating_since(running.first_cycle) / interval + 1).max(running.cycle);
+            running.updates.lost(round, |number| node.knows(number), |update| self.stage.learn(update, -1));
+            self.stage.rise(-1);
             self.news.spreading -= isize::from(node.spreads());
             node.restart(now, running.prng.next_u64());
         }
@@ -231,7 +234,7 @@ impl Host {
             if node.deadline() < Nanos::NEVER {
                 running.turns.push(node.deadline(), index);
             }
-            self.news.unknown += rumors;
+            self.stage.rise(1);
         }
         for (index, node) in (0..).zip(&mut running.members) {
             self.overlay.view(index * hosts + id).into_iter().for_each(|view| node.set_peers(view));
@@ -312,8 +315,12 @@ impl Host {
             running.turns.push(node.deadline(), index);
         }
         self.news.spreading += isize::from(node.spreads()) - isize::from(spread);
-        self.news.learnt += self.out.deliveries.len();
-        for delivery in self.out.deliveries.drain(..).filter(|_| !matches!(input, Input::Submit(_))) {
+        for delivery in self.out.deliveries.drain(..) {
+            running.updates.index(delivery.slot).into_iter().for_each(|update| self.stage.learn(update, 1));
+            if matches!(input, Input::Submit(_)) {
+                self.news.begun += 1;
+                continue;
+            }
             let after = now.saturating_since(running.first_cycle);
             running.updates.arrived(delivery.slot, after, interval);
             running.record.last_ns = running.record.last_ns.max(after);

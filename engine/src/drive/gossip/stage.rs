@@ -1,6 +1,6 @@
 //! What the hosts share with their conductor: which trial is on, how far it is, and when it is over.
 
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorumbench_protocols::{Nanos, Prng};
@@ -17,8 +17,8 @@ pub(super) struct Stage {
     pub(super) control: Control,
     pub(super) hosts: usize,
     nodes: usize,
-    /// Updates times nodes.
-    all: usize,
+    /// How long a host takes to make a node, with its view.
+    node_ns: u64,
     interval: u64,
     /// Whether an epidemic is over when everyone knows, and not when nobody spreads.
     lasts: bool,
@@ -35,10 +35,12 @@ pub(super) struct Stage {
     greeted: AtomicUsize,
     /// Nodes that spread an update.
     spreading: AtomicIsize,
-    /// Whether any node knows any.
-    begun: AtomicBool,
-    /// Nodes that are up and do not know an update, for each.
-    missing: AtomicIsize,
+    /// Updates that have begun.
+    begun: AtomicUsize,
+    /// Nodes that are up.
+    alive: AtomicIsize,
+    /// Of these, those that know an update, for each.
+    known: Vec<AtomicIsize>,
     /// Updates, and what says where they are, that one host has sent to another, and that has not got yet.
     under_way: AtomicIsize,
     /// How many there were when the conductor looked, if nobody spreads any more, and since when there are.
@@ -95,10 +97,8 @@ impl Record {
 pub(super) struct News {
     /// Nodes that spread an update, more or fewer.
     pub(super) spreading: isize,
-    /// Updates that nodes learnt.
-    pub(super) learnt: usize,
-    /// Updates that nodes do not know any more, or do not know yet: those that joined; less those that crashed without.
-    pub(super) unknown: isize,
+    /// Updates that began.
+    pub(super) begun: usize,
     /// Updates to other hosts, less those from them.
     pub(super) under_way: isize,
 }
@@ -108,6 +108,8 @@ pub(super) const LOOK_NS: u64 = 4_000_000;
 /// A first cycle begins so much later than it is planned, and by [`NODE_NS`] for each node, which has to be made.
 const LEAD_NS: u64 = 4 * LOOK_NS;
 const NODE_NS: u64 = 2_000;
+/// The same for its view: every host makes all of them.
+const VIEW_NS: u64 = 60_000;
 /// An update that has not come for so long, and for a cycle, is lost.
 const PATIENCE_NS: u64 = 100_000_000;
 
@@ -117,7 +119,7 @@ impl Stage {
             control: control.clone(),
             hosts: point.cluster.replicas,
             nodes: point.cluster.nodes,
-            all: point.cluster.nodes * point.gossip.rumors,
+            node_ns: if point.gossip.is_partial() { NODE_NS + VIEW_NS } else { NODE_NS },
             interval: point.gossip.interval.as_nanos() as u64,
             lasts: point.gossip.style == Style::AntiEntropy,
             grows: point.gossip.join > 0.0,
@@ -127,8 +129,9 @@ impl Stage {
             latest: AtomicU64::new(u64::MAX),
             greeted: AtomicUsize::new(0),
             spreading: AtomicIsize::new(0),
-            begun: AtomicBool::new(false),
-            missing: AtomicIsize::new(0),
+            begun: AtomicUsize::new(0),
+            alive: AtomicIsize::new(0),
+            known: (0..point.gossip.rumors).map(|_| AtomicIsize::new(0)).collect(),
             under_way: AtomicIsize::new(0),
             awaited: Mutex::new((0, Nanos::ZERO)),
             records: Mutex::new(Vec::new()),
@@ -137,10 +140,11 @@ impl Stage {
 
     /// Gives out a trial.
     pub(super) fn begin(&self, number: u64, prng: Prng) {
-        let first_cycle = self.control.clock().now() + (LEAD_NS + NODE_NS * self.nodes as u64);
+        let first_cycle = self.control.clock().now() + (LEAD_NS + self.node_ns * self.nodes as u64);
         self.spreading.store(0, Ordering::Relaxed);
-        self.begun.store(false, Ordering::Relaxed);
-        self.missing.store(self.all.cast_signed(), Ordering::Relaxed);
+        self.begun.store(0, Ordering::Relaxed);
+        self.alive.store(self.nodes.cast_signed(), Ordering::Relaxed);
+        self.known.iter().for_each(|known| known.store(0, Ordering::Relaxed));
         self.under_way.store(0, Ordering::Relaxed);
         self.ends_at.store(u64::MAX, Ordering::Relaxed);
         self.latest.store(u64::MAX, Ordering::Relaxed);
@@ -158,10 +162,24 @@ impl Stage {
         // Updates before who spreads, and that before who knows: nothing seems to be over for a moment that is not.
         self.under_way.fetch_add(news.under_way, Ordering::Release);
         self.spreading.fetch_add(news.spreading, Ordering::Release);
-        self.missing.fetch_add(news.unknown - news.learnt.cast_signed(), Ordering::Release);
-        if news.learnt > 0 {
-            self.begun.store(true, Ordering::Release);
-        }
+        self.begun.fetch_add(news.begun, Ordering::Release);
+    }
+
+    /// So many more nodes that are up know this update.
+    pub(super) fn learn(&self, update: usize, nodes: isize) {
+        self.known[update].fetch_add(nodes, Ordering::Release);
+    }
+
+    /// So many more nodes are up. What those know that are not any more is told before.
+    pub(super) fn rise(&self, nodes: isize) {
+        self.alive.fetch_add(nodes, Ordering::Release);
+    }
+
+    /// Whether each update is known to all that are up, or to nobody any more.
+    fn are_settled(&self) -> bool {
+        // In this order: who crashes is not up after it knows nothing any more, so nobody is missing who is there.
+        let alive = self.alive.load(Ordering::Acquire);
+        self.known.iter().map(|known| known.load(Ordering::Acquire)).all(|known| known == alive || known == 0)
     }
 
     /// The trial goes on for no longer than that.
@@ -181,10 +199,13 @@ impl Stage {
 
     /// Everyone knows all; or nobody spreads anything, and what is under way has arrived, or will not.
     fn is_over(&self, now: Nanos) -> bool {
-        if self.lasts {
-            return !self.grows && self.missing.load(Ordering::Acquire) == 0;
+        if self.begun.load(Ordering::Acquire) < self.known.len() {
+            return false;
         }
-        if !self.begun.load(Ordering::Acquire) || self.spreading.load(Ordering::Acquire) > 0 {
+        if self.lasts {
+            return !self.grows && self.are_settled();
+        }
+        if self.spreading.load(Ordering::Acquire) > 0 {
             return false;
         }
         let under_way = self.under_way.load(Ordering::Acquire);
