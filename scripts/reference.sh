@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes the reference runs anew: what results/reference/ holds, and the README's table and picture come from. Five minutes and a build, on a
-# machine with nothing else to do; `quorumbench doctor` says whether this is one.
+# Takes the reference runs anew: what results/reference/ holds, and the README's table and picture come from. Five minutes
+# and a build, on a machine with nothing else to do; `quorumbench doctor` says whether this is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release --locked

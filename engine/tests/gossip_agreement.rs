@@ -6,7 +6,7 @@ use std::thread;
 
 use quorumbench::epidemic::VirtualTime;
 use quorumbench::population::{Population, Trial};
-use quorumbench::spec::{Gossip, PartnerChoice, Spec, Style, View};
+use quorumbench::spec::{Gossip, PartnerChoice, Spec};
 use quorumbench_protocols::Prng;
 
 mod support;
@@ -184,9 +184,6 @@ fn all_agree(trials: u64) {
     assert_eq!(variants.len(), 223);
     let furthest = AtomicUsize::new(0);
     for_each(&variants, |gossip| {
-        // To keep views takes most of the time where nodes come and go.
-        let is_slow = gossip.crash > 0.0 && (gossip.view == View::Partial || gossip.style == Style::Plumtree);
-        let trials = if is_slow { trials / 2 } else { trials };
         let (figure, errors) = difference(&over_a_population(gossip, trials), &among_machines(gossip, trials));
         println!("{errors:.1} standard errors apart in {figure}: {gossip:?}");
         furthest.fetch_max((errors * 1000.0) as usize, Ordering::Relaxed);

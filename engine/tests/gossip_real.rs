@@ -113,7 +113,7 @@ fn nodes_crash_and_join_as_they_do_in_virtual_time() {
         let expected = point("transport = 'sim', nodes = 100", &first);
         let expected = epidemic(100, &expected.gossip, 2, 2, &AtomicBool::new(false), &mut |_| ()).expect("it ends");
         assert!(real.malformed == 0 && real.dropped_frames == 0, "{real:?}");
-        if real.late_turns > 0 {
+        if 100 * real.late_turns > real.turns {
             continue; // A machine that stood still has other rounds.
         }
         let figures = |of: &Epidemic| [("residue", of.residue), ("traffic", of.traffic), ("rounds", of.rounds_last)];

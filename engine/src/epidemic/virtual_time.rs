@@ -215,8 +215,7 @@ impl<'a> VirtualTime<'a> {
         }
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
             if !self.overlay.is_up(Message::recipient(&head).0) {
-                let answer = refusal(&Frame { head, body });
-                self.frames.extend(answer.map(|head| (now + TRIP, Frame { head, body: Payload::EMPTY })));
+                self.frames.extend(refusal(&Frame { head, body }).map(|answer| (now + TRIP, answer)));
                 continue;
             }
             self.control += u64::from(Message::is_control(&head));
@@ -240,11 +239,12 @@ impl<'a> VirtualTime<'a> {
 
 /// What comes of a contact with a node that is down, for whoever began it: nobody is there who would have it, and nothing
 /// goes over it.
-pub(crate) fn refusal(frame: &Frame) -> Option<Head> {
+pub(crate) fn refusal(frame: &Frame) -> Option<Frame> {
     let answer = match Message::read(frame).ok()? {
         Message::Connect { contact } => Message::Refuse { contact },
         Message::Digest { contact } => Message::Want { contact },
         _ => return None,
     };
-    Some(answer.head(Message::recipient(&frame.head), Message::sender(&frame.head)))
+    let head = answer.head(Message::recipient(&frame.head), Message::sender(&frame.head));
+    Some(Frame { head: Head { group: frame.head.group, ..head }, body: Payload::EMPTY })
 }

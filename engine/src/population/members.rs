@@ -145,7 +145,7 @@ impl Members {
     /// The cycle in which an epidemic ends at the latest: with churn it might go on for ever, as it does where some cannot
     /// be reached.
     pub(crate) fn last_cycle(&self) -> u64 {
-        if self.has_churn() || self.was_split { 10 * u64::from(self.nodes.ilog2() + 1) } else { u64::MAX }
+        if self.has_churn() || self.was_split { Gossip::last_cycle(self.nodes) } else { u64::MAX }
     }
 }
 

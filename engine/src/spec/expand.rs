@@ -363,7 +363,8 @@ mod tests {
         }
     }
 
-    /// What is left out may conflict, too, and that is no panic: every choice, with every protocol and transport.
+    /// What is left out may conflict, too, and that is an error like others: every choice, with every protocol and
+    /// transport.
     #[test]
     fn defaults_that_conflict_are_an_error() {
         let transports = choices(&keys::TRANSPORT).into_iter().map(|transport| Some(format!("transport={transport}")));
@@ -374,7 +375,9 @@ mod tests {
                     TABLE.iter().flat_map(|key| choices(key).into_iter().map(move |choice| (key, choice)))
                 {
                     let set = [format!("protocol={protocol}"), format!("{}={choice}", key.full())];
-                    let _ = Spec::parse("name = 'x'", "x.toml", &[&set[..], transport.as_slice()].concat());
+                    let overrides = [&set[..], transport.as_slice()].concat();
+                    let error = Spec::parse("name = 'x'", "x.toml", &overrides).err().map(|error| error.to_string());
+                    assert!(error.is_none_or(|error| error.contains(":1:")), "{overrides:?}: without a place");
                 }
             }
         }

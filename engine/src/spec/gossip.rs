@@ -123,8 +123,17 @@ impl Gossip {
         }
     }
 
+    /// The cycle in which an epidemic among so many ends whatever happens, where it might go on for ever.
+    pub(crate) fn last_cycle(nodes: usize) -> u64 {
+        10 * u64::from(nodes.ilog2() + 1)
+    }
+
     /// About how many cycles a trial has: twice as many as it takes to reach everyone, and those until all lose interest.
     fn cycles(&self, nodes: usize) -> f64 {
+        // Who joins knows nothing, so it is never over before.
+        if self.style == Style::AntiEntropy && self.join > 0.0 {
+            return Self::last_cycle(nodes) as f64;
+        }
         let nodes = nodes as f64;
         // Near partners alone carry an update no further than they are. Beyond a distribution that falls with distance as
         // fast as places get more, the cycles grow with a power of the nodes; measured on rings and grids, and rounded up.
@@ -133,10 +142,6 @@ impl Gossip {
         let is_spatial = matches!(self.partners, PartnerChoice::Ring | PartnerChoice::Grid);
         let detour = if is_spatial { nodes.powf(0.6 * nearness / dimension) } else { 1.0 };
         let reach = 2.0 * nodes.log2() * detour / (1.0 - self.loss);
-        // Who joins knows nothing, so it is never over before the end that it has with churn.
-        if self.style == Style::AntiEntropy && self.join > 0.0 {
-            return 10.0 * (nodes.log2().floor() + 1.0);
-        }
         match self.style {
             Style::DirectMail => 1.0,
             Style::Plumtree => reach * self.broadcasts as f64,

@@ -123,7 +123,7 @@ pub(super) const MOST_MTU: u16 = 65_507;
 /// emptied by each step towards larger datagrams, takes `10 / this` round trips to allow that again. With two,
 /// small frames stood still for 200 ms after a connection had come about.
 const INITIAL_DATAGRAMS: u64 = 64;
-/// The same in bytes, where datagrams are large: some thirty of them, of which two steps take up to three.
+/// The same in bytes, where datagrams are large: thirty-two of the default.
 const INITIAL_BYTES: u64 = 1 << 20;
 
 /// How long what is smaller than a window waits to be acknowledged.

@@ -260,13 +260,13 @@ impl Host {
     /// Everyone's turn that has come, if the trial goes on until then.
     fn turns(&mut self, now: Nanos) {
         let until = now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)));
-        let half = self.interval() / 2;
+        let (half, hosts) = (self.interval() / 2, self.hosts());
         while let Some(running) = &mut self.trial
             && running.turns.next_at().is_some_and(|at| at <= until)
         {
             let Some((at, index)) = running.turns.pop() else { break };
             // One that was down has other turns now.
-            let id = index * self.point.cluster.replicas as u32 + self.id;
+            let id = index * hosts + self.id;
             if !self.overlay.is_up(id) || running.members[index as usize].deadline() != at {
                 continue;
             }
@@ -326,12 +326,12 @@ impl Host {
             running.record.last_ns = running.record.last_ns.max(after);
         }
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
-            let host = Message::recipient(&head).0 % hosts;
-            if !self.overlay.is_up(Message::recipient(&head).0) {
-                let answer = refusal(&Frame { head, body }).map(|answer| Head { group: head.group, ..answer });
-                self.here.extend(answer.map(|head| Frame { head, body: Payload::EMPTY }));
+            let NodeId(to) = Message::recipient(&head);
+            if !self.overlay.is_up(to) {
+                self.here.extend(refusal(&Frame { head, body }));
                 continue;
             }
+            let host = to % hosts;
             running.control += u64::from(Message::is_control(&head));
             if let Some(number) = Message::update(&head) {
                 running.updates.sent(number);
