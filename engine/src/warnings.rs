@@ -279,8 +279,8 @@ fn overloaded(point: &Point, outcome: &Outcome) -> Option<Warning> {
 /// A generator that sends late, or has no CPU time left, measures itself.
 fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
     let busy = outcome.clients.busiest_cpu_ns as f64 / outcome.window_ns as f64;
-    let spins = point.cluster.wait == crate::spec::Wait::Spin;
-    let starved = (busy > 0.9 && !spins).then(|| format!("a client thread was {:.0} % busy", busy * 100.0));
+    let starved =
+        (busy > 0.9 && !point.cluster.wait.polls()).then(|| format!("a client thread was {:.0} % busy", busy * 100.0));
     let lagging = point.load.arrival.is_open().then(|| {
         let lag = Percentiles::from(&outcome.recording.send_lag).p99;
         // What lingers for company is sent late as it was told to.
@@ -295,8 +295,7 @@ fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
 fn link_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
     let report = outcome.packets.as_ref()?;
     let (busy, overrun) = (report.busy(outcome.window_ns), report.overrun);
-    let spins = point.cluster.wait == crate::spec::Wait::Spin;
-    (busy > 0.9 && !spins || overrun > 0).then_some(Warning::LinkLimited { busy, overrun })
+    (busy > 0.9 && !point.cluster.wait.polls() || overrun > 0).then_some(Warning::LinkLimited { busy, overrun })
 }
 
 /// What came over the network that should not have, or stopped coming.

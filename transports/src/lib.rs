@@ -239,6 +239,21 @@ pub enum Wait {
     Block,
     /// Look again and again: a core burnt, and no wake-up.
     Spin,
+    /// The same, but whoever else wants the core has it between two looks: for where threads are more than cores, of
+    /// which a spinning one would otherwise use up its time slice before another may send it anything.
+    Yield,
+}
+
+impl Wait {
+    /// Between two looks of one that does not sleep. Says how many system calls that took.
+    fn pause(self) -> u64 {
+        if self == Self::Yield {
+            std::thread::yield_now();
+            return 1;
+        }
+        std::hint::spin_loop();
+        0
+    }
 }
 
 /// A transport's knobs.

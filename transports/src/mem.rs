@@ -148,7 +148,7 @@ impl Transport for Mem {
         while !self.take_all(inbox) && !self.writer.any_over() && self.clock.now() < deadline {
             match self.wait {
                 Wait::Block => self.sleep_until(deadline),
-                Wait::Spin => std::hint::spin_loop(),
+                polling => self.counters.syscalls += polling.pause(),
             }
         }
         Ok(())

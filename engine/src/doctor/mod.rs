@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Root;
-use crate::spec::{Durability, Point, TransportName, Wait};
+use crate::spec::{Durability, Point, TransportName};
 
 mod build;
 pub(crate) mod cli;
@@ -92,7 +92,7 @@ impl Touches {
         timed
             && match self {
                 Self::Timed => true,
-                Self::Sleeping => point.cluster.wait != Wait::Spin,
+                Self::Sleeping => !point.cluster.wait.polls(),
                 Self::Sockets => transport.has_sockets(),
                 Self::Tcp => transport.is_tcp(),
                 Self::Bbr => transport.is_tcp() && point.transport_options.congestion == "bbr",

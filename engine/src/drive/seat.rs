@@ -162,6 +162,7 @@ pub(super) fn options(point: &Point) -> Options {
         wait: match point.cluster.wait {
             Wait::Block => quorumbench_transports::Wait::Block,
             Wait::Spin => quorumbench_transports::Wait::Spin,
+            Wait::Yield => quorumbench_transports::Wait::Yield,
         },
         gather_threshold: tuned.gather_threshold,
         zero_copy_threshold: tuned.zero_copy_threshold,

@@ -243,6 +243,14 @@ names! {
     Wait {
         Block = "block": "sleeps in the kernel until something arrives",
         Spin = "spin": "polls without end: lower latency for a whole core",
+        Yield = "yield": "polls, and lets others have the core between two looks: for fewer cores than threads",
+    }
+}
+
+impl Wait {
+    /// Whether a node looks again and again, and is busy whether or not there is something to do.
+    pub fn polls(self) -> bool {
+        self != Self::Block
     }
 }
 

@@ -306,8 +306,8 @@ impl Quic {
     }
 
     fn wait(&mut self, deadline: Nanos) -> io::Result<()> {
-        if self.options.wait == Wait::Spin {
-            std::hint::spin_loop();
+        if self.options.wait != Wait::Block {
+            self.counters.syscalls += self.options.wait.pause();
             return Ok(());
         }
         self.writer.listen(&self.waker);

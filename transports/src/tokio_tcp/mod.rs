@@ -127,7 +127,10 @@ impl Transport for TokioTcp {
                 return Poll::Ready(Ok(()));
             }
             polled = true;
-            if done || more || node.options.wait == Wait::Spin {
+            if done || more {
+                cx.waker().wake_by_ref();
+            } else if node.options.wait != Wait::Block {
+                node.counters.syscalls += node.options.wait.pause();
                 cx.waker().wake_by_ref();
             } else {
                 let until = deadline.min(node.due(now));

@@ -236,7 +236,7 @@ impl Uring {
     fn enter(&mut self, now: Nanos, deadline: Nanos) -> io::Result<()> {
         let until = deadline.min(self.alarm);
         match (self.options.wait, until) {
-            (Wait::Spin, _) => self.look(until),
+            (Wait::Spin | Wait::Yield, _) => self.look(until),
             (Wait::Block, Nanos::NEVER) => self.ring.enter(Patience::Forever),
             (Wait::Block, until) if now < until => self.ring.enter(Patience::For(until.saturating_since(now))),
             // Only a look: the kernel need not be asked if it has nothing to say.
@@ -255,7 +255,7 @@ impl Uring {
                 if self.ring.has_completions() {
                     return Ok(());
                 }
-                std::hint::spin_loop();
+                self.ring.syscalls += self.options.wait.pause();
             }
             if self.clock.now() >= until {
                 return Ok(());

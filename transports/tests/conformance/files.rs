@@ -131,7 +131,7 @@ pub(crate) fn an_aligned_block_is_written_directly<S: Subject>() {
 
 pub(crate) fn thousands_of_writes_are_each_over_once<S: Subject>() {
     const WRITES: u64 = 5000;
-    for wait in [Wait::Block, Wait::Spin] {
+    for wait in [Wait::Block, Wait::Spin, Wait::Yield] {
         let (mut cluster, files) = (cluster::<S>(wait), [Scratch::new(), Scratch::new()]);
         for id in 0..WRITES {
             let file = &files[id as usize % 2];
@@ -160,7 +160,7 @@ pub(crate) fn thousands_of_writes_are_each_over_once<S: Subject>() {
 
 /// No frame comes, and `recv` would wait for half a minute.
 pub(crate) fn a_write_that_is_over_ends_the_wait<S: Subject>() {
-    for wait in [Wait::Block, Wait::Spin] {
+    for wait in [Wait::Block, Wait::Spin, Wait::Yield] {
         let (mut cluster, scratch) = (cluster::<S>(wait), Scratch::new());
         for id in 0..20 {
             scratch.file.set_len(0).expect("it can be cut");

@@ -9,7 +9,7 @@ use quorumbench_transports::{Clock, Options, Transport, Wait};
 
 use crate::harness::{Cluster, Subject, transmit, until};
 
-const BOTH: [Wait; 2] = [Wait::Block, Wait::Spin];
+const ALL: [Wait; 3] = [Wait::Block, Wait::Spin, Wait::Yield];
 /// A deadline that the protocols set.
 const SHORT_NS: u64 = 200_000;
 /// A tick of a millisecond must not pass for [`SHORT_NS`]; a busy machine may.
@@ -20,7 +20,7 @@ fn options(wait: Wait) -> Options {
 }
 
 pub(crate) fn without_frames_it_waits_for_the_deadline<S: Subject>() {
-    for wait in BOTH {
+    for wait in ALL {
         let Cluster { mut nodes, clock, .. } = Cluster::new::<S>(2, &options(wait));
         for wait_ns in [1, 100_000, 30_000_000] {
             let (deadline, mut inbox) = (clock.now() + wait_ns, Vec::new());
@@ -36,7 +36,7 @@ pub(crate) fn without_frames_it_waits_for_the_deadline<S: Subject>() {
 }
 
 pub(crate) fn a_deadline_in_the_past_only_looks<S: Subject>() {
-    for wait in BOTH {
+    for wait in ALL {
         let mut cluster = Cluster::new::<S>(2, &options(wait));
         let start = Instant::now();
         for _ in 0..100 {
@@ -54,7 +54,7 @@ pub(crate) fn a_deadline_in_the_past_only_looks<S: Subject>() {
 
 /// Node 1 sends once node 0 has been waiting for a while; node 0 would wait for half a minute.
 pub(crate) fn a_frame_ends_the_wait<S: Subject>() {
-    for wait in BOTH {
+    for wait in ALL {
         let clock = Clock::start();
         let mut seats = S::seats(2, clock, &options(wait));
         let (one, zero) = (seats.remove(1), seats.remove(0));

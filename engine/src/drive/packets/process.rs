@@ -91,13 +91,16 @@ pub fn mover() -> Result<(), ChildError> {
 /// Until it is over.
 fn serve(mut mover: Mover<'_>, point: &Point, control: &Control) -> io::Result<MoverReport> {
     let mut meter = Meter::default();
-    let spins = point.cluster.wait == Wait::Spin;
+    let wait = point.cluster.wait;
     while !control.stopped() {
         let (now, window) = (control.clock().now(), control.window());
         meter.turn(now, window, Counters::default, Default::default);
         mover.count(window.is_some_and(|window| window.contains(now)));
-        let deadline = if spins { Nanos::ZERO } else { meter.deadline(now, window).min(now + LOOK_NS) };
+        let deadline = if wait.polls() { Nanos::ZERO } else { meter.deadline(now, window).min(now + LOOK_NS) };
         mover.turn(deadline)?;
+        if wait == Wait::Yield {
+            std::thread::yield_now();
+        }
     }
     let (counts, late) = mover.counted();
     Ok(MoverReport { counts, late, cpu_ns: meter.account(NodeStats::default()).usage.cpu_ns })
