@@ -6,7 +6,7 @@ use crate::disk::Disk;
 use crate::drive::{Aftermath, Outcome};
 use crate::measure::INTERVAL_NS;
 use crate::results::{Percentiles, Real};
-use crate::spec::{Point, size_text};
+use crate::spec::{Point, Wait, size_text};
 
 /// One reason. Its `Display` is what results carry: a code, a colon, and words.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,8 @@ pub enum Warning {
         threads: usize,
         /// How many cores.
         cores: usize,
+        /// Whether each used up its time before another had its turn.
+        spins: bool,
     },
     /// The distance between cores changed: the host moved them.
     CoresMoved {
@@ -161,12 +163,16 @@ impl std::fmt::Display for Warning {
             ),
             Self::CoarseLink { late_ns, way_ns } => write!(
                 f,
-                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; spin, or make them longer",
+                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; poll (`cluster.wait`), or make them longer",
                 *late_ns as f64 / 1e3,
                 *way_ns as f64 / 1e3
             ),
-            Self::SharedCores { threads, cores } => {
-                write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")
+            Self::SharedCores { threads, cores, spins } => {
+                write!(f, "shared_cores: {threads} threads on {cores} cores; latencies include waiting for a core")?;
+                if *spins {
+                    write!(f, ", of a time slice each: try `cluster.wait` \"{}\"", Wait::Yield)?;
+                }
+                Ok(())
             }
             Self::CoresMoved { round_trip_ns: [before, after] } => write!(
                 f,
@@ -217,7 +223,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
         coarse_link(point, outcome),
         cores_moved(core_round_trip_ns),
         too_few_samples(&recording.response),
-        some(threads > cores, Warning::SharedCores { threads, cores }),
+        some(threads > cores, Warning::SharedCores { threads, cores, spins: point.cluster.wait == Wait::Spin }),
     ]
     .into_iter()
     .flatten()

@@ -189,6 +189,12 @@ fn what_went_wrong_is_said() {
     assert_eq!(said(&open(), |outcome| outcome.totals[0].malformed = 1), ["disturbed"]);
     assert_eq!(said(&open(), |outcome| outcome.events[0].at_ns = 5), ["leader_changed"]);
     assert_eq!(said(&open(), |outcome| outcome.cores = 1), ["shared_cores"]);
+    for (wait, advised) in [("block", false), ("yield", false), ("spin", true)] {
+        let shared = Outcome { cores: 1, ..healthy() };
+        let said: Vec<_> = warnings(&closed(wait), &shared, None, [60.0; 2]).iter().map(ToString::to_string).collect();
+        let shared = said.iter().find(|said| said.starts_with("shared_cores: ")).expect("it is");
+        assert_eq!(shared.contains("\"yield\""), advised, "{wait}: {shared}");
+    }
     let moved = warnings(&open(), &healthy(), None, [60.0, 300.0]);
     assert!(moved.iter().any(|warning| warning.to_string().starts_with("cores_moved: ")));
 }
