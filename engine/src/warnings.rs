@@ -161,7 +161,7 @@ impl std::fmt::Display for Warning {
             ),
             Self::CoarseLink { late_ns, way_ns } => write!(
                 f,
-                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; spin, or make them longer",
+                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; spin, where nodes can, or make them longer",
                 *late_ns as f64 / 1e3,
                 *way_ns as f64 / 1e3
             ),

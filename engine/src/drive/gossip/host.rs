@@ -200,6 +200,8 @@ impl Host {
         let (control, is_split) = (running.control, self.overlay.is_split());
         let seen = Trial { down, contacts, control, is_split, ..Trial::default() };
         running.record.trial = running.updates.trial(&seen);
+        // Of the next trial it would not be true.
+        self.news = News::default();
         self.stage.record(running.record);
     }
 
