@@ -163,7 +163,7 @@ impl std::fmt::Display for Warning {
             ),
             Self::CoarseLink { late_ns, way_ns } => write!(
                 f,
-                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; poll (`cluster.wait`), or make them longer",
+                "coarse_link: one frame in a hundred left {:.0} us late or more, over links of {:.0} us; poll (`cluster.wait`) where nodes can, or make them longer",
                 *late_ns as f64 / 1e3,
                 *way_ns as f64 / 1e3
             ),
@@ -220,7 +220,7 @@ pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_roun
         disk.filter(|disk| !disk.is_memory() && disk.is_too_fast())
             .map(|disk| Warning::FastSync { p50_ns: disk.syncs.value_at_quantile(0.5) }),
         some(moved, Warning::LeaderChanged),
-        coarse_link(point, outcome),
+        coarse_link(point.shortest_way().as_nanos() as u64, outcome.lateness.value_at_quantile(0.99)),
         cores_moved(core_round_trip_ns),
         too_few_samples(&recording.response),
         some(threads > cores, Warning::SharedCores { threads, cores, spins: point.cluster.wait == Wait::Spin }),
@@ -240,6 +240,7 @@ pub fn of_epidemic(real: Option<&Real>) -> Vec<Warning> {
         cfg!(debug_assertions).then_some(Warning::DebugBuild),
         (late > 0.0).then_some(Warning::LateRounds { share: late }),
         (dropped_frames > 0).then_some(Warning::DroppedFrames { frames: dropped_frames }),
+        real.link.as_ref().and_then(|link| coarse_link(link.shortest_ns, link.late_ns.p99)),
         (lost_connections + malformed > 0).then_some(Warning::Disturbed {
             lost: lost_connections,
             strangers: 0,
@@ -342,9 +343,7 @@ fn has_flat_stretch(completed: &[u64]) -> bool {
 }
 
 /// Late by more than a tenth of the shortest way.
-fn coarse_link(point: &Point, outcome: &Outcome) -> Option<Warning> {
-    let late_ns = outcome.lateness.value_at_quantile(0.99);
-    let way_ns = point.shortest_way().as_nanos() as u64;
+fn coarse_link(way_ns: u64, late_ns: u64) -> Option<Warning> {
     (way_ns > 0 && late_ns > way_ns / 10).then_some(Warning::CoarseLink { late_ns, way_ns })
 }
 

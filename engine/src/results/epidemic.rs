@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::Percentiles;
+
 /// The version of a line of `points.jsonl` about gossip.
 pub const EPIDEMIC_SCHEMA: &str = "quorumbench.epidemic/1";
 
@@ -57,6 +59,24 @@ pub struct Real {
     pub lost_connections: u64,
     /// Frames, and connections, that no correct peer sends.
     pub malformed: u64,
+    /// What links did that nodes are far from each other for; absent where they are as near as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<NodeLinks>,
+}
+
+/// What shaped links between nodes that gossip did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeLinks {
+    /// The shortest way between two nodes that was asked for, and takes time at all; zero if none does.
+    pub shortest_ns: u64,
+    /// Frames that nodes sent each other, over all trials.
+    pub frames: u64,
+    /// Those that links lost, as they were asked to.
+    pub lost_frames: u64,
+    /// How much later than it should have each frame came out of a link that was not lost.
+    pub late_ns: Percentiles,
+    /// The full histogram, in base64 of its V2-deflate form.
+    pub late_histogram: String,
 }
 
 impl EpidemicResult {

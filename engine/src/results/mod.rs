@@ -19,7 +19,7 @@ mod stored;
 pub use convergence::{CONVERGENCE_SCHEMA, Convergence, ConvergenceResult, Parts, Remainder, Restored};
 pub use encode::{decode_histogram, encode_histogram};
 pub(crate) use encode::{log_head, log_line};
-pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real, Spread, Theory};
+pub use epidemic::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, NodeLinks, Real, Spread, Theory};
 pub use store::{Ending, RunDir, StoreError};
 pub(crate) use store::{replace, stamped_folder};
 pub use stored::{Coordinates, ReadError, StoredRun};

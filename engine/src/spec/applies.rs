@@ -108,10 +108,18 @@ pub enum Applies {
     Threads,
     /// In virtual time.
     Sim,
+    /// With nodes that talk over links: where commands are ordered, or updates told.
+    Talking,
+    /// With such nodes on a real transport.
+    Emulable,
     /// With links that are made worse than they are.
     Emulated,
     /// The same, or in virtual time, where all links are what they are made.
     Links,
+    /// The same for whoever talks over links. In virtual time gossip has none.
+    Ways,
+    /// With commands that are ordered, or links that are made worse than they are.
+    Shaped,
     /// With links that carry packets.
     Packets,
     /// With links that have jitter.
@@ -159,6 +167,11 @@ impl Applies {
         )
     }
 
+    /// True of what gossip has as well as what orders commands.
+    pub(super) fn asks_for_links(self) -> bool {
+        matches!(self, Self::Talking | Self::Emulable | Self::Ways | Self::Shaped | Self::Jitter | Self::Reorder)
+    }
+
     /// True of what only replicas that reconcile have, or these and gossip.
     pub(super) fn asks_for_replicas(self) -> bool {
         matches!(
@@ -188,6 +201,8 @@ impl Applies {
             Self::Refused | Self::Judged => Self::Cycles,
             Self::Hosts => Self::Gossip,
             Self::Streams => Self::ManyGroups,
+            Self::Ways => Self::Shaped,
+            Self::Emulable | Self::Shaped | Self::Jitter | Self::Reorder => Self::Talking,
             _ => Self::Always,
         }
     }
@@ -197,6 +212,9 @@ impl Applies {
         let (key, allows): (&'static Key, fn(&str) -> bool) = match self {
             Self::Always => return Vec::new(),
             Self::Ordered => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::orders)),
+            Self::Talking => {
+                (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|each| each.orders() || each.is_gossip()))
+            }
             Self::Unordered => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(|each| !each.orders())),
             Self::Replicated => (&PROTOCOL, |name| ProtocolName::named(name).is_some_and(ProtocolName::reconciles)),
             Self::Crdt => (&PROTOCOL, |name| name == ProtocolName::Crdt.name()),
@@ -246,13 +264,14 @@ impl Applies {
             Self::Tcp => (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_tcp)),
             Self::Quic | Self::Streams => (&TRANSPORT, |name| name == TransportName::Quic.name()),
             Self::Uring => (&TRANSPORT, |name| name == TransportName::Uring.name()),
-            Self::Threads | Self::Hosts => {
+            Self::Threads | Self::Hosts | Self::Emulable => {
                 (&TRANSPORT, |name| TransportName::named(name).is_some_and(TransportName::is_real))
             }
             Self::Sim => (&TRANSPORT, |name| name == TransportName::Sim.name()),
             Self::Emulated => (&EMULATION, |name| name != Emulation::None.name()),
             Self::Packets => (&EMULATION, |name| name == Emulation::Packets.name()),
-            Self::Links => return [Self::Sim.rules(), Self::Emulated.rules()].concat(),
+            Self::Links | Self::Ways => return [Self::Sim.rules(), Self::Emulated.rules()].concat(),
+            Self::Shaped => return [Self::Ordered.rules(), Self::Emulated.rules()].concat(),
             Self::ManyGroups => return vec![Rule::more_than_nothing(&GROUPS)],
             Self::Jitter => return vec![Rule::more_than_nothing(&JITTER)],
             Self::Loss => return vec![Rule::more_than_nothing(&LOSS)],

@@ -264,11 +264,11 @@ fn disks_are_real(point: &Point) -> Option<Conflict> {
     })
 }
 
-/// What a stream lost would never come: it must be lost where the stream sends it again.
+/// What a stream lost would never come: it must be lost where the stream sends it again. Gossip makes up for what it loses.
 fn shape_keeps_streams(point: &Point) -> Option<Conflict> {
     let network = &point.network;
     let (key, share) = if network.loss > 0.0 { (&keys::LOSS, network.loss) } else { (&keys::REORDER, network.reorder) };
-    (network.emulation == Emulation::Shape && share > 0.0).then(|| Conflict {
+    (point.cluster.protocol.orders() && network.emulation == Emulation::Shape && share > 0.0).then(|| Conflict {
         keys: [key, &keys::EMULATION],
         message: format!(
             "{key} {share} with {} \"{}\", which cannot touch a TCP segment, nor one of QUIC's packets, beneath the \

@@ -1,5 +1,7 @@
 //! `[gossip]`: how an update spreads, and what no gossip may be.
 
+mod links;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +11,7 @@ use super::keys;
 use super::names::{
     Exchange, Interest, Judging, PartnerChoice, ProtocolName, Rounds, Stop, Style, TransportName, View,
 };
-use super::point::{Cluster, Point};
+use super::point::Point;
 use super::units::duration_text;
 
 /// How an update spreads. `docs/gossip.md` has the rules.
@@ -107,7 +109,8 @@ impl Gossip {
     }
 
     /// About how long all trials take: to be read as minutes or days, not more exactly.
-    pub fn takes(&self, cluster: &Cluster) -> Duration {
+    pub fn takes(&self, point: &Point) -> Duration {
+        let cluster = &point.cluster;
         match cluster.transport {
             TransportName::Population => self.estimate(cluster.nodes),
             // A contact is a few messages among state machines, and each partner is looked for among those before it.
@@ -118,6 +121,7 @@ impl Gossip {
             // A trial waits for its cycles, and a moment to begin; a tree has one broadcast.
             _ => {
                 let cycles = Self { broadcasts: 1, ..self.clone() }.cycles(cluster.nodes);
+                let cycles = cycles * point.stretch();
                 (self.interval.mul_f64(2.0 + cycles) + Duration::from_millis(30)) * self.trials as u32
             }
         }
@@ -188,6 +192,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
             views_fit,
             rumors_fit,
             cycles_hold_trips,
+            links::conflict,
             ends_in_time,
         ];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
@@ -399,7 +404,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 fn ends_in_time(point: &Point) -> Option<Conflict> {
     let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
-    let takes = gossip.takes(&point.cluster);
+    let takes = gossip.takes(point);
     (takes > LONGEST).then(|| {
         let fit = gossip.trials as f64 * LONGEST.as_secs_f64() / takes.as_secs_f64();
         Conflict {

@@ -83,7 +83,7 @@ impl Point {
     pub fn estimate(&self) -> Option<Duration> {
         let protocol = self.cluster.protocol;
         let trials = match protocol {
-            _ if protocol.is_gossip() => self.gossip.takes(&self.cluster),
+            _ if protocol.is_gossip() => self.gossip.takes(self),
             _ => replication::estimate(self),
         };
         (!protocol.orders()).then_some(trials)

@@ -93,9 +93,9 @@ impl fmt::Display for Regions {
 
 impl Point {
     /// One way between two nodes, replicas first: half of the round trip between two regions, or what there is within
-    /// one. Replicas are placed in the regions in turn, and clients in the first.
+    /// one. Replicas, or those that gossip, are placed in the regions in turn, and clients in the first.
     pub fn one_way(&self, from: usize, to: usize) -> Duration {
-        let (network, replicas) = (&self.network, self.cluster.replicas);
+        let (network, replicas) = (&self.network, self.placed());
         let within = if from.max(to) >= replicas { network.client_delay } else { network.delay };
         let across = network.round_trips.as_ref().map(|regions| {
             let region = |node: usize| if node < replicas { node % regions.count() } else { 0 };
@@ -106,9 +106,30 @@ impl Point {
 
     /// The shortest of these ways that takes time at all, between nodes that talk to each other; zero if none does.
     pub fn shortest_way(&self) -> Duration {
-        let (replicas, nodes) = (self.cluster.replicas, self.nodes());
-        let pairs = (0..replicas).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
-        pairs.map(|(a, b)| self.one_way(a, b)).filter(|way| !way.is_zero()).min().unwrap_or_default()
+        self.ways().filter(|way| !way.is_zero()).min().unwrap_or_default()
+    }
+
+    /// The longest of them.
+    pub fn longest_way(&self) -> Duration {
+        self.ways().max().unwrap_or_default()
+    }
+
+    /// How many nodes are placed in the regions in turn: all that there may be, of those that gossip.
+    fn placed(&self) -> usize {
+        if self.cluster.protocol.is_gossip() { usize::MAX } else { self.cluster.replicas }
+    }
+
+    /// How many regions there are.
+    pub(crate) fn regions(&self) -> usize {
+        self.network.round_trips.as_ref().map_or(1, Regions::count)
+    }
+
+    /// Each at least once. Of thousands that gossip, two in each region have all of them.
+    fn ways(&self) -> impl Iterator<Item = Duration> {
+        let is_gossip = self.cluster.protocol.is_gossip();
+        let last = if is_gossip { self.cluster.nodes.min(2 * self.regions()) } else { self.nodes() };
+        let pairs = (0..self.placed().min(last)).flat_map(move |a| (a + 1..last).map(move |b| (a, b)));
+        pairs.map(|(a, b)| self.one_way(a, b))
     }
 }
 

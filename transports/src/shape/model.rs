@@ -143,6 +143,13 @@ impl LinkState {
         Fate::Arrives(at)
     }
 
+    /// Whether all that has passed has arrived by now. What comes next passes as over a link that is new, but for how long
+    /// runs of losses are.
+    pub fn is_at_rest(&self, now: Nanos) -> bool {
+        let is_free = self.line.as_ref().is_none_or(|line| line.free_at <= now);
+        is_free && self.last.max(self.last_held_back) <= now
+    }
+
     fn loses(&mut self) -> bool {
         if self.loss[0] > 0 {
             self.lost = self.loss_dice.next_u64() < self.loss[usize::from(self.lost)];
@@ -304,6 +311,21 @@ mod tests {
         // Over a link that is fast enough each takes its own time, and none waits.
         let ways = ways(&self::fates(&LinkModel { rate: Some(2_000_000_000), ..late() }));
         assert!(ways.iter().all(|&way| way == 1_000_500));
+    }
+
+    #[test]
+    fn a_link_is_at_rest_when_the_last_has_arrived() {
+        let at = |ms: u64| Nanos(ms * 1_000_000);
+        let rests = |model: LinkModel| {
+            let mut link = LinkState::new(&model, 7);
+            assert!(link.is_at_rest(at(0)));
+            link.pass(at(0), 1000);
+            (0..100).find(|&ms| link.is_at_rest(at(ms))).expect("at some time")
+        };
+        let rate = Some(100_000);
+        assert_eq!([rests(late()), rests(LinkModel { rate, ..late() })], [1, 11]);
+        assert_eq!(rests(LinkModel { rate, loss: 1.0, ..late() }), 10, "what is lost takes its time on the line");
+        assert_eq!(rests(LinkModel { reorder: 1.0, reorder_delay: 5 * MS, ..late() }), 6);
     }
 
     #[test]

@@ -5,13 +5,16 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hdrhistogram::Histogram;
 use quorumbench_protocols::gossip::message::Message;
 use quorumbench_protocols::gossip::{Config, Gossip as Node};
 use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Recipients, Transmit};
 use quorumbench_transports::{Counters, Transport};
 
+use super::links::Links;
 use super::stage::{LOOK_NS, News, Plan, Record, Stage};
 use crate::epidemic::{Rules, Updates, refusal};
+use crate::measure::histogram;
 use crate::population::{Members, Trial};
 use crate::sim::queue::Queue;
 use crate::spec::Point;
@@ -28,6 +31,8 @@ pub(super) struct Host {
     trial: Option<Running>,
     /// The last trial that it was in.
     number: u64,
+    /// Between its nodes and all, where they are far from each other.
+    links: Option<Links>,
     /// For nodes of this host.
     here: VecDeque<Frame>,
     transmits: Vec<Transmit>,
@@ -68,9 +73,11 @@ const CHURN: u64 = u64::MAX;
 const GREETING: u8 = Head::FIRST_FOREIGN_KIND + 0x10;
 
 impl Host {
-    pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>) -> Self {
+    /// With all randomness of its links from `seed`.
+    pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>, seed: u64) -> Self {
         Self {
             id: id as u32,
+            links: Links::of(&point, Prng::new(seed).fork(id as u64).next_u64()),
             rules: Rules::new(point.cluster.nodes, &point.gossip),
             overlay: Members::new(point.cluster.nodes, &point.gossip),
             point,
@@ -84,8 +91,8 @@ impl Host {
         }
     }
 
-    /// Until all is over.
-    pub(super) fn run(&mut self, transport: &mut dyn Transport) -> io::Result<()> {
+    /// Until all is over. How much later than it should have each frame came out of a link.
+    pub(super) fn run(mut self, transport: &mut dyn Transport) -> io::Result<Histogram<u64>> {
         let (control, mut inbox) = (self.stage.control.clone(), Vec::new());
         self.greet(transport)?;
         while !control.stopped() {
@@ -98,6 +105,7 @@ impl Host {
             for frame in inbox.drain(..) {
                 self.hear(control.clock().now(), frame);
             }
+            self.arrivals(control.clock().now());
             self.turns(control.clock().now());
             transport.send(&mut self.transmits)?;
             self.stage.tell(std::mem::take(&mut self.news));
@@ -105,7 +113,7 @@ impl Host {
                 self.end(transport.counters());
             }
         }
-        Ok(())
+        Ok(self.links.map_or_else(histogram, Links::into_lateness))
     }
 
     /// Until it has heard from all others: each is connected then.
@@ -164,7 +172,8 @@ impl Host {
         let origins: Vec<_> = updates.origins.iter().copied().filter(is_here).collect();
         self.number = plan.number;
         self.here.clear();
-        self.stage.end_by(plan.first_cycle.later(self.overlay.last_cycle().saturating_mul(interval)));
+        let last_cycle = (self.overlay.last_cycle() as f64 * self.point.stretch()) as u64;
+        self.stage.end_by(plan.first_cycle.later(last_cycle.saturating_mul(interval)));
         let (churn, prng) = (prng.fork(CHURN), prng.fork(self.id.into()));
         let (first_cycle, record) = (plan.first_cycle, Record::default());
         self.trial =
@@ -184,12 +193,15 @@ impl Host {
         // As many as every other host.
         self.begin_cycles(self.stage.ends_at());
         let Some(mut running) = self.trial.take() else { return };
+        running.record.passed = self.links.as_mut().map(Links::clear).unwrap_or_default();
         running.record.counters = now.since(running.before);
         let contacts = running.members.iter().map(Node::contacts).sum();
         let down = self.point.cluster.nodes as u64 - self.overlay.alive();
         let (control, is_split) = (running.control, self.overlay.is_split());
         let seen = Trial { down, contacts, control, is_split, ..Trial::default() };
         running.record.trial = running.updates.trial(&seen);
+        // Of the next trial it would not be true.
+        self.news = News::default();
         self.stage.record(running.record);
     }
 
@@ -197,12 +209,13 @@ impl Host {
         let Some(running) = &self.trial else { return Nanos::NEVER };
         let turn = running.turns.next_at().unwrap_or(Nanos::NEVER);
         let cycle = if self.overlay.has_churn() { running.next_cycle(self.interval()) } else { Nanos::NEVER };
-        turn.min(cycle).min(self.stage.ends_at())
+        let arrival = self.links.as_ref().map_or(Nanos::NEVER, Links::next_at);
+        turn.min(cycle).min(arrival).min(self.stage.ends_at())
     }
 
     /// The cycles that have come, if the trial goes on until then: where some crash and some join.
     fn begin_cycles(&mut self, now: Nanos) {
-        let until = now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)));
+        let until = self.until(now);
         while self.overlay.has_churn()
             && self.trial.as_ref().is_some_and(|running| running.next_cycle(self.interval()) <= until)
         {
@@ -246,7 +259,7 @@ impl Host {
         if frame.head.kind == GREETING {
             return self.return_greeting(&frame.head);
         }
-        if Message::update(&frame.head).is_some() || Message::is_control(&frame.head) {
+        if tells(&frame.head) {
             self.news.under_way -= isize::from(self.is_in(&frame.head));
             // Of a small one that is kept, only its own bytes: not all that was received with it.
             if frame.body.len() < SMALL {
@@ -257,9 +270,24 @@ impl Host {
         self.settle(now);
     }
 
+    /// The present, or the trial's last moment.
+    fn until(&self, now: Nanos) -> Nanos {
+        now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)))
+    }
+
+    /// What has come over its nodes' links goes on, within the host or to another.
+    fn arrivals(&mut self, now: Nanos) {
+        let until = self.until(now);
+        while let Some(frame) = self.links.as_mut().and_then(|links| links.arrived(until, now)) {
+            self.news.spreading -= isize::from(tells(&frame.head));
+            self.carry(frame);
+            self.settle(now);
+        }
+    }
+
     /// Everyone's turn that has come, if the trial goes on until then.
     fn turns(&mut self, now: Nanos) {
-        let until = now.min(Nanos(self.stage.ends_at().0.saturating_sub(1)));
+        let until = self.until(now);
         let (half, hosts) = (self.interval() / 2, self.hosts());
         while let Some(running) = &mut self.trial
             && running.turns.next_at().is_some_and(|at| at <= until)
@@ -301,7 +329,7 @@ impl Host {
     }
 
     fn step(&mut self, now: Nanos, id: NodeId, input: Input<'_>) {
-        let (hosts, interval, loss) = (self.hosts(), self.interval(), self.point.gossip.loss);
+        let (hosts, interval) = (self.hosts(), self.interval());
         let Some(running) = &mut self.trial else { return };
         let index = id.0 / hosts;
         let Some(node) = running.members.get_mut(index as usize) else { return };
@@ -325,32 +353,48 @@ impl Host {
             running.updates.arrived(delivery.slot, after, interval);
             running.record.last_ns = running.record.last_ns.max(after);
         }
-        for Transmit { head, body, .. } in self.out.transmits.drain(..) {
-            let NodeId(to) = Message::recipient(&head);
-            if !self.overlay.is_up(to) {
-                self.here.extend(refusal(&Frame { head, body }));
-                continue;
-            }
-            let host = to % hosts;
-            running.control += u64::from(Message::is_control(&head));
-            if let Some(number) = Message::update(&head) {
-                running.updates.sent(number);
-                if loss > 0.0 && running.prng.unit() < loss {
-                    continue;
-                }
-            }
-            if Message::update(&head).is_some() || Message::is_control(&head) {
-                self.news.under_way += isize::from(host != self.id);
-            }
-            if host == self.id {
-                running.record.handed_over += 1;
-                self.here.push_back(Frame { head, body });
-            } else {
-                let head = Head { from: NodeId(self.id), ..head };
-                self.transmits.push(Transmit { to: Recipients::One(NodeId(host)), head, body });
+        let mut said = std::mem::take(&mut self.out.transmits);
+        said.drain(..).for_each(|Transmit { head, body, .. }| self.say(now, Frame { head, body }));
+        self.out.transmits = said;
+    }
+
+    /// What one of its nodes says, which may be lost.
+    fn say(&mut self, now: Nanos, frame: Frame) {
+        let Some(running) = &mut self.trial else { return };
+        if !self.overlay.is_up(Message::recipient(&frame.head).0) {
+            return self.here.extend(refusal(&frame));
+        }
+        running.control += u64::from(Message::is_control(&frame.head));
+        if let Some(number) = Message::update(&frame.head) {
+            running.updates.sent(number);
+            let loss = self.point.gossip.loss;
+            if loss > 0.0 && running.prng.unit() < loss {
+                return;
             }
         }
+        let Some(links) = &mut self.links else { return self.carry(frame) };
+        let tells = tells(&frame.head);
+        self.news.spreading += isize::from(links.take(now, frame) && tells);
     }
+
+    /// To its host.
+    fn carry(&mut self, frame: Frame) {
+        let Some(running) = &mut self.trial else { return };
+        let host = Message::recipient(&frame.head).0 % self.point.cluster.replicas as u32;
+        if host == self.id {
+            running.record.handed_over += 1;
+            self.here.push_back(frame);
+        } else {
+            self.news.under_way += isize::from(tells(&frame.head));
+            let head = Head { from: NodeId(self.id), ..frame.head };
+            self.transmits.push(Transmit { to: Recipients::One(NodeId(host)), head, body: frame.body });
+        }
+    }
+}
+
+/// Whether it may make somebody know an update, or say where one is.
+fn tells(head: &Head) -> bool {
+    Message::update(head).is_some() || Message::is_control(head)
 }
 
 /// Updates below this are copied out of what they were received in.

@@ -7,6 +7,7 @@ use quorumbench_protocols::{Nanos, Prng};
 use quorumbench_transports::Counters;
 
 use super::super::control::Control;
+use super::links::Passed;
 use crate::epidemic::together;
 use crate::population::Trial;
 use crate::spec::{Point, Style};
@@ -33,7 +34,7 @@ pub(super) struct Stage {
     latest: AtomicU64,
     /// Hosts that have heard from all others.
     greeted: AtomicUsize,
-    /// Nodes that spread an update.
+    /// Nodes that spread an update, and what links hold that may make somebody know one.
     spreading: AtomicIsize,
     /// Updates that have begun.
     begun: AtomicUsize,
@@ -65,6 +66,8 @@ pub(super) struct Record {
     pub(super) last_ns: u64,
     /// What the transport did.
     pub(super) counters: Counters,
+    /// What links did that nodes are far from each other for.
+    pub(super) passed: Passed,
     /// Frames between nodes of the host.
     pub(super) handed_over: u64,
     pub(super) turns: u64,
@@ -83,6 +86,7 @@ impl Record {
             trial: together(&self.trial, &other.trial),
             last_ns: self.last_ns.max(other.last_ns),
             counters: self.counters.plus(other.counters),
+            passed: self.passed.plus(other.passed),
             handed_over: self.handed_over + other.handed_over,
             turns: self.turns + other.turns,
             late_turns: self.late_turns + other.late_turns,
@@ -95,7 +99,7 @@ impl Record {
 /// What a host has not told yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct News {
-    /// Nodes that spread an update, more or fewer.
+    /// Nodes that spread an update, and what links hold, more or less.
     pub(super) spreading: isize,
     /// Updates that began.
     pub(super) begun: usize,
@@ -175,11 +179,14 @@ impl Stage {
         self.alive.fetch_add(nodes, Ordering::Release);
     }
 
-    /// Whether each update is known to all that are up, or to nobody any more.
-    fn are_settled(&self) -> bool {
+    /// Whether each update is known to all that are up, or to nobody any more, which `is_quiet` says will stay so.
+    fn are_settled(&self, is_quiet: bool) -> bool {
         // In this order: who crashes is not up after it knows nothing any more, so nobody is missing who is there.
         let alive = self.alive.load(Ordering::Acquire);
-        self.known.iter().map(|known| known.load(Ordering::Acquire)).all(|known| known == alive || known == 0)
+        self.known
+            .iter()
+            .map(|known| known.load(Ordering::Acquire))
+            .all(|known| known == alive || is_quiet && known == 0)
     }
 
     /// The trial goes on for no longer than that.
@@ -197,14 +204,17 @@ impl Stage {
         }
     }
 
-    /// Everyone knows all; or nobody spreads anything, and what is under way has arrived, or will not.
+    /// Everyone knows all that anybody does; or, where nodes stop, nobody will be told anything any more.
     fn is_over(&self, now: Nanos) -> bool {
         if self.begun.load(Ordering::Acquire) < self.known.len() {
             return false;
         }
-        if self.lasts {
-            return !self.grows && self.are_settled();
-        }
+        let is_quiet = self.is_quiet(now);
+        if self.lasts { !self.grows && self.are_settled(is_quiet) } else { is_quiet }
+    }
+
+    /// Nobody spreads anything, and what is under way has arrived, or will not.
+    fn is_quiet(&self, now: Nanos) -> bool {
         if self.spreading.load(Ordering::Acquire) > 0 {
             return false;
         }
