@@ -228,11 +228,10 @@ impl<'a, F: Pieces> Reader<'a, F> {
     /// Something says that every record up to `lsn` was acknowledged. Were one of their batches to be cut off, the log
     /// would be corrupt; so what they release is not needed, whatever comes.
     pub(super) fn acknowledge(&mut self, lsn: Lsn) {
-        if self.heed != Heed::All || lsn <= self.acknowledged {
-            return;
+        if self.heed == Heed::All {
+            self.acknowledged = self.acknowledged.max(lsn);
         }
-        self.acknowledged = lsn;
-        while self.unsure.front().is_some_and(|batch| batch.last <= lsn) {
+        while self.unsure.front().is_some_and(|batch| batch.last <= self.acknowledged) {
             self.unsure.pop_front();
         }
         let sure = self.unsure.front().map_or(self.next, |batch| batch.first);

@@ -184,7 +184,7 @@ fn opening<F: Pieces>(image: &Image<F>, identity: &Identity, index: usize) -> Re
 }
 
 /// The later of the marks. One of them may be torn.
-fn read_marks<F>(image: &Image<F>, identity: &Identity) -> Result<Mark, WalError> {
+pub(super) fn read_marks<F>(image: &Image<F>, identity: &Identity) -> Result<Mark, WalError> {
     let path = image.dir.join(MARK);
     let bytes = image.mark.as_ref().ok_or_else(|| WalError::corrupt(&path, 0, "it is missing"))?;
     let marks = bytes.chunks(BLOCK as usize).take(2).filter_map(Mark::read);
