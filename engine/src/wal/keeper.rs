@@ -164,6 +164,11 @@ impl Ways {
 /// Zeros over the header of what is `len` bytes long already, and from there up to `bytes`.
 fn fill(file: &File, len: u64, bytes: u64, sync: bool) -> io::Result<()> {
     if bytes > len {
+        // Some file systems take all the room that there is before they find that it is too little: others would feel it.
+        let disk = rustix::fs::fstatvfs(file)?;
+        if disk.f_blocks > 0 && (bytes - len) / disk.f_frsize.max(1) > disk.f_bfree {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
         // A disk that is too small says so at once. Not every file system knows how.
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
