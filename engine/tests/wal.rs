@@ -1,7 +1,8 @@
 //! The log on a real directory, and what recovery makes of every way in which its bytes can be wrong.
 
 use std::fs;
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use quorumbench::wal::{
     Durability, FileWrite, FileWritten, Identity, Image, Options, Problem, Recovered, Wal, WalError, WalStats, read,
 };
 use quorumbench_protocols::{Head, Lsn, Nanos, NodeId, Payload, Prng, Record};
+use rustix::fs::{FileType, Mode};
 use tempfile::TempDir;
 
 #[path = "../../fuzz/src/wal.rs"]
@@ -375,18 +377,31 @@ fn a_segment_that_cannot_be_prepared_is_the_end() {
     assert!(matches!(error.problem, Problem::Io { .. }), "{error}");
 }
 
-#[test]
-fn nothing_behind_a_snapshot_is_durable_before_it() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut wal = Wal::create(small(dir.path()), IDENTITY).expect("a new log");
+/// A log with a snapshot and a record behind it, and the path that the snapshot is first written to.
+fn with_snapshot(dir: &Path) -> (Options, [Record; 2], PathBuf) {
     let mut snapshot = record(1, 5000);
     snapshot.head.kind = 9;
-    let all = vec![snapshot, record(2, 10)];
-    wal.append(Nanos(1), &mut all.clone()).expect("a log that works");
+    let options = Options { durability: Durability::PageCache, ..small(dir) };
+    (options, [snapshot, record(2, 10)], dir.join("snapshot-00000000000000000001.tmp"))
+}
+
+#[test]
+fn nothing_behind_a_snapshot_is_durable_before_it_and_nobody_waits_for_its_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (options, all, path) = with_snapshot(dir.path());
+    let mut wal = Wal::create(options.clone(), IDENTITY).expect("a new log");
+    // Opening a pipe to write takes until somebody reads from it.
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    wal.append(Nanos(1), &mut all.to_vec()).expect("a log that works");
     let mut writes = submit(&mut wal, 1);
-    assert_eq!(writes.len(), 2, "the snapshot and the batch");
-    assert_eq!(done(&mut wal, writes.remove(1)), None, "the batch is there, the snapshot is not");
-    assert_eq!(done(&mut wal, writes.remove(0)), None, "it has no name yet");
+    assert_eq!(writes.len(), 1, "the batch");
+    assert_eq!(done(&mut wal, writes.remove(0)), None, "the batch is there, the snapshot is not");
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(wal.submit(Nanos(2), &mut writes).expect("a log that works"), None);
+    assert!(wal.deadline() < Nanos::NEVER, "it looks again");
+    let mut pipe = fs::File::open(&path).expect("a pipe");
+    let mut file = Vec::new();
+    pipe.read_to_end(&mut file).expect("the snapshot");
     let begun = Instant::now();
     let durable = loop {
         assert!(begun.elapsed() < Duration::from_secs(20) && wal.deadline() < Nanos::NEVER);
@@ -396,8 +411,32 @@ fn nothing_behind_a_snapshot_is_durable_before_it() {
     };
     assert_eq!(durable, Lsn(2));
     drop(wal);
-    let (_, recovered) = Wal::open(small(dir.path()), IDENTITY).expect("a log");
+    let named = dir.path().join("snapshot-00000000000000000001");
+    fs::remove_file(&named).expect("it has its name");
+    fs::write(&named, &file).expect("a file");
+    let (_, recovered) = Wal::open(options, IDENTITY).expect("a log");
     assert_same(&recovered.records, &all);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_set_aside_is_the_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (options, all, path) = with_snapshot(dir.path());
+    let mut wal = Wal::create(options, IDENTITY).expect("a new log");
+    fs::create_dir(&path).expect("a directory in its place");
+    wal.append(Nanos(1), &mut all.to_vec()).expect("a log that works");
+    let mut writes = submit(&mut wal, 1);
+    assert_eq!(done(&mut wal, writes.remove(0)), None);
+    let begun = Instant::now();
+    let error = loop {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was not noticed");
+        match wal.submit(Nanos(2), &mut writes) {
+            Err(error) => break error.to_string(),
+            Ok(durable) => assert_eq!(durable, None),
+        }
+    };
+    assert!(error.contains(&format!("{}: creating it: ", path.display())), "{error}");
+    assert_eq!((wal.durable(), wal.deadline()), (Lsn::ZERO, Nanos::NEVER));
 }
 
 /// What the fuzzer does, for as long as a test may take, and without it.

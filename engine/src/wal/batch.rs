@@ -8,7 +8,6 @@ use quorumbench_transports::gather::Gather;
 use quorumbench_transports::storage::FileBytes;
 use zerocopy::IntoBytes;
 
-use super::Identity;
 use super::format::{BatchHeader, STUB, SegmentHeader, SnapshotHeader, seal};
 
 /// Payload pieces below this are copied next to their heads: an entry of a gather list costs more.
@@ -83,7 +82,7 @@ pub(super) trait Fill {
     /// A record, with its checksum.
     fn push_record(&mut self, record: &Record);
     /// A snapshot's record in the log, without its body.
-    fn push_stub(&mut self, record: &Record, identity: &Identity);
+    fn push_stub(&mut self, record: &Record, snapshot: &SnapshotHeader);
     /// Zeros up to a multiple of `block`.
     fn pad(&mut self, block: usize);
 }
@@ -112,8 +111,8 @@ impl Fill for FileBytes {
         }
     }
 
-    fn push_stub(&mut self, record: &Record, identity: &Identity) {
-        let stub = Bytes::copy_from_slice(&SnapshotHeader::new(identity, record.lsn, record.body.pieces()).stub());
+    fn push_stub(&mut self, record: &Record, snapshot: &SnapshotHeader) {
+        let stub = Bytes::copy_from_slice(&snapshot.stub());
         let head = Head { body_len: record.body.len() as u32, ..record.head };
         self.extend_from_slice(seal(record.lsn, &head, std::slice::from_ref(&stub)).as_bytes());
         self.extend_from_slice(&stub);
@@ -127,9 +126,9 @@ impl Fill for FileBytes {
 }
 
 /// The file of a snapshot.
-pub(super) fn snapshot_file(record: &Record, identity: &Identity) -> FileBytes {
+pub(super) fn snapshot_file(record: &Record, snapshot: &SnapshotHeader) -> FileBytes {
     let mut gather = Gather::default();
-    gather.append(SnapshotHeader::new(identity, record.lsn, record.body.pieces()).as_bytes());
+    gather.append(snapshot.as_bytes());
     gather.append_payload(&record.body, COPIED_BELOW);
     FileBytes::Gathered(gather)
 }

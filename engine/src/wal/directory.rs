@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -67,17 +67,17 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, Entry)>, WalError> {
     Ok(entries)
 }
 
-/// A log as it lies in its directory.
+/// A log as it lies in its directory, each of its large files as an `F`.
 #[derive(Clone, Debug, Default)]
-pub struct Image {
+pub struct Image<F = Bytes> {
     /// The directory: for what is said of its files.
     pub dir: PathBuf,
     /// The segments, by ascending number.
-    pub segments: Vec<(u64, Bytes)>,
+    pub segments: Vec<(u64, F)>,
     /// The file of marks.
     pub mark: Option<Bytes>,
     /// The snapshots, by ascending number of the record that each stands for.
-    pub snapshots: Vec<(Lsn, Bytes)>,
+    pub snapshots: Vec<(Lsn, F)>,
 }
 
 impl Image {
@@ -86,13 +86,28 @@ impl Image {
     /// # Errors
     /// If the system refuses.
     pub fn read(dir: &Path) -> Result<Self, WalError> {
-        let mut image = Self { dir: dir.to_owned(), ..Self::default() };
+        Self::of(dir, |path| fs::read(path).map(Bytes::from))
+    }
+}
+
+impl Image<OnDisk> {
+    /// Looks what there is; it is read when it is needed, in pieces of `window` bytes.
+    pub(super) fn open(dir: &Path, window: u64) -> Result<Self, WalError> {
+        Self::of(dir, |path| Ok(OnDisk { path: path.to_owned(), len: fs::metadata(path)?.len(), window }))
+    }
+}
+
+impl<F> Image<F> {
+    fn of(dir: &Path, file: impl Fn(&Path) -> io::Result<F>) -> Result<Self, WalError> {
+        let mut image = Self { dir: dir.to_owned(), segments: Vec::new(), mark: None, snapshots: Vec::new() };
         for (path, entry) in list(dir)? {
-            let read = || fs::read(&path).map(Bytes::from).map_err(WalError::io(&path, "reading it"));
+            let file = || file(&path).map_err(WalError::io(&path, "reading it"));
             match entry {
-                Entry::Mark => image.mark = Some(read()?),
-                Entry::Segment(sequence) => image.segments.push((sequence, read()?)),
-                Entry::Snapshot(lsn) => image.snapshots.push((lsn, read()?)),
+                Entry::Mark => {
+                    image.mark = Some(fs::read(&path).map_err(WalError::io(&path, "reading it"))?.into());
+                }
+                Entry::Segment(sequence) => image.segments.push((sequence, file()?)),
+                Entry::Snapshot(lsn) => image.snapshots.push((lsn, file()?)),
                 Entry::Unfinished | Entry::Other => {}
             }
         }
@@ -101,6 +116,57 @@ impl Image {
 
     pub(super) fn segment_path(&self, index: usize) -> PathBuf {
         self.dir.join(segment_name(self.segments[index].0))
+    }
+}
+
+/// A file that is read in pieces.
+pub(super) trait Pieces {
+    /// Bytes of it.
+    fn len(&self) -> u64;
+
+    /// Bytes to read at a time where fewer are needed.
+    fn window(&self) -> u64;
+
+    /// The bytes from `at` on: `len` of them, or all that there are.
+    fn read(&self, at: u64, len: u64) -> io::Result<Bytes>;
+}
+
+impl Pieces for Bytes {
+    fn len(&self) -> u64 {
+        Self::len(self) as u64
+    }
+
+    fn window(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn read(&self, at: u64, len: u64) -> io::Result<Bytes> {
+        let whole = Pieces::len(self);
+        Ok(self.slice(at.min(whole) as usize..at.saturating_add(len).min(whole) as usize))
+    }
+}
+
+/// A file that is opened for each piece: there may be more of them than a process may have open.
+#[derive(Clone, Debug)]
+pub(super) struct OnDisk {
+    path: PathBuf,
+    len: u64,
+    window: u64,
+}
+
+impl Pieces for OnDisk {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn window(&self) -> u64 {
+        self.window
+    }
+
+    fn read(&self, at: u64, len: u64) -> io::Result<Bytes> {
+        let mut bytes = vec![0; len.min(self.len.saturating_sub(at)) as usize];
+        File::open(&self.path)?.read_exact_at(&mut bytes, at)?;
+        Ok(bytes.into())
     }
 }
 

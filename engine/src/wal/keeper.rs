@@ -1,8 +1,8 @@
-//! What may take its time: preparing segments, naming snapshots, removing what was released. A thread of its own does
+//! What may take its time: preparing segments, setting snapshots aside, removing what was released. A thread of its own does
 //! it, in order, so that the node's never waits for a directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
 use quorumbench_protocols::Lsn;
+use quorumbench_transports::storage::FileBytes;
 use rustix::fs::FallocateFlags;
 
 use super::directory::{self, SPARE, segment_name, snapshot_name, unfinished_snapshot_name};
@@ -34,8 +35,8 @@ pub(super) enum Chore {
     Prepare { sequence: u64, bytes: u64, from: Option<PathBuf> },
     /// Remove a segment.
     Remove(PathBuf),
-    /// A snapshot is written: it gets its name.
-    Name(Lsn),
+    /// Write the file of a record's snapshot, and name it when it is whole.
+    SetAside(Lsn, FileBytes),
     /// Remove the snapshots of these records.
     Forget(Vec<Lsn>),
 }
@@ -44,7 +45,7 @@ pub(super) enum Chore {
 #[derive(Debug)]
 pub(super) enum Done {
     Prepared(Segment),
-    Named(Lsn),
+    SetAside(Lsn),
 }
 
 /// The thread, from the outside.
@@ -117,7 +118,7 @@ impl Ways {
                 self.prepare(sequence, bytes, from.as_deref()).map(Done::Prepared).map(Some)
             }
             Chore::Remove(path) => directory::remove(&path).map(|()| None),
-            Chore::Name(lsn) => self.name(lsn).map(|()| Some(Done::Named(lsn))),
+            Chore::SetAside(lsn, bytes) => self.set_aside(lsn, &bytes).map(|()| Some(Done::SetAside(lsn))),
             Chore::Forget(lsns) => {
                 lsns.iter().try_for_each(|&lsn| directory::remove(&self.dir.join(snapshot_name(lsn))))?;
                 Ok(None)
@@ -143,8 +144,14 @@ impl Ways {
         Ok(Segment { sequence, file, len: len.max(bytes), at: 0 })
     }
 
-    fn name(&self, lsn: Lsn) -> Result<(), WalError> {
+    fn set_aside(&self, lsn: Lsn, bytes: &FileBytes) -> Result<(), WalError> {
         let (from, to) = (self.dir.join(unfinished_snapshot_name(lsn)), self.dir.join(snapshot_name(lsn)));
+        let mut file = File::create(&from).map_err(WalError::io(&from, "creating it"))?;
+        let written = bytes.runs(0).try_for_each(|run| file.write_all(run));
+        written.map_err(WalError::io(&from, "writing it"))?;
+        if self.sync {
+            file.sync_data().map_err(WalError::io(&from, "syncing it"))?;
+        }
         fs::rename(&from, &to).map_err(WalError::io(&from, "naming it"))?;
         self.sync_names()
     }
@@ -157,6 +164,11 @@ impl Ways {
 /// Zeros over the header of what is `len` bytes long already, and from there up to `bytes`.
 fn fill(file: &File, len: u64, bytes: u64, sync: bool) -> io::Result<()> {
     if bytes > len {
+        // Some file systems take all the room that there is before they find that it is too little: others would feel it.
+        let disk = rustix::fs::fstatvfs(file)?;
+        if disk.f_blocks > 0 && (bytes - len) / disk.f_frsize.max(1) > disk.f_bfree {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
         // A disk that is too small says so at once. Not every file system knows how.
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}

@@ -2,7 +2,7 @@
 //!
 //! [`Wal`] takes a turn's records, makes batches of them (group commit), and hands these out as writes for whoever has
 //! a ring: it blocks on nothing itself. Writes come back in any order; the node hears of the longest durable prefix.
-//! Syncs, names and new files that would block are left to a thread.
+//! What would block, names and new files and snapshots, is left to a thread.
 //!
 //! # A directory
 //!
@@ -52,6 +52,7 @@ mod error;
 pub(crate) mod format;
 mod keeper;
 mod open;
+mod reader;
 mod recovery;
 mod stats;
 #[cfg(test)]

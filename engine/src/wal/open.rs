@@ -1,7 +1,8 @@
 //! Beginning a log, and taking one up again.
 
 use std::collections::VecDeque;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,13 +10,16 @@ use std::sync::Arc;
 use quorumbench_protocols::{Lsn, Nanos};
 use zerocopy::IntoBytes;
 
-use super::directory::{self, Entry, Image, MARK, segment_name};
+use super::directory::{self, Entry, Image, MARK, OnDisk, Pieces as _, segment_name};
 use super::error::{Problem, WalError};
 use super::format::{BLOCK, DIRECT_BLOCK, Mark, SegmentHeader};
 use super::keeper::{Segment, Ways, write_zeros};
 use super::recovery::{Heed, Recovered, Scan, scan};
 use super::writer::{Closed, Marks, Start, Wal};
 use super::{Durability, Identity, Options};
+
+/// Bytes of a segment that recovery reads at a time, if no batch is larger.
+const WINDOW: u64 = 1 << 20;
 
 impl Wal {
     /// Begins a log in a directory that holds none, and creates the directory if need be.
@@ -47,7 +51,7 @@ impl Wal {
     /// If there is none, or another's, or it is corrupt ([`Problem`]); or if the system refuses. Nothing was changed
     /// if the log is not to be used.
     pub fn open(options: Options, identity: Identity) -> Result<(Self, Recovered), WalError> {
-        let image = Image::read(&options.dir)?;
+        let image = Image::open(&options.dir, WINDOW)?;
         let scan = scan(&image, &identity, Heed::All)?;
         if options.direct && scan.block != DIRECT_BLOCK {
             let (found, expected) = (scan.block.to_string(), DIRECT_BLOCK.to_string());
@@ -59,10 +63,10 @@ impl Wal {
         cut(&image, &scan, &ways)?;
         let marks = Marks::open(&options.dir, &identity, &scan, &ways)?;
         let mut segments = VecDeque::new();
-        for &(index, last) in &scan.segments {
-            let (sequence, bytes) = &image.segments[index];
-            let file = Arc::new(directory::open_to_write(&image.segment_path(index), options.direct)?);
-            let segment = Segment { sequence: *sequence, file, len: bytes.len() as u64, at: scan.end };
+        for &(SegmentHeader { sequence, size, .. }, last) in &scan.segments {
+            let path = image.dir.join(segment_name(sequence));
+            let file = Arc::new(directory::open_to_write(&path, options.direct)?);
+            let segment = Segment { sequence, file, len: size, at: scan.end };
             segments.push_back(Closed { segment, last });
         }
         let Some(Closed { segment: current, .. }) = segments.pop_back() else {
@@ -78,7 +82,7 @@ impl Wal {
 /// Removes what a crash left unfinished, snapshots that no record stands for, and segments behind the end: even one
 /// whose header says nothing may hold batches of its own that got further. The last goes first, so that no crash
 /// leaves a gap.
-fn clean(image: &Image, scan: &Scan, ways: &Ways) -> Result<(), WalError> {
+fn clean(image: &Image<OnDisk>, scan: &Scan, ways: &Ways) -> Result<(), WalError> {
     let end = image.segments[scan.segments.len() - 1].0;
     for (path, entry) in directory::list(&image.dir)?.into_iter().rev() {
         let needless = match entry {
@@ -94,29 +98,38 @@ fn clean(image: &Image, scan: &Scan, ways: &Ways) -> Result<(), WalError> {
     if ways.sync { directory::sync(&image.dir) } else { Ok(()) }
 }
 
-/// Writes what may not have been acknowledged again, and zeros over what stands behind the end; all of it durable.
-fn cut(image: &Image, scan: &Scan, ways: &Ways) -> Result<(), WalError> {
-    let last = scan.segments.len() - 1;
-    for index in 0..=last {
+/// Writes what may not have been acknowledged again, as it was read: what the disk says now may be less. Then zeros
+/// over what stands behind the end; all of it durable.
+pub(super) fn cut(image: &Image<OnDisk>, scan: &Scan, ways: &Ways) -> Result<(), WalError> {
+    for (index, (header, _)) in scan.segments.iter().enumerate() {
         let path = image.segment_path(index);
-        let bytes = &image.segments[index].1;
         let file = directory::open_to_write(&path, false)?;
-        let from = match index.cmp(&scan.unsure.0) {
-            std::cmp::Ordering::Less => bytes.len(),
-            std::cmp::Ordering::Equal => scan.unsure.1 as usize,
-            std::cmp::Ordering::Greater => 0,
-        };
-        let end = if index == last { scan.end as usize } else { bytes.len() };
-        if from < end {
-            file.write_all_at(&bytes[from..end], from as u64).map_err(WalError::io(&path, "writing its end again"))?;
+        // It was written together with the first batch.
+        if Lsn(header.first) > scan.acknowledged {
+            file.write_all_at(header.as_bytes(), 0).map_err(WalError::io(&path, "writing its header again"))?;
         }
-        let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-        if index == last {
-            write_zeros(&file, end as u64, used as u64).map_err(WalError::io(&path, "cutting a torn tail off"))?;
+        for batch in scan.unsure.iter().filter(|batch| batch.segment == index) {
+            file.write_all_at(&batch.bytes, batch.at).map_err(WalError::io(&path, "writing its end again"))?;
+        }
+        if index + 1 == scan.segments.len() {
+            let found = &image.segments[index].1;
+            clear(&file, found, scan.end).map_err(WalError::io(&path, "cutting a torn tail off"))?;
         }
         if ways.sync {
             file.sync_data().map_err(WalError::io(&path, "syncing it"))?;
         }
+    }
+    Ok(())
+}
+
+/// Zeros over all that is not from `at` on.
+fn clear(file: &File, found: &OnDisk, mut at: u64) -> io::Result<()> {
+    while at < found.len() {
+        let piece = found.read(at, found.window())?;
+        if let Some(last) = piece.iter().rposition(|&byte| byte != 0) {
+            write_zeros(file, at, at + last as u64 + 1)?;
+        }
+        at += piece.len() as u64;
     }
     Ok(())
 }

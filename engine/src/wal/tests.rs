@@ -9,7 +9,9 @@ use quorumbench_protocols::{Head, Lsn, Nanos, NodeId, Prng, Record};
 use tempfile::TempDir;
 
 use super::directory::{Image, MARK, segment_name};
-use super::recovery::{Heed, Scan, scan};
+use super::open::cut;
+use super::reader::Reader;
+use super::recovery::{Heed, Scan, openings, read_marks, scan};
 use super::{Identity, Options, Problem, Wal};
 use quorumbench_transports::storage::{FileWrite, FileWritten};
 
@@ -182,9 +184,15 @@ impl Lab {
         fs::write(path, marks).expect("marks");
     }
 
+    /// What there is, whatever pieces it is read in.
     fn scan(&self) -> Scan {
         let image = Image::read(self.dir.path()).expect("a directory");
-        scan(&image, &IDENTITY, Heed::All).unwrap_or_else(|error| panic!("{error}"))
+        let whole = scan(&image, &IDENTITY, Heed::All).unwrap_or_else(|error| panic!("{error}"));
+        let window = self.prng.clone().below(10_000);
+        let image = Image::open(self.dir.path(), window).expect("a directory");
+        let pieces = scan(&image, &IDENTITY, Heed::All).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(format!("{pieces:?}"), format!("{whole:?}"), "in pieces of {window} bytes");
+        whole
     }
 
     /// What is acknowledged is there, and what else is there was written.
@@ -307,7 +315,7 @@ fn a_log_that_asks_nobody_forgets() {
     let lab = orderly(3, 12);
     let mut image = Image::read(lab.dir.path()).expect("a directory");
     let whole = scan(&image, &IDENTITY, Heed::All).expect("a log");
-    let (index, _) = whole.segments[whole.segments.len() - 1];
+    let index = whole.segments.len() - 1;
     let mut bytes = image.segments[index].1.to_vec();
     bytes[whole.end as usize - BLOCK + 70] ^= 1;
     bytes[BLOCK + 70] ^= 1;
@@ -317,6 +325,51 @@ fn a_log_that_asks_nobody_forgets() {
     let error = scan(&image, &IDENTITY, Heed::All).expect_err("it says what is lost");
     assert!(matches!(error.problem, Problem::Lost { acknowledged, .. } if acknowledged == lab.acknowledged), "{error}");
     assert!(error.to_string().contains(&segment_name(image.segments[index].0)), "{error}");
+}
+
+/// A sync that failed leaves in the page cache what the disk does not have, and the kernel may drop it at any moment.
+#[test]
+fn what_may_not_be_on_disk_is_written_again_as_it_was_read() {
+    let mut lab = orderly(7, 12);
+    lab.options.max_batch = 1 << 20;
+    let ways = lab.options.ways();
+    lab.wal = Some(Wal::open(lab.options.clone(), IDENTITY).expect("a log").0);
+    // A batch that goes into a segment of its own, and nobody hears of it.
+    let large = record(Lsn(lab.written.len() as u64 + 1), 1, 20_000, &mut lab.prng);
+    lab.written.push(large.clone());
+    lab.wal().append(Nanos(1), &mut vec![large]).expect("a log that works");
+    while lab.pending.is_empty() {
+        lab.submit();
+    }
+    let FileWrite { file, offset, bytes, .. } = lab.pending.remove(0);
+    assert_eq!(offset, 0, "with the header of its segment");
+    let run: Vec<u8> = bytes.runs(0).flatten().copied().collect();
+    file.write_all_at(&run, 0).expect("a write");
+    lab.wal = None;
+    let image = Image::open(lab.dir.path(), 4096).expect("a directory");
+    let read = scan(&image, &IDENTITY, Heed::All).expect("a log");
+    assert_eq!(read.last.0, lab.written.len() as u64);
+    file.write_all_at(&vec![0; run.len()], 0).expect("it is dropped");
+    cut(&image, &read, &ways).expect("it is written again");
+    lab.acknowledged = read.last;
+    lab.check(&lab.scan());
+}
+
+/// A log of which little is needed takes little memory, however long it is.
+#[test]
+fn what_was_released_is_not_kept_while_a_log_is_read() {
+    let lab = orderly(5, 400);
+    let image = Image::open(lab.dir.path(), BLOCK as u64).expect("a directory");
+    let openings = openings(&image, &IDENTITY).expect("segments");
+    let mut reader = Reader::new(&image, &IDENTITY, &openings, Heed::All);
+    let mark = read_marks(&image, &IDENTITY).expect("marks");
+    reader.acknowledge(Lsn(mark.durable));
+    reader.walk().expect("a log");
+    let (kept, needed) = (reader.records.len(), lab.written.len() - reader.release().0 as usize + 1);
+    let gone = reader.release().0 - reader.first.0;
+    assert!(kept == needed && gone > 10, "{kept} records are kept of {needed} that are needed, {gone} were not");
+    let unsure = reader.into_scan(0, 0).unsure.len();
+    assert_eq!(unsure, 0, "all of them were acknowledged");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Group commit: which records go into a batch, which batches are under way, and how far the log is durable.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use quorumbench_transports::storage::{FileBytes, FileWrite, FileWritten};
 use zerocopy::IntoBytes;
 
 use super::batch::{Extent, Fill as _, Waiting, snapshot_file};
-use super::directory::{MARK, segment_name, unfinished_snapshot_name};
+use super::directory::{MARK, segment_name};
 use super::error::WalError;
-use super::format::{BatchHeader, Mark, SegmentHeader};
+use super::format::{BatchHeader, Mark, SegmentHeader, SnapshotHeader};
 use super::keeper::{Chore, Done, Keeper, Segment};
 use super::stats::WalStats;
 use super::{Durability, Identity, Options};
@@ -46,8 +46,6 @@ pub struct Wal {
     first_flight: u64,
     /// Snapshots under way, in order: nothing from their records on is durable before they are.
     aside: VecDeque<Lsn>,
-    /// How many of them are written, and have no name yet.
-    unnamed: usize,
     /// Snapshots that are there.
     snapshots: VecDeque<Lsn>,
     /// Everything up to here is durable.
@@ -105,10 +103,9 @@ struct Flight {
     written: bool,
 }
 
-/// What a write is of: the lowest two bits of its name.
+/// What a write is of: the lowest bit of its name.
 const BATCH: u64 = 0;
-const SNAPSHOT: u64 = 1;
-const MARKS: u64 = 2;
+const MARKS: u64 = 1;
 
 /// How often to look whether the keeper is done, while something waits for it.
 const POLL_NS: u64 = 200_000;
@@ -137,7 +134,6 @@ impl Wal {
             flights: VecDeque::new(),
             first_flight: 0,
             aside: VecDeque::new(),
-            unnamed: 0,
             snapshots,
             durable: last,
             release: [release; 3],
@@ -175,7 +171,7 @@ impl Wal {
         self.release[0] = self.release[0].max(before);
     }
 
-    /// Adds the writes that are due to `writes`: batches while there is room under way, snapshots, and a mark. How far
+    /// Adds the writes that are due to `writes`: batches while there is room under way, and a mark. How far
     /// the log is durable, if that is further than was last said: the keeper may have been what it waited for.
     ///
     /// # Errors
@@ -190,8 +186,7 @@ impl Wal {
             if !self.has_room(extent) {
                 break;
             }
-            let batch = self.batch(now, extent, writes)?;
-            writes.push(batch);
+            writes.push(self.batch(now, extent));
         }
         writes.extend(self.mark(now));
         Ok(durable)
@@ -208,19 +203,14 @@ impl Wal {
             let path = self.options.dir.join(self.name_of(id));
             return Err(self.fail(WalError::io(&path, "writing it")(error)));
         }
-        let number = id >> 2;
-        match id & 3 {
+        let number = id >> 1;
+        match id & 1 {
             BATCH => {
                 bytes.clear();
                 if self.buffers.len() < self.options.in_flight {
                     self.buffers.push(bytes);
                 }
                 self.batch_written(now, number);
-            }
-            SNAPSHOT => {
-                self.stats.syncs += u64::from(self.syncs());
-                self.unnamed += 1;
-                self.keeper.leave(Chore::Name(Lsn(number)));
             }
             _ => self.marks.under_way = false,
         }
@@ -243,7 +233,7 @@ impl Wal {
 
     /// For how long the batch of this write has been under way, in nanoseconds; `None` if it is no batch's.
     pub fn under_way_for(&self, now: Nanos, id: u64) -> Option<u64> {
-        (id & 3 == BATCH).then(|| self.flight(id >> 2))?.map(|flight| now.saturating_since(flight.begun))
+        (id & 1 == BATCH).then(|| self.flight(id >> 1))?.map(|flight| now.saturating_since(flight.begun))
     }
 
     /// The batch of this number, if it is under way.
@@ -272,7 +262,7 @@ impl Wal {
     }
 
     pub(super) fn waits_for_keeper(&self) -> bool {
-        self.stalled || self.unnamed > 0
+        self.stalled || !self.aside.is_empty()
     }
 
     fn check(&self) -> Result<(), WalError> {
@@ -352,9 +342,9 @@ impl Wal {
                     self.next = Some(segment);
                     self.stalled = false;
                 }
-                Done::Named(lsn) => {
-                    self.unnamed -= 1;
-                    self.aside.retain(|&aside| aside != lsn);
+                Done::SetAside(lsn) => {
+                    self.stats.syncs += u64::from(self.syncs());
+                    self.aside.pop_front();
                     self.snapshots.push_back(lsn);
                 }
             }
@@ -362,8 +352,8 @@ impl Wal {
         Ok(())
     }
 
-    /// Builds a batch; the writes of snapshots in it come first.
-    fn batch(&mut self, now: Nanos, extent: Extent, writes: &mut Vec<FileWrite>) -> Result<FileWrite, WalError> {
+    /// Builds a batch, and has the snapshots in it set aside.
+    fn batch(&mut self, now: Nanos, extent: Extent) -> FileWrite {
         let mut bytes = self.buffers.pop().unwrap_or_else(|| FileBytes::new(self.options.direct));
         let first = self.waiting.first().unwrap_or(self.last + 1);
         let run = self.identity.run;
@@ -380,8 +370,10 @@ impl Wal {
         let mut waiting = std::mem::take(&mut self.waiting);
         for record in waiting.take(extent) {
             if self.identity.snapshot_kind == Some(record.head.kind) {
-                bytes.push_stub(&record, &self.identity);
-                writes.push(self.set_aside(&record)?);
+                let snapshot = SnapshotHeader::new(&self.identity, record.lsn, record.body.pieces());
+                bytes.push_stub(&record, &snapshot);
+                self.aside.push_back(record.lsn);
+                self.keeper.leave(Chore::SetAside(record.lsn, snapshot_file(&record, &snapshot)));
             } else {
                 bytes.push_record(&record);
             }
@@ -394,19 +386,10 @@ impl Wal {
         self.marks.at = now;
         self.stats.batches += 1;
         self.stats.bytes += padded;
-        let id = (self.first_flight + self.flights.len() as u64) << 2 | BATCH;
+        let id = (self.first_flight + self.flights.len() as u64) << 1 | BATCH;
         let last = first + u64::from(extent.count) - 1;
         self.flights.push_back(Flight { segment: sequence, last, release, begun: now, written: false });
-        Ok(FileWrite { id, file: Arc::clone(&self.current.file), offset: at, bytes, sync: self.syncs() })
-    }
-
-    fn set_aside(&mut self, record: &Record) -> Result<FileWrite, WalError> {
-        let path = self.options.dir.join(unfinished_snapshot_name(record.lsn));
-        let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = created.map_err(|error| self.fail(WalError::io(&path, "creating it")(error)))?;
-        self.aside.push_back(record.lsn);
-        let bytes = snapshot_file(record, &self.identity);
-        Ok(FileWrite { id: record.lsn.0 << 2 | SNAPSHOT, file: Arc::new(file), offset: 0, bytes, sync: self.syncs() })
+        FileWrite { id, file: Arc::clone(&self.current.file), offset: at, bytes, sync: self.syncs() }
     }
 
     /// Whether the last mark says too little, and another may be written: one at a time, since two might both be torn.
@@ -474,10 +457,9 @@ impl Wal {
 
     /// The file that a write goes to.
     fn name_of(&self, id: u64) -> String {
-        let number = id >> 2;
-        match id & 3 {
+        let number = id >> 1;
+        match id & 1 {
             BATCH => segment_name(self.flight(number).map_or(self.current.sequence, |flight| flight.segment)),
-            SNAPSHOT => unfinished_snapshot_name(Lsn(number)),
             _ => MARK.to_owned(),
         }
     }
