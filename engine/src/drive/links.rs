@@ -73,7 +73,7 @@ pub(super) fn states(point: &Point, seed: u64) -> Vec<LinkState> {
 }
 
 /// What that link does.
-fn model(point: &Point, from: usize, to: usize) -> LinkModel {
+pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
     let network = &point.network;
     LinkModel {
         jitter: network.jitter,
