@@ -158,10 +158,8 @@ pub(super) fn explain(mover: Mover, source: &io::Error, f: &mut fmt::Formatter<'
         io::ErrorKind::NotFound if mover == Mover::Tun => {
             write!(f, "it takes /dev/net/tun: try `modprobe tun` outside of any container; ")?;
         }
+        _ if mover == Mover::Netem => write!(f, "`network.mover` \"{}\" needs none of it; ", Mover::Tun)?,
         _ => {}
-    }
-    if mover != Mover::Tun {
-        write!(f, "`network.mover` \"{}\" needs no more than /dev/net/tun; ", Mover::Tun)?;
     }
     write!(f, "\"{}\" needs nothing, and loses nothing", Emulation::Shape)
 }
