@@ -1,9 +1,9 @@
 //! Links that carry real packets, and lose, delay and reorder them: `network.emulation = "packets"`.
 //!
-//! Each node is in a network namespace of its own. There is nothing in it but a TUN device, and one process, the [`mover`],
-//! takes the packets that come out of it to the devices of those that they are for, when and if the dice of the link
-//! between the two say so; or there is one end of a [pair of devices](mesh) for each other node, and the kernel's
-//! [`netem`] is the link. So TCP and QUIC meet the same network, and the kernel's own TCP deals with it.
+//! Each node is in a network namespace of its own. There is nothing in it but a TUN device, and one process, the
+//! [`mover`](mod@mover), takes the packets that come out of it to the devices of those that they are for, when and if the
+//! dice of the link between the two say so; or there is one end of a [pair of devices](mesh) for each other node, and the
+//! kernel's [`netem`] is the link. So TCP and QUIC meet the same network, and the kernel's own TCP deals with it.
 //!
 //! A namespace has no name, and goes with the last that is in it or holds it; the mover goes with this process, TUN devices
 //! with the mover, and pairs with the namespaces of their ends. So nothing stays, whoever dies.

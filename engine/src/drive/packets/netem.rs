@@ -92,7 +92,7 @@ fn arguments(model: &LinkModel, mtu: usize, seed: Option<u64>) -> String {
 
 /// As many as there can be, so that all that is dropped is lost.
 const NO_LIMIT: u64 = i32::MAX as u64;
-/// Where there is a rate, no more than [`mover`](super::mover) lets be under way.
+/// Where there is a rate, no more than [`mover`](mod@super::mover) lets be under way.
 const MOST_PACKETS: u64 = 1 << 16;
 /// Bytes a second at which the longest packet takes less than a nanosecond.
 const NO_TIME: u64 = 1_000_000_000_000_000;
