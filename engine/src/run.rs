@@ -20,7 +20,7 @@ use crate::live::{Live, Planned};
 use crate::results::{
     self, ConvergenceResult, Ending, EpidemicResult, Floor, Percentiles, PointResult, RunDir, StoreError,
 };
-use crate::spec::{Durability, Emulation, Point, ProtocolName, Run, Spec, question};
+use crate::spec::{Durability, Emulation, Mover, Point, ProtocolName, Run, Spec, question};
 use crate::warnings::warnings;
 
 pub(crate) mod cli;
@@ -179,8 +179,11 @@ pub fn run(
 ) -> Result<Finished, RunError> {
     let spec = experiment.spec;
     let mut points = spec.points();
-    if points.iter().any(|point| point.network.emulation == Emulation::Packets) {
-        drive::probe_packets().map_err(|source| RunError::Drive { label: String::new(), source })?;
+    for &mover in Mover::ALL {
+        if points.iter().any(|Point { network, .. }| network.emulation == Emulation::Packets && network.mover == mover)
+        {
+            drive::probe_packets(mover).map_err(|source| RunError::Drive { label: String::new(), source })?;
+        }
     }
     let plan = plan(&points, spec);
     let watch = Watch::begin(points.iter().find_map(|point| point.storage.path.as_deref()).unwrap_or(experiment.out));

@@ -199,7 +199,7 @@ impl std::fmt::Display for Warning {
 /// All that is to be said of a point.
 pub fn warnings(point: &Point, outcome: &Outcome, disk: Option<&Disk>, core_round_trip_ns: [f64; 2]) -> Vec<Warning> {
     let (recording, tally) = (&outcome.recording, &outcome.recording.tally);
-    let threads = point.nodes() + usize::from(outcome.packets.is_some());
+    let threads = point.nodes() + usize::from(outcome.packets.as_ref().is_some_and(|packets| packets.effort.is_some()));
     let cores = outcome.cores;
     let moved = outcome.events.iter().any(|event| event.at_ns >= 0 && event.kind == crate::drive::EventKind::Leader)
         || outcome.groups_led.iter().any(|[start, end]| start != end);
@@ -300,8 +300,8 @@ fn generator_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
 
 /// A mover that has no time left is what was measured.
 fn link_limited(point: &Point, outcome: &Outcome) -> Option<Warning> {
-    let report = outcome.packets.as_ref()?;
-    let (busy, overrun) = (report.busy(outcome.window_ns), report.overrun);
+    let effort = outcome.packets.as_ref()?.effort?;
+    let (busy, overrun) = (effort.busy(outcome.window_ns), effort.overrun);
     (busy > 0.9 && !point.cluster.wait.polls() || overrun > 0).then_some(Warning::LinkLimited { busy, overrun })
 }
 

@@ -9,19 +9,25 @@ use std::io::Read;
 use std::process::Child;
 use std::time::Duration;
 
-use quorumbench::drive::{EventKind, Fault, FaultKind, LinkCounts, Outcome};
+use quorumbench::drive::{EventKind, Fault, FaultKind, LinkCounts, Outcome, probe_packets};
+use quorumbench::spec::Mover;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value as Json;
 use support::alive::{children, is_alive, wait_until};
 use support::checked::checked;
 use support::desk::{Desk, PATIENCE, end, fails, signal, whole};
-use support::{manifest, measure, packets_work, uring_works};
+use support::{manifest, measure, packets_work, packets_work_by, uring_works};
 
 /// A traced run of three replicas and three clients over links.
 fn run(set: &[&str], faults: &[Fault]) -> Outcome {
     let links = ["network.emulation=packets", "network.delay=1ms", "network.client_delay=1ms", "duration=1s"];
     checked(&[&links, set].concat(), faults).0
+}
+
+/// What moves packets here.
+fn movers() -> impl Iterator<Item = Mover> {
+    Mover::ALL.iter().copied().filter(|&mover| packets_work_by(mover))
 }
 
 fn counts(outcome: &Outcome) -> LinkCounts {
@@ -30,36 +36,32 @@ fn counts(outcome: &Outcome) -> LinkCounts {
 
 #[test]
 fn every_transport_over_links_that_lose() {
-    if !packets_work() {
-        return;
-    }
-    for transport in ["tokio-tcp", "quic", "uring"] {
+    let all = movers().flat_map(|mover| ["tokio-tcp", "quic", "uring"].map(|transport| (mover, transport)));
+    for (mover, transport) in all {
         if transport == "uring" && !uring_works() {
             continue;
         }
         for placement in ["threads", "processes"] {
-            let set = [format!("transport={transport}"), format!("placement={placement}"), "network.loss=0.02".into()];
-            let outcome = run(&set.each_ref().map(String::as_str), &[]);
+            let set = [format!("transport={transport}"), format!("placement={placement}"), format!("mover={mover}")];
+            let set: Vec<_> = set.iter().map(String::as_str).chain(["network.loss=0.02"]).collect();
+            let outcome = run(&set, &[]);
             let LinkCounts { packets, lost, reordered, bytes, .. } = counts(&outcome);
-            assert!(packets > 100 && lost > 0 && reordered == 0 && bytes > packets * 40, "{transport} {placement}");
+            assert!(packets > 100 && lost > 0 && reordered == 0 && bytes > packets * 40, "{set:?}");
             // Each way to the leader and back, and to a follower and back: what is faster came another way.
             let fastest = outcome.recording.response.min();
-            assert!(fastest >= 4_000_000, "{transport} {placement}: {fastest}");
+            assert!(fastest >= 4_000_000, "{set:?}: {fastest}");
         }
     }
 }
 
 #[test]
 fn loss_is_what_it_was_to_be_alone_and_in_bursts() {
-    if !packets_work() {
-        return;
-    }
-    for burst in [1.0, 3.0] {
+    for (mover, burst) in movers().flat_map(|mover| [1.0, 3.0].map(|burst| (mover, burst))) {
         // What is lost makes TCP wait, so there are many connections, and much to send.
         let outcome = measure(
             &format!(
                 "[cluster]\nprotocol = 'echo'\ntransport = 'tokio-tcp'\n[load]\narrival = 'closed'\nclients = 8\n\
-                 payload = '512B'\n[network]\nemulation = 'packets'\nloss = 0.05\nloss_burst = {burst:?}\n\
+                 payload = '512B'\n[network]\nemulation = 'packets'\nmover = '{mover}'\nloss = 0.05\nloss_burst = {burst:?}\n\
                  [run]\nwarmup = '200ms'\nduration = '2s'\n"
             ),
             &[],
@@ -69,7 +71,7 @@ fn loss_is_what_it_was_to_be_alone_and_in_bursts() {
         assert!(packets > 500.0 && dropped == 0, "{packets} {dropped}");
         // The variance of a count of a two-state chain: binomial but for its memory, which lasts 2 x burst - 1 as long.
         let deviation = (packets * 0.05 * 0.95 * (2.0 * burst - 1.0)).sqrt();
-        assert!((lost - packets * 0.05).abs() < 5.0 * deviation, "{lost} of {packets}, in bursts of {burst}");
+        assert!((lost - packets * 0.05).abs() < 5.0 * deviation, "{mover}: {lost} of {packets}, in bursts of {burst}");
     }
 }
 
@@ -88,9 +90,13 @@ fn what_is_held_back_is_overtaken_and_nothing_is_lost_for_it() {
 /// far and how fast they are.
 #[test]
 fn shape_and_packets_agree_on_distance_and_rate() {
-    if !packets_work() {
-        return;
+    for mover in movers() {
+        shape_agrees_with(mover);
     }
+}
+
+fn shape_agrees_with(mover: Mover) {
+    let packets = format!("packets'\nmover = '{mover}");
     let run = |emulation: &str, load: &str, network: &str| {
         let text = format!(
             "[cluster]\nprotocol = 'echo'\ntransport = 'tokio-tcp'\n[load]\narrival = 'closed'\n{load}\n\
@@ -98,21 +104,21 @@ fn shape_and_packets_agree_on_distance_and_rate() {
         );
         measure(&text, &[])
     };
-    let [shape, packets] = ["shape", "packets"].map(|emulation| {
+    let [near, link] = ["shape", &packets].map(|emulation| {
         let far = run(emulation, "outstanding = 1", "client_delay = '40ms'");
         far.recording.response.value_at_quantile(0.5) as f64
     });
-    assert!(shape >= 80e6 && packets >= 80e6, "there and back takes {shape} and {packets} ns");
-    assert!((0.8..1.25).contains(&(packets / shape)), "there and back takes {shape} and {packets} ns");
+    assert!(near >= 80e6 && link >= 80e6, "{mover}: there and back takes {near} and {link} ns");
+    assert!((0.8..1.25).contains(&(link / near)), "{mover}: there and back takes {near} and {link} ns");
 
-    let [shape, packets] = ["shape", "packets"].map(|emulation| {
+    let [near, link] = ["shape", &packets].map(|emulation| {
         let narrow = run(emulation, "outstanding = 64\npayload = '1KiB'", "bandwidth = '1MiB'");
         // A little more goes than the payload, and what is on the way as the window opens.
         let bytes = narrow.recording.tally.completed * 1024;
         bytes as f64 * 1e9 / narrow.window_ns as f64 / f64::from(1 << 20)
     });
-    assert!(shape < 1.1 && packets < 1.1, "{shape} and {packets} of the rate");
-    assert!((0.5..2.0).contains(&(packets / shape)), "{shape} and {packets} of the rate");
+    assert!(near < 1.1 && link < 1.1, "{mover}: {near} and {link} of the rate");
+    assert!((0.5..2.0).contains(&(link / near)), "{mover}: {near} and {link} of the rate");
 }
 
 #[test]
@@ -147,11 +153,15 @@ duration = '1s'
 
 #[test]
 fn a_result_says_what_the_links_did() {
-    if !packets_work() {
-        return;
+    for mover in movers() {
+        a_result_says_what_it_did(mover);
     }
+}
+
+fn a_result_says_what_it_did(mover: Mover) {
     let desk = Desk::new(CONFIG);
-    let said = desk.run(&["run", "x.toml", "--json", "--set", "emulation=[none,packets]"]);
+    let set = format!("mover={mover}");
+    let said = desk.run(&["run", "x.toml", "--json", "--set", "emulation=[none,packets]", "--set", &set]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let document = whole(&said.out);
     let [bare, linked] = ["none", "packets"].map(|emulation| {
@@ -170,7 +180,17 @@ fn a_result_says_what_the_links_did() {
     }
     let share = packets["lost"].as_f64().expect("a count") / packets["packets"].as_f64().expect("a count");
     assert_eq!(packets["loss"].as_f64(), Some(share));
-    assert!(link["late_ns"]["count"].as_u64() > Some(100) && packets["mover_busy"].as_f64() > Some(0.0), "{link}");
+    assert_eq!(packets["mover"], mover.name());
+    match mover {
+        Mover::Tun => {
+            let worked = packets["mover_busy"].as_f64() > Some(0.0);
+            assert!(link["late_ns"]["count"].as_u64() > Some(100) && worked, "{link}");
+        }
+        Mover::Netem => {
+            let unknown = [&link["late_ns"], &link["late_histogram"], &packets["mover_busy"], &packets["overrun"]];
+            assert!(unknown.iter().all(|each| each.is_null()), "{link}");
+        }
+    }
 }
 
 /// The network namespaces of some processes' threads.
@@ -196,10 +216,11 @@ fn are_held(namespaces: &BTreeSet<String>) -> bool {
 }
 
 /// A run that goes on for long: itself, its children, and the namespaces of its nodes.
-fn in_the_middle(placement: &str) -> (Desk, Child, Vec<(String, Pid)>, BTreeSet<String>) {
+fn in_the_middle(mover: Mover, placement: &str) -> (Desk, Child, Vec<(String, Pid)>, BTreeSet<String>) {
     let desk = Desk::new(CONFIG);
+    let (set, duration) = (format!("mover={mover}"), "run.duration=60s");
     let mut run =
-        desk.command(&["run", "x.toml", "--set", "run.duration=60s", "--set", placement]).spawn().expect("run");
+        desk.command(&["run", "x.toml", "--set", duration, "--set", placement, "--set", &set]).spawn().expect("run");
     let (mut found, mut held) = (Vec::new(), BTreeSet::new());
     // Of this process's first thread only: others may be in namespaces of other tests, whose numbers are used again.
     let own = fs::read_link(format!("/proc/{}/ns/net", std::process::id())).expect("it is somewhere");
@@ -213,10 +234,14 @@ fn in_the_middle(placement: &str) -> (Desk, Child, Vec<(String, Pid)>, BTreeSet<
         found = children(Pid::from_child(&run));
         let everybody = found.iter().map(|(_, process)| *process).chain([Pid::from_child(&run)]);
         held = namespaces(everybody).difference(&own).cloned().collect();
-        held.len() == 4 && found.iter().any(|(name, _)| name == "mover")
+        held.len() == 4 && (mover == Mover::Netem || found.iter().any(|(name, _)| name == "mover"))
     });
     assert!(are_held(&held));
     (desk, run, found, held)
+}
+
+fn placements() -> impl Iterator<Item = (Mover, &'static str)> {
+    movers().flat_map(|mover| ["placement=threads", "placement=processes"].map(|placement| (mover, placement)))
 }
 
 fn nothing_is_left(children: &[(String, Pid)], namespaces: &BTreeSet<String>) {
@@ -225,16 +250,13 @@ fn nothing_is_left(children: &[(String, Pid)], namespaces: &BTreeSet<String>) {
     }
     wait_until("the namespaces are gone", PATIENCE, || !are_held(namespaces));
     let devices = fs::read_to_string("/proc/thread-self/net/dev").expect("devices");
-    assert!(!devices.contains("link:"), "no device was ever here: {devices}");
+    assert!(!devices.contains("link:") && !devices.contains("to0:"), "no device was ever here: {devices}");
 }
 
 #[test]
 fn nothing_is_left_of_a_run_that_is_killed() {
-    if !packets_work() {
-        return;
-    }
-    for placement in ["placement=threads", "placement=processes"] {
-        let (_desk, run, children, namespaces) = in_the_middle(placement);
+    for (mover, placement) in placements() {
+        let (_desk, run, children, namespaces) = in_the_middle(mover, placement);
         signal(&run, Signal::KILL);
         nothing_is_left(&children, &namespaces);
         assert_eq!(end(run).code, None);
@@ -243,11 +265,8 @@ fn nothing_is_left_of_a_run_that_is_killed() {
 
 #[test]
 fn nothing_is_left_of_a_run_that_is_stopped() {
-    if !packets_work() {
-        return;
-    }
-    for placement in ["placement=threads", "placement=processes"] {
-        let (desk, run, children, namespaces) = in_the_middle(placement);
+    for (mover, placement) in placements() {
+        let (desk, run, children, namespaces) = in_the_middle(mover, placement);
         signal(&run, Signal::INT);
         let said = end(run);
         assert!(said.code == Some(1) && said.err.contains("error: interrupted"), "{said:?}");
@@ -261,7 +280,7 @@ fn a_mover_that_dies_is_named() {
     if !packets_work() {
         return;
     }
-    let (_desk, run, children, namespaces) = in_the_middle("placement=threads");
+    let (_desk, run, children, namespaces) = in_the_middle(Mover::Tun, "placement=threads");
     let (_, mover) = children.iter().find(|(name, _)| name == "mover").expect("it is there");
     kill_process(*mover, Signal::KILL).expect("it runs");
     let said = end(run);
@@ -272,6 +291,10 @@ fn a_mover_that_dies_is_named() {
 
 #[test]
 fn without_the_privileges_it_says_which_and_nothing_is_begun() {
+    Mover::ALL.iter().for_each(|mover| refused_without_the_privileges(&format!("mover={mover}")));
+}
+
+fn refused_without_the_privileges(set: &str) {
     let desk = Desk::new(CONFIG);
     // A program that is run from this thread has no right to them, whoever runs it.
     let unprivileged = std::thread::scope(|scope| {
@@ -280,16 +303,32 @@ fn without_the_privileges_it_says_which_and_nothing_is_begun() {
                 // Who may not drop it does not have it.
                 let _ = remove_capability_from_bounding_set(capability);
             }
-            desk.run(&["run", "x.toml", "--quiet"])
+            desk.run(&["run", "x.toml", "--quiet", "--set", set])
         };
         scope.spawn(body).join().expect("it was run")
     });
     let parts = ["`network.emulation` \"packets\": cannot ", "CAP_NET_ADMIN", "sudo", "\"shape\""];
-    if unprivileged.err.contains("/dev/net/tun") {
+    if unprivileged.err.contains("cannot make a TUN device") {
         println!("skipped: {}", unprivileged.err);
         return;
     }
     fails(&unprivileged, 1, &parts);
+    assert!(!desk.path("results").exists(), "not even a folder");
+}
+
+#[test]
+fn what_netem_takes_and_is_not_there_is_named_and_nothing_is_begun() {
+    let Err(error) = probe_packets(Mover::Netem) else { return println!("skipped: it is there") };
+    let error = error.to_string();
+    if error.contains("cannot make a network namespace") {
+        return println!("skipped: {error}");
+    }
+    let desk = Desk::new(CONFIG);
+    let arguments = ["run", "x.toml", "--quiet", "--set", "mover=netem"];
+    let hint = if error.contains("no `netem`") { "`modprobe sch_netem`" } else { "iproute2" };
+    fails(&desk.run(&arguments), 1, &["`network.emulation` \"packets\": ", hint, "`network.mover` \"tun\""]);
+    let without = end(desk.command(&arguments).env("PATH", desk.path("nothing")).spawn().expect("run"));
+    fails(&without, 1, &["cannot run `ip`, which is a part of iproute2", "`network.mover` \"tun\""]);
     assert!(!desk.path("results").exists(), "not even a folder");
 }
 

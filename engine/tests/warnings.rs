@@ -2,7 +2,7 @@
 
 mod support;
 
-use quorumbench::drive::{Event, EventKind, Memory, Outcome, PacketsReport, Usage};
+use quorumbench::drive::{Effort, Event, EventKind, Memory, Outcome, PacketsReport, Usage};
 use quorumbench::measure::{INTERVAL_NS, Interval, Recording, Tally, histogram};
 use quorumbench::node::NodeStats;
 use quorumbench::spec::Point;
@@ -132,7 +132,7 @@ fn a_mover_without_cpu_time_left_or_room_is_the_limit() {
     let moved = |share: f64, overrun: u64| {
         let cpu_ns = (share * (SECONDS * INTERVAL_NS) as f64) as u64;
         move |outcome: &mut Outcome| {
-            outcome.packets = Some(PacketsReport { links: Vec::new(), cpu_ns, overrun });
+            outcome.packets = Some(PacketsReport { links: Vec::new(), effort: Some(Effort { cpu_ns, overrun }) });
         }
     };
     assert_eq!(said(&open(), moved(0.85, 0)), [""; 0]);

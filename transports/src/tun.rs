@@ -1,4 +1,4 @@
-//! Network namespaces, each with a TUN device: what a node sends over its sockets comes out of the device as packets,
+//! Network namespaces, and TUN devices in them: what a node sends over its sockets comes out of the device as packets,
 //! and packets that are written to the device arrive at its sockets.
 //!
 //! Nothing here has a name outside of this process: the kernel removes a namespace with the last thread, process or
@@ -29,6 +29,26 @@ pub struct Namespace(File);
 pub struct Tun(File);
 
 impl Namespace {
+    /// A new one with nothing in it but its loopback, which is down.
+    ///
+    /// # Errors
+    /// The machine's, saying what could not be done: it takes `CAP_SYS_ADMIN`.
+    pub fn alone() -> io::Result<Self> {
+        Self::with(|| Ok(())).map(|(namespace, ())| namespace)
+    }
+
+    /// A new one, and what `body` makes in it.
+    fn with<T: Send>(body: impl FnOnce() -> io::Result<T> + Send) -> io::Result<(Self, T)> {
+        // On a thread of its own, which ends in there.
+        let body = move || {
+            // SAFETY: of what threads share by themselves only the network is given up, and no descriptor.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|why| told("make a network namespace", why))?;
+            let made = body()?;
+            Ok((Self::current()?, made))
+        };
+        thread::scope(|scope| scope.spawn(body).join().expect("it does not panic"))
+    }
+
     /// The one that this thread is in.
     pub fn current() -> io::Result<Self> {
         File::open("/proc/thread-self/ns/net").map(Self)
@@ -62,6 +82,12 @@ impl Namespace {
     }
 }
 
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Tun {
     /// A new namespace with nothing in it but its loopback and a device with `address`, to which the whole `/8` around
     /// it leads. Packets are of `mtu` bytes at most: the kernel cuts what is longer, also what it would have left to a
@@ -72,15 +98,11 @@ impl Tun {
     /// The machine's, saying what could not be done: it takes `CAP_SYS_ADMIN` to make a namespace, `CAP_NET_ADMIN` to
     /// make a device, and `/dev/net/tun`.
     pub fn alone(address: Ipv4Addr, mtu: u16, queue: u32) -> io::Result<(Namespace, Self)> {
-        // On a thread of its own, which ends in there.
-        let body = move || {
-            // SAFETY: of what threads share by themselves only the network is given up, and no descriptor.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|why| told("make a network namespace", why))?;
+        Namespace::with(|| {
             let tun = Self::open().map_err(|why| told("make a TUN device", why))?;
             configure(address, mtu, queue).map_err(|why| told("set up a TUN device", why))?;
-            Ok((Namespace::current()?, tun))
-        };
-        thread::scope(|scope| scope.spawn(body).join().expect("it does not panic"))
+            Ok(tun)
+        })
     }
 
     fn open() -> io::Result<Self> {

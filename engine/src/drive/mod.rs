@@ -23,7 +23,7 @@ use crate::live::Live;
 use crate::measure::{Recording, Window};
 use crate::node::NodeStats;
 use crate::remote;
-use crate::spec::{Durability, Placement, Point, Run};
+use crate::spec::{Durability, Mover, Placement, Point, Run};
 pub use crate::spec::{Fault, FaultKind, Target};
 
 mod aftermath;
@@ -53,7 +53,7 @@ use control::{Begun, Control};
 use faults::FaultPlan;
 pub use gossip::gossip;
 use packets::Network;
-pub use packets::{LinkCounts, LinkLine, PacketsReport, mover, probe_packets};
+pub use packets::{Effort, LinkCounts, LinkLine, PacketsReport, mover, probe_packets};
 use part::{Cluster, Part};
 use processes::Processes;
 pub use processes::{ChildError, node, set_program};
@@ -217,6 +217,8 @@ pub enum DriveError {
     },
     /// There are no links to be had that lose packets.
     Links {
+        /// What was to move packets.
+        mover: Mover,
         /// Why.
         source: io::Error,
     },
@@ -253,7 +255,7 @@ impl std::fmt::Display for DriveError {
                 "a client has not ended {} s after it should have; perhaps its process is stopped, or the machine too busy",
                 waited.as_secs()
             ),
-            Self::Links { source } => packets::explain(source, f),
+            Self::Links { mover, source } => packets::explain(*mover, source, f),
             Self::Blank => write!(
                 f,
                 "a replica's process that is killed comes back blank, and would break what it promised; it needs a log: \
@@ -268,7 +270,7 @@ impl std::fmt::Display for DriveError {
 impl std::error::Error for DriveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Transport { source, .. } | Self::Links { source } => Some(source),
+            Self::Transport { source, .. } | Self::Links { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ use super::packets::Network;
 use crate::load::CommandStream;
 use crate::machine::Kv;
 use crate::spec::{
-    Arrival, Batch, Cipher, Emulation, MachineName, Point, QuicCongestion, QuicStreams, TransportName, Wait,
+    Arrival, Batch, Cipher, Emulation, MachineName, Mover, Point, QuicCongestion, QuicStreams, TransportName, Wait,
 };
 
 /// What a node needs to join, made before its thread is: so that every address is known and every
@@ -185,6 +185,7 @@ pub(super) fn options(point: &Point) -> Options {
                 QuicStreams::Group => quic::Streams::Group,
             },
             datagrams: point.cluster.protocol.is_gossip(),
+            gso: point.network.mover != Mover::Netem,
             idle_timeout: tuned.idle_timeout,
         },
         max_body: point.batch.bytes.max(longest_answer(point)).max(defaults.max_body),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::drive::{LinkCounts, LinkLine, Memory};
+use crate::spec::Mover;
 
 mod convergence;
 mod encode;
@@ -195,18 +196,22 @@ pub struct Link {
     /// The shortest way between two nodes that was asked for, and takes time at all; zero if none does.
     pub shortest_ns: u64,
     /// How much later than it should have each frame left that was held, from the start to the end of the point; or each
-    /// packet, in the window.
-    pub late_ns: Percentiles,
+    /// packet, in the window. Null where the kernel moves packets, and does not say.
+    pub late_ns: Option<Percentiles>,
     /// The full histogram, in base64 of its V2-deflate form.
-    pub late_histogram: String,
+    pub late_histogram: Option<String>,
     /// What became of packets; null where the links know none.
     #[serde(default)]
     pub packets: Option<Packets>,
 }
 
-/// What became of packets in the window, over all links unless it says otherwise.
+/// What became of packets in the window, over all links unless it says otherwise. What `netem` counted is of the whole
+/// point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Packets {
+    /// What moved them: `tun`, a process of ours, or `netem`, the kernel.
+    #[serde(default = "tun")]
+    pub mover: String,
     /// The share that was to be lost.
     pub loss_asked: f64,
     /// The share that was.
@@ -214,12 +219,18 @@ pub struct Packets {
     /// What became of them.
     #[serde(flatten)]
     pub all: LinkCounts,
-    /// How many the kernel dropped because the mover did not take them fast enough, in the whole point.
-    pub overrun: u64,
-    /// The share of the window that the mover worked.
-    pub mover_busy: f64,
+    /// How many the kernel dropped because the mover did not take them fast enough, in the whole point. Null
+    /// where the kernel is the mover.
+    pub overrun: Option<u64>,
+    /// The share of the window that the mover worked. Null where the kernel is the mover.
+    pub mover_busy: Option<f64>,
     /// The same by link.
     pub links: Vec<LinkLine>,
+}
+
+/// The only one that there was before there was a choice.
+fn tun() -> String {
+    Mover::Tun.name().into()
 }
 
 /// A point beside its floors. Below 1 is less throughput, or, for the times, faster.

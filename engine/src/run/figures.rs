@@ -7,7 +7,7 @@ use crate::results::{
     Cost, EventLine, FaultLine, Histograms, Leaders, Link, POINT_SCHEMA, Packets, Percentiles, PointResult, Storage,
     encode_histogram,
 };
-use crate::spec::{Emulation, Point};
+use crate::spec::{Emulation, Mover, Point};
 use crate::warnings::Warning;
 
 /// What a point's line in the results says, but for what was measured beside it.
@@ -101,20 +101,23 @@ fn cost(outcome: &Outcome) -> Cost {
 
 fn link(point: &Point, outcome: &Outcome) -> Link {
     let packets = |report: &PacketsReport| {
-        let all = report.together();
+        let (all, effort) = (report.together(), report.effort);
         Packets {
+            mover: point.network.mover.name().into(),
             loss_asked: point.network.loss,
             loss: all.lost as f64 / all.packets.max(1) as f64,
             all,
-            overrun: report.overrun,
-            mover_busy: report.busy(outcome.window_ns),
+            overrun: effort.map(|effort| effort.overrun),
+            mover_busy: effort.map(|effort| effort.busy(outcome.window_ns)),
             links: report.links.clone(),
         }
     };
+    // The kernel does not say how late it is.
+    let lateness = (point.network.mover != Mover::Netem).then_some(&outcome.lateness);
     Link {
         shortest_ns: point.shortest_way().as_nanos() as u64,
-        late_ns: Percentiles::from(&outcome.lateness),
-        late_histogram: encode_histogram(&outcome.lateness),
+        late_ns: lateness.map(Percentiles::from),
+        late_histogram: lateness.map(encode_histogram),
         packets: outcome.packets.as_ref().map(packets),
     }
 }

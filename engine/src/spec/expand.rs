@@ -8,6 +8,7 @@ use super::applies::{Rule, listed};
 use super::gossip;
 use super::keys::{self, Draft, Key, TABLE};
 use super::names::{Durability, Emulation, MachineName, ProtocolName, ReadsMode};
+use super::netem;
 use super::parse;
 use super::point::{Batch, Point};
 use super::replication;
@@ -85,6 +86,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
         .or_else(|| shape_keeps_streams(point))
         .or_else(|| packets_have_sockets(point))
         .or_else(|| packets_have_addresses(point))
+        .or_else(|| netem::conflict(point))
 }
 
 fn payload_fits(point: &Point) -> Option<Conflict> {

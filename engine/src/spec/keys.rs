@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::applies::{Applies, Rule};
 use super::names::{
-    ArrivalName, Cipher, Durability, Emulation, Exchange, Interest, JitterDistribution, Judging, MachineName,
+    ArrivalName, Cipher, Durability, Emulation, Exchange, Interest, JitterDistribution, Judging, MachineName, Mover,
     PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds, SnapshotBasis, Stop,
     Style, TransportName, View, Wait,
 };
@@ -391,6 +391,9 @@ table! {
         EMULATION = key("emulation", Kind::Choice(Emulation::CHOICES), "none",
             "what makes the links of a real transport worse than they are",
             |to, value| to.point.network.emulation = value.choice(Emulation::named)).axis().when(Applies::Emulable);
+        MOVER = key("mover", Kind::Choice(Mover::CHOICES), "tun",
+            "what moves the packets",
+            |to, value| to.point.network.mover = value.choice(Mover::named)).axis().when(Applies::Packets);
         NETWORK_MTU = key("mtu", size(1280, 65_535), "1500B",
             "the longest packet, IP header included",
             |to, value| to.point.network.mtu = value.size()).known_as("network_mtu").axis().when(Applies::Packets);

@@ -50,6 +50,7 @@ mod fault;
 mod gossip;
 mod keys;
 mod names;
+mod netem;
 mod overrides;
 mod parse;
 mod point;
@@ -76,7 +77,7 @@ pub use gossip::Gossip;
 pub use keys::Key;
 pub use names::{
     ArrivalName, Choice, Cipher, Durability, Emulation, Exchange, FaultName, Interest, JitterDistribution, Judging,
-    MachineName, PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds,
+    MachineName, Mover, PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds,
     SnapshotBasis, Stop, Style, TransportName, View, Wait,
 };
 pub use names::{CrdtType, DeletionName, DigestName, SyncName, Topology};

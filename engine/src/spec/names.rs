@@ -181,6 +181,14 @@ names! {
 }
 
 names! {
+    /// What moves the packets of emulated links.
+    Mover {
+        Tun = "tun": "a process of our own, between TUN devices: seeded, and the same on every kernel",
+        Netem = "netem": "the kernel's netem, on a veth pair between any two nodes; needs iproute2",
+    }
+}
+
+names! {
     /// How what comes on top of a link's delay is distributed around its mean.
     JitterDistribution {
         Exponential = "exponential": "most is small, and some is several times the mean",

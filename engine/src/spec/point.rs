@@ -12,7 +12,7 @@ use super::distribution::Keys;
 use super::gossip::Gossip;
 use super::keys::Key;
 use super::names::{
-    ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Pin, Placement, ProtocolName,
+    ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Mover, Pin, Placement, ProtocolName,
     QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
@@ -160,6 +160,7 @@ impl Point {
             },
             network: Network {
                 emulation: Emulation::ALL[0],
+                mover: Mover::ALL[0],
                 mtu: 0,
                 delay: Duration::ZERO,
                 client_delay: Duration::ZERO,
@@ -428,6 +429,8 @@ pub struct TransportOptions {
 pub struct Network {
     /// What makes the links of a real transport worse than they are.
     pub emulation: Emulation,
+    /// What moves the packets of an emulated link.
+    pub mover: Mover,
     /// The longest packet over an emulated link, IP header included.
     pub mtu: usize,
     /// One way between two replicas of one region.

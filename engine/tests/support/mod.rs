@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use quorumbench::drive::{self, Fault, Outcome};
 use quorumbench::results::PointResult;
 use quorumbench::run::{self, Experiment, Finished, Silence};
-use quorumbench::spec::Spec;
+use quorumbench::spec::{Mover, Spec};
 use tempfile::TempDir;
 
 pub mod alive;
@@ -34,8 +34,13 @@ pub fn uring_works() -> bool {
 /// Whether this machine lets nodes be in networks of their own; says why not. Tests of links that carry packets then have
 /// nothing to test.
 pub fn packets_work() -> bool {
+    packets_work_by(Mover::Tun)
+}
+
+/// The same where `mover` moves the packets.
+pub fn packets_work_by(mover: Mover) -> bool {
     drive::set_program(desk::PROGRAM);
-    let probed = drive::probe_packets();
+    let probed = drive::probe_packets(mover);
     if let Err(error) = &probed {
         println!("skipped: {error}");
     }

@@ -39,6 +39,9 @@ pub struct QuicOptions {
     /// waits for another. A frame that does not fit the path's largest datagram goes by its stream, as
     /// all do to a peer that takes no datagrams.
     pub datagrams: bool,
+    /// Whether the kernel is given several datagrams at once where it takes them (GSO). To a queue of its own on their way
+    /// they are one packet, so not where they are to be lost or delayed one by one there.
+    pub gso: bool,
     /// After which silence a connection is lost, at least 10 ms. A quarter of it is never silent.
     pub idle_timeout: Duration,
 }
@@ -108,6 +111,7 @@ impl Default for QuicOptions {
             ack_every: 10,
             streams: Streams::default(),
             datagrams: false,
+            gso: true,
             idle_timeout: Duration::from_secs(10),
         }
     }

@@ -18,6 +18,8 @@ use crate::{Counters, Mesh, Options};
 pub(super) struct Port {
     socket: UdpSocket,
     state: UdpSocketState,
+    /// Whether it may send several datagrams as one.
+    gso: bool,
     /// Has the port of the same number in TCP, so that whoever is given a free one there is given both.
     _held: OwnedFd,
     pool: Pool,
@@ -69,6 +71,7 @@ impl Port {
         sockopt::set_socket_send_buffer_size(&socket, SOCKET_BYTES)?;
         Ok(Self {
             state: UdpSocketState::new((&socket).into())?,
+            gso: mesh.options.quic.gso,
             socket,
             _held: held,
             pool: Pool::new(chunk_bytes(&mesh.options), mesh.options.chunks),
@@ -85,7 +88,7 @@ impl Port {
 
     /// How many datagrams of `mtu` bytes the kernel takes at once.
     pub(super) fn most_datagrams(&self, mtu: u16) -> usize {
-        (usize::from(MOST_MTU) / usize::from(mtu)).clamp(1, self.state.max_gso_segments())
+        (usize::from(MOST_MTU) / usize::from(mtu)).clamp(1, if self.gso { self.state.max_gso_segments() } else { 1 })
     }
 
     /// Hands `contents` to the kernel; what it does not take now goes out with

@@ -1,0 +1,70 @@
+//! What the kernel's `netem` does not do as the keys of `[network]` mean it: better said than nearly done.
+
+use std::time::Duration;
+
+use super::expand::Conflict;
+use super::keys::{self, Key};
+use super::names::{Emulation, JitterDistribution, Mover};
+use super::point::{Network, Point};
+use super::units::{duration_text, size_text};
+
+/// It has 32 bits for a draw, and takes the rest of a division for one of so many nanoseconds: up to here the mean is within
+/// 1.2 % of what it should be.
+const MOST_JITTER: Duration = Duration::from_millis(100);
+
+/// What a point asks of it that it does otherwise.
+pub(super) fn conflict(point: &Point) -> Option<Conflict> {
+    let network = &point.network;
+    (network.emulation == Emulation::Packets && network.mover == Mover::Netem).then(|| refused(network)).flatten()
+}
+
+fn refused(network: &Network) -> Option<Conflict> {
+    let Network { jitter, jitter_distribution, loss, reorder, .. } = *network;
+    let has_jitter = !jitter.is_zero();
+    if let Some((key, value)) = in_parts_of_a_microsecond(network) {
+        return Some(refusal(key, &value, "to which `tc` tells no time shorter than 1us", "use whole microseconds"));
+    }
+    if has_jitter && jitter_distribution != JitterDistribution::Uniform {
+        let (value, others) = (format!("\"{jitter_distribution}\""), "whose tables for all but \"uniform\" are others");
+        let help = format!("set it to \"{}\"", JitterDistribution::Uniform);
+        return Some(refusal(&keys::JITTER_DISTRIBUTION, &value, others, &help));
+    }
+    if jitter > MOST_JITTER {
+        let help = format!("it can be at most \"{}\"", duration_text(MOST_JITTER));
+        let why = "which draws it evenly only while it is short";
+        return Some(refusal(&keys::JITTER, &duration_text(jitter), why, &help));
+    }
+    if reorder > 0.0 {
+        let why = "which holds back none, but sends some at once";
+        return Some(refusal(&keys::REORDER, &reorder.to_string(), why, "leave it out"));
+    }
+    let value = size_text(network.bandwidth? as u64);
+    if has_jitter {
+        let value = format!("{value} and {}", keys::JITTER);
+        return Some(refusal(&keys::BANDWIDTH, &value, "where jitter holds up the line, too", "leave one of them out"));
+    }
+    let why = "in which what is lost takes no time of its line, and is not told from what found its queue full";
+    (loss > 0.0)
+        .then(|| refusal(&keys::BANDWIDTH, &format!("{value} and {} {loss}", keys::LOSS), why, "leave one of them out"))
+}
+
+fn refusal(key: &'static Key, value: &str, why: &str, help: &str) -> Conflict {
+    Conflict {
+        keys: [key, &keys::MOVER],
+        message: format!("{key} {value} with {} \"{}\", {why}", keys::MOVER, Mover::Netem),
+        help: format!("{help}, or use {} = \"{}\"", keys::MOVER, Mover::Tun),
+    }
+}
+
+fn in_parts_of_a_microsecond(network: &Network) -> Option<(&'static Key, String)> {
+    let is_whole = |time: Duration| time.subsec_nanos().is_multiple_of(1000);
+    let times =
+        [(&keys::DELAY, network.delay), (&keys::CLIENT_DELAY, network.client_delay), (&keys::JITTER, network.jitter)];
+    let of_key = times.into_iter().find(|(_, time)| !is_whole(*time));
+    let of_pair = || {
+        let regions = network.round_trips.as_ref()?;
+        let pairs = (0..regions.count()).flat_map(|a| (0..a).map(move |b| regions.round_trip(a, b)));
+        pairs.into_iter().find(|round_trip| !is_whole(*round_trip / 2)).map(|time| (&keys::ROUND_TRIPS, time))
+    };
+    of_key.or_else(of_pair).map(|(key, time)| (key, duration_text(time)))
+}
