@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
 use std::time::Duration;
 
@@ -327,8 +328,17 @@ fn what_netem_takes_and_is_not_there_is_named_and_nothing_is_begun() {
     let arguments = ["run", "x.toml", "--quiet", "--set", "mover=netem"];
     let hint = if error.contains("no `netem`") { "`modprobe sch_netem`" } else { "iproute2" };
     fails(&desk.run(&arguments), 1, &["`network.emulation` \"packets\": ", hint, "`network.mover` \"tun\""]);
-    let without = end(desk.command(&arguments).env("PATH", desk.path("nothing")).spawn().expect("run"));
-    fails(&without, 1, &["cannot run `ip`, which is a part of iproute2", "`network.mover` \"tun\""]);
+    // What the user's own `PATH` leads to has no business with privileges.
+    let trap = desk.path("trap");
+    fs::create_dir(&trap).expect("a folder");
+    for program in ["ip", "tc"] {
+        let path = trap.join(program);
+        fs::write(&path, format!("#!/bin/sh\n: > {}\n", desk.path("caught").display())).expect("a program");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("to be run");
+    }
+    let led = end(desk.command(&arguments).env("PATH", &trap).spawn().expect("run"));
+    fails(&led, 1, &["`network.emulation` \"packets\": ", hint, "`network.mover` \"tun\""]);
+    assert!(!desk.path("caught").exists(), "what it is led to is not run");
     assert!(!desk.path("results").exists(), "not even a folder");
 }
 

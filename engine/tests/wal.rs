@@ -1,7 +1,6 @@
 //! The log on a real directory, and what recovery makes of every way in which its bytes can be wrong.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -385,6 +384,14 @@ fn with_snapshot(dir: &Path) -> (Options, [Record; 2], PathBuf) {
     (options, [snapshot, record(2, 10)], dir.join("snapshot-00000000000000000001.tmp"))
 }
 
+/// What somebody writes to a pipe, if it does so at all.
+fn read_whole(pipe: PathBuf) -> Vec<u8> {
+    let (reader, read) = std::sync::mpsc::channel();
+    // It waits until somebody opens it, and for ever if nobody does.
+    std::thread::spawn(move || reader.send(fs::read(pipe)));
+    read.recv_timeout(Duration::from_secs(20)).expect("somebody writes to it").expect("all of it")
+}
+
 #[test]
 fn nothing_behind_a_snapshot_is_durable_before_it_and_nobody_waits_for_its_file() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -399,10 +406,8 @@ fn nothing_behind_a_snapshot_is_durable_before_it_and_nobody_waits_for_its_file(
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(wal.submit(Nanos(2), &mut writes).expect("a log that works"), None);
     assert!(wal.deadline() < Nanos::NEVER, "it looks again");
-    let mut pipe = fs::File::open(&path).expect("a pipe");
-    let mut file = Vec::new();
-    pipe.read_to_end(&mut file).expect("the snapshot");
     let begun = Instant::now();
+    let file = read_whole(path);
     let durable = loop {
         assert!(begun.elapsed() < Duration::from_secs(20) && wal.deadline() < Nanos::NEVER);
         if let Some(durable) = wal.submit(Nanos(2), &mut writes).expect("a log that works") {

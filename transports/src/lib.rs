@@ -132,7 +132,7 @@ impl<T: Transport + ?Sized> Transport for &mut T {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Counters {
-    /// System calls, but for those that set connections up and close them.
+    /// System calls, but for those that set connections up and close them. Giving way to others ([`Wait::Yield`]) is one.
     pub syscalls: u64,
     /// Frames handed to the network, once per recipient.
     pub sent_frames: u64,

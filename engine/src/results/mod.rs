@@ -142,7 +142,7 @@ pub struct Cost {
     pub replica_cpu_ns_per_command: f64,
     /// CPU time of the clients' threads: the generator's own.
     pub client_cpu_ns_per_command: f64,
-    /// System calls.
+    /// System calls. Each look of a node that waits by `yield` is one, whether it finds anything or not.
     pub syscalls_per_command: f64,
     /// Payload bytes copied in user space.
     pub copied_bytes_per_command: f64,

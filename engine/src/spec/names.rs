@@ -239,7 +239,7 @@ names! {
         Restart = "restart": "it dies, and comes back at once",
         Pause = "pause": "it stands still, with its connections open, and then goes on",
         Partition = "partition": "it is cut off from everybody, replicas and clients: what is sent meanwhile is lost",
-        SlowDisk = "slow-disk": "each sync of its disk takes `extra` longer",
+        SlowDisk = "slow-disk": "each sync of its log takes `extra` longer",
         SlowLink = "slow-link": "everything that it sends arrives `extra` later",
         Slow = "slow": "it works at 1/`factor` of its speed",
         Transfer = "transfer": "the leader hands over to the next replica",

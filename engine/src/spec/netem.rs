@@ -12,6 +12,9 @@ use super::units::{duration_text, size_text};
 /// 1.2 % of what it should be.
 const MOST_JITTER: Duration = Duration::from_millis(100);
 
+/// Of 32 bits for a chance, too few are left of one below: up to here it is within 1.2 % of what it should be.
+const RAREST_LOSS: f64 = 1e-8;
+
 /// What a point asks of it that it does otherwise.
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     let network = &point.network;
@@ -37,6 +40,10 @@ fn refused(network: &Network) -> Option<Conflict> {
     if reorder > 0.0 {
         let why = "which holds back none, but sends some at once";
         return Some(refusal(&keys::REORDER, &reorder.to_string(), why, "leave it out"));
+    }
+    if loss > 0.0 && loss / network.loss_burst < RAREST_LOSS {
+        let help = format!("at least {RAREST_LOSS} times {}", keys::LOSS_BURST);
+        return Some(refusal(&keys::LOSS, &loss.to_string(), "which has 32 bits for a chance", &help));
     }
     let value = size_text(network.bandwidth? as u64);
     if has_jitter {

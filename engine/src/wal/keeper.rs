@@ -1,5 +1,6 @@
 //! What may take its time: preparing segments, setting snapshots aside, removing what was released. A thread of its own does
-//! it, in order, so that the node's never waits for a directory.
+//! it, in order, so that the node's waits for no directory. What comes after a large snapshot waits for it; nothing there is
+//! acknowledged before it anyway.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

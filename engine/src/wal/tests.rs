@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorumbench_protocols::{Head, Lsn, Nanos, NodeId, Prng, Record};
 use tempfile::TempDir;
 
-use super::directory::{Image, MARK, segment_name};
+use super::directory::{Image, MARK, segment_name, snapshot_name, unfinished_snapshot_name};
 use super::open::cut;
 use super::reader::Reader;
 use super::recovery::{Heed, Scan, openings, read_marks, scan};
@@ -59,6 +59,8 @@ struct Lab {
     released: Lsn,
     /// The marks as they were when the log was opened: none of them was synced since.
     marks: Vec<u8>,
+    /// That had not their names yet when it crashed.
+    torn_snapshots: u32,
     now: Nanos,
 }
 
@@ -76,7 +78,20 @@ impl Lab {
         let marks = fs::read(dir.path().join(MARK)).expect("marks");
         let (pending, written) = (Vec::new(), Vec::new());
         let (acknowledged, released, now) = (Lsn::ZERO, Lsn::ZERO, Nanos(1));
-        Self { dir, prng, options, wal: Some(wal), bug, pending, written, acknowledged, released, marks, now }
+        Self {
+            dir,
+            prng,
+            options,
+            wal: Some(wal),
+            bug,
+            pending,
+            written,
+            acknowledged,
+            released,
+            marks,
+            torn_snapshots: 0,
+            now,
+        }
     }
 
     fn wal(&mut self) -> &mut Wal {
@@ -174,6 +189,7 @@ impl Lab {
                 write_through(&file, &block[..kept], at).expect("a write");
             }
         }
+        self.crash_while_set_aside();
         let path = self.dir.path().join(MARK);
         let mut marks = fs::read(&path).expect("marks");
         for slot in 0..2 {
@@ -182,6 +198,25 @@ impl Lab {
             }
         }
         fs::write(path, marks).expect("marks");
+    }
+
+    /// Of the snapshots behind what is acknowledged, some were not named yet, some not written, and some not begun.
+    fn crash_while_set_aside(&mut self) {
+        let dir = self.dir.path();
+        for Record { lsn, .. } in &self.written[self.acknowledged.0 as usize..] {
+            let (named, unfinished) = (dir.join(snapshot_name(*lsn)), dir.join(unfinished_snapshot_name(*lsn)));
+            let Ok(whole) = fs::metadata(&named).map(|file| file.len()) else { continue };
+            self.torn_snapshots += 1;
+            match self.prng.below(5) {
+                0 | 1 => self.torn_snapshots -= 1,
+                2 => fs::remove_file(&named).expect("a snapshot"),
+                torn => {
+                    fs::rename(&named, &unfinished).expect("a snapshot");
+                    let file = fs::OpenOptions::new().write(true).open(&unfinished).expect("a snapshot");
+                    file.set_len(if torn == 3 { whole } else { self.prng.below(whole + 1) }).expect("a cut");
+                }
+            }
+        }
     }
 
     /// What there is, whatever pieces it is read in.
@@ -250,7 +285,8 @@ fn write_through(file: &fs::File, bytes: &[u8], at: u64) -> std::io::Result<()> 
     fs::OpenOptions::new().write(true).open(path)?.write_all_at(bytes, at)
 }
 
-fn live(seed: u64, bug: Bug) -> (u32, u32) {
+/// In how many of its crashes a tail was torn, in how many of these more was behind it, and how many snapshots were torn.
+fn live(seed: u64, bug: Bug) -> [u32; 3] {
     let mut lab = Lab::new(seed, bug);
     let (mut cut, mut behind) = (0, 0);
     for _ in 0..3 {
@@ -269,20 +305,22 @@ fn live(seed: u64, bug: Bug) -> (u32, u32) {
         }
         lab.reopen();
     }
-    (cut, behind)
+    [cut, behind, lab.torn_snapshots]
 }
 
 #[test]
 fn what_was_acknowledged_survives_any_crash() {
     let seeds = std::env::var("WAL_SEEDS").map_or(400, |seeds| seeds.parse().expect("a number"));
-    let (mut cut, mut behind) = (0, 0);
+    let mut seen = [0; 3];
     for seed in 0..seeds {
-        let (more, further) =
-            std::panic::catch_unwind(|| live(seed, Bug::None)).unwrap_or_else(|_| panic!("seed {seed}"));
-        cut += more;
-        behind += further;
+        let more = std::panic::catch_unwind(|| live(seed, Bug::None)).unwrap_or_else(|_| panic!("seed {seed}"));
+        seen = std::array::from_fn(|index| seen[index] + u64::from(more[index]));
     }
-    assert!(u64::from(cut) > seeds / 2 && u64::from(behind) > seeds / 4, "{cut} torn tails, {behind} with more behind");
+    let [cut, behind, torn] = seen;
+    assert!(
+        cut > seeds / 2 && behind > seeds / 4 && torn > seeds / 4,
+        "{cut} torn tails, {behind} with more behind, {torn} torn snapshots"
+    );
 }
 
 #[test]

@@ -247,8 +247,10 @@ impl Uring {
 
     /// Looks for something, at least once, until `until`; enters the kernel only when that does something.
     fn look(&mut self, until: Nanos) -> io::Result<()> {
+        // Others may have run for long between two.
+        let looks = if self.options.wait == Wait::Yield { 1 } else { LOOKS };
         loop {
-            for _ in 0..LOOKS {
+            for _ in 0..looks {
                 if self.ring.has_work() {
                     self.ring.enter(Patience::None)?;
                 }

@@ -69,6 +69,9 @@ impl Running {
 /// The stream of randomness that all hosts share: no host's.
 const CHURN: u64 = u64::MAX;
 
+/// The stream that links throw their dice from: no trial's.
+const LINKS: u64 = u64::MAX;
+
 /// What hosts say until they have heard from all others.
 const GREETING: u8 = Head::FIRST_FOREIGN_KIND + 0x10;
 
@@ -77,7 +80,7 @@ impl Host {
     pub(super) fn new(id: usize, point: Arc<Point>, stage: Arc<Stage>, seed: u64) -> Self {
         Self {
             id: id as u32,
-            links: Links::of(&point, Prng::new(seed).fork(id as u64).next_u64()),
+            links: Links::of(&point, Prng::new(seed).fork(LINKS).fork(id as u64).next_u64()),
             rules: Rules::new(point.cluster.nodes, &point.gossip),
             overlay: Members::new(point.cluster.nodes, &point.gossip),
             point,
@@ -107,8 +110,8 @@ impl Host {
             }
             self.arrivals(control.clock().now());
             self.turns(control.clock().now());
-            transport.send(&mut self.transmits)?;
             self.stage.tell(std::mem::take(&mut self.news));
+            transport.send(&mut self.transmits)?;
             if control.clock().now() >= self.stage.ends_at() {
                 self.end(transport.counters());
             }
@@ -237,7 +240,7 @@ impl Host {
             let round = (seen.saturating_since(running.first_cycle) / interval + 1).max(running.cycle);
             running.updates.lost(round, |number| node.knows(number), |update| self.stage.learn(update, -1));
             self.stage.rise(-1);
-            self.news.spreading -= isize::from(node.spreads());
+            self.news.activity.spreading -= i32::from(node.spreads());
             node.restart(now, running.prng.next_u64());
         }
         for &joined in self.overlay.joined.iter().filter(here) {
@@ -260,7 +263,7 @@ impl Host {
             return self.return_greeting(&frame.head);
         }
         if tells(&frame.head) {
-            self.news.under_way -= isize::from(self.is_in(&frame.head));
+            self.news.activity.under_way -= i32::from(self.is_in(&frame.head));
             // Of a small one that is kept, only its own bytes: not all that was received with it.
             if frame.body.len() < SMALL {
                 frame.body = Bytes::from(frame.body.pieces().concat()).into();
@@ -279,7 +282,7 @@ impl Host {
     fn arrivals(&mut self, now: Nanos) {
         let until = self.until(now);
         while let Some(frame) = self.links.as_mut().and_then(|links| links.arrived(until, now)) {
-            self.news.spreading -= isize::from(tells(&frame.head));
+            self.news.activity.spreading -= i32::from(tells(&frame.head));
             self.carry(frame);
             self.settle(now);
         }
@@ -342,7 +345,7 @@ impl Host {
         if planned == Nanos::NEVER && node.deadline() < Nanos::NEVER {
             running.turns.push(node.deadline(), index);
         }
-        self.news.spreading += isize::from(node.spreads()) - isize::from(spread);
+        self.news.activity.spreading += i32::from(node.spreads()) - i32::from(spread);
         for delivery in self.out.deliveries.drain(..) {
             running.updates.index(delivery.slot).into_iter().for_each(|update| self.stage.learn(update, 1));
             if matches!(input, Input::Submit(_)) {
@@ -374,7 +377,7 @@ impl Host {
         }
         let Some(links) = &mut self.links else { return self.carry(frame) };
         let tells = tells(&frame.head);
-        self.news.spreading += isize::from(links.take(now, frame) && tells);
+        self.news.activity.spreading += i32::from(links.take(now, frame) && tells);
     }
 
     /// To its host.
@@ -385,7 +388,7 @@ impl Host {
             running.record.handed_over += 1;
             self.here.push_back(frame);
         } else {
-            self.news.under_way += isize::from(tells(&frame.head));
+            self.news.activity.under_way += i32::from(tells(&frame.head));
             let head = Head { from: NodeId(self.id), ..frame.head };
             self.transmits.push(Transmit { to: Recipients::One(NodeId(host)), head, body: frame.body });
         }

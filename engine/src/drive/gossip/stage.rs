@@ -1,6 +1,6 @@
 //! What the hosts share with their conductor: which trial is on, how far it is, and when it is over.
 
-use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorumbench_protocols::{Nanos, Prng};
@@ -34,18 +34,17 @@ pub(super) struct Stage {
     latest: AtomicU64,
     /// Hosts that have heard from all others.
     greeted: AtomicUsize,
-    /// Nodes that spread an update, and what links hold that may make somebody know one.
-    spreading: AtomicIsize,
+    /// What hosts have told, packed into one number: nobody who looks sees that a message has arrived and not that it
+    /// made its receiver spread.
+    activity: AtomicI64,
     /// Updates that have begun.
     begun: AtomicUsize,
     /// Nodes that are up.
     alive: AtomicIsize,
     /// Of these, those that know an update, for each.
     known: Vec<AtomicIsize>,
-    /// Updates, and what says where they are, that one host has sent to another, and that has not got yet.
-    under_way: AtomicIsize,
-    /// How many there were when the conductor looked, if nobody spreads any more, and since when there are.
-    awaited: Mutex<(isize, Nanos)>,
+    /// How many messages were under way when the conductor looked, if nobody spreads any more, and since when there are.
+    awaited: Mutex<(i32, Nanos)>,
     records: Mutex<Vec<Record>>,
 }
 
@@ -99,12 +98,30 @@ impl Record {
 /// What a host has not told yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct News {
-    /// Nodes that spread an update, and what links hold, more or less.
-    pub(super) spreading: isize,
+    pub(super) activity: Activity,
     /// Updates that began.
     pub(super) begun: usize,
-    /// Updates to other hosts, less those from them.
-    pub(super) under_way: isize,
+}
+
+/// Why a trial is not over, or how much more or less of that there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Activity {
+    /// Nodes that spread an update, and what links hold that may make somebody know one.
+    pub(super) spreading: i32,
+    /// Updates, and what says where they are, that one host has sent to another, and that has not got yet.
+    pub(super) under_way: i32,
+}
+
+impl Activity {
+    /// As a number: the sum of two is that of both together.
+    fn pack(self) -> i64 {
+        (i64::from(self.spreading) << 32) + i64::from(self.under_way)
+    }
+
+    fn unpack(sum: i64) -> Self {
+        let under_way = sum as i32;
+        Self { spreading: ((sum - i64::from(under_way)) >> 32) as i32, under_way }
+    }
 }
 
 /// Hosts look at the plan at least this often.
@@ -132,11 +149,10 @@ impl Stage {
             ends_at: AtomicU64::new(u64::MAX),
             latest: AtomicU64::new(u64::MAX),
             greeted: AtomicUsize::new(0),
-            spreading: AtomicIsize::new(0),
+            activity: AtomicI64::new(0),
             begun: AtomicUsize::new(0),
             alive: AtomicIsize::new(0),
             known: (0..point.gossip.rumors).map(|_| AtomicIsize::new(0)).collect(),
-            under_way: AtomicIsize::new(0),
             awaited: Mutex::new((0, Nanos::ZERO)),
             records: Mutex::new(Vec::new()),
         }
@@ -145,11 +161,10 @@ impl Stage {
     /// Gives out a trial.
     pub(super) fn begin(&self, number: u64, prng: Prng) {
         let first_cycle = self.control.clock().now() + (LEAD_NS + self.node_ns * self.nodes as u64);
-        self.spreading.store(0, Ordering::Relaxed);
+        self.activity.store(0, Ordering::Relaxed);
         self.begun.store(0, Ordering::Relaxed);
         self.alive.store(self.nodes.cast_signed(), Ordering::Relaxed);
         self.known.iter().for_each(|known| known.store(0, Ordering::Relaxed));
-        self.under_way.store(0, Ordering::Relaxed);
         self.ends_at.store(u64::MAX, Ordering::Relaxed);
         self.latest.store(u64::MAX, Ordering::Relaxed);
         *lock(&self.plan) = Some(Plan { number, first_cycle, prng });
@@ -161,11 +176,10 @@ impl Stage {
         if self.number.load(Ordering::Acquire) == number { None } else { lock(&self.plan).clone() }
     }
 
-    /// What changed on a host.
+    /// What changed on a host, before it sends what it counts as under way: so nothing seems to be over that is not.
     pub(super) fn tell(&self, news: News) {
-        // Updates before who spreads, and that before who knows: nothing seems to be over for a moment that is not.
-        self.under_way.fetch_add(news.under_way, Ordering::Release);
-        self.spreading.fetch_add(news.spreading, Ordering::Release);
+        self.activity.fetch_add(news.activity.pack(), Ordering::Release);
+        // Who sees that all have begun sees who spreads them.
         self.begun.fetch_add(news.begun, Ordering::Release);
     }
 
@@ -215,10 +229,10 @@ impl Stage {
 
     /// Nobody spreads anything, and what is under way has arrived, or will not.
     fn is_quiet(&self, now: Nanos) -> bool {
-        if self.spreading.load(Ordering::Acquire) > 0 {
+        let Activity { spreading, under_way } = Activity::unpack(self.activity.load(Ordering::Acquire));
+        if spreading > 0 {
             return false;
         }
-        let under_way = self.under_way.load(Ordering::Acquire);
         let mut awaited = lock(&self.awaited);
         if awaited.0 != under_way {
             *awaited = (under_way, now);
@@ -255,4 +269,23 @@ impl Stage {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Activity;
+
+    #[test]
+    fn activity_is_in_a_number_what_it_is() {
+        let all: Vec<_> = [-70_000, -1, 0, 1, 3_000_000]
+            .into_iter()
+            .flat_map(|spreading| [-5, 0, 7, i32::MAX].map(|under_way| Activity { spreading, under_way }))
+            .collect();
+        assert!(all.iter().all(|&activity| Activity::unpack(activity.pack()) == activity));
+        let more = Activity { spreading: -3, under_way: -2 };
+        for Activity { spreading, under_way } in all {
+            let sum = Activity { spreading, under_way }.pack() + more.pack();
+            assert_eq!(Activity::unpack(sum), Activity { spreading: spreading - 3, under_way: under_way - 2 });
+        }
+    }
 }

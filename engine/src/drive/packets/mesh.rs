@@ -76,6 +76,8 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<
         let _ = pass_on_privileges();
         let mut child = Command::new(program)
             .args(arguments)
+            .env_clear()
+            .env("PATH", SYSTEM)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -98,6 +100,10 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<
     let kind = if refused { io::ErrorKind::PermissionDenied } else { io::ErrorKind::Other };
     Err(io::Error::new(kind, format!("`{program}` says: {}", said.lines().next().unwrap_or("nothing").trim())))
 }
+
+/// Where these programs are looked for, and nowhere else: what finds privileges must be the system's own, and many users'
+/// `PATH` has no `sbin`.
+const SYSTEM: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
 
 /// What this thread starts may set up devices if this thread may, and not only if it is root's.
 fn pass_on_privileges() -> rustix::io::Result<()> {

@@ -103,7 +103,10 @@ const ETHERNET: u64 = 14;
 pub(super) fn counted(namespaces: &[Namespace]) -> io::Result<Vec<LinkLine>> {
     let mut lines = Vec::new();
     for (from, namespace) in namespaces.iter().enumerate() {
-        let said = namespace.within(|| mesh::run("tc", &["-s", "-j", "qdisc", "show"], ""))??;
+        let said = namespace.within(|| mesh::run("tc", &["-s", "-j", "qdisc", "show"], ""))?.map_err(|why| {
+            // Not of the run's beginning: what it measured is not to blame.
+            io::Error::new(why.kind(), format!("cannot count what became of packets: {why}"))
+        })?;
         let disciplines: Vec<Discipline> = serde_json::from_slice(&said)?;
         lines.extend(disciplines.iter().filter_map(|discipline| discipline.line(from)));
     }
