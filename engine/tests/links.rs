@@ -60,6 +60,24 @@ fn a_commit_takes_its_ways_over_quic() {
 }
 
 #[test]
+fn a_link_of_its_own_is_as_long_as_it_is_said_to_be() {
+    for (links, least, shortest) in [
+        ("[[links]]\nfrom = 'clients'\ndelay = '40ms'", 43.0, 3),
+        ("[[links]]\nto = 'clients'\ndelay = '20ms'", 23.0, 3),
+        ("[[links]]\nfrom = 0\ndelay = '1ms'\n[[links]]\nfrom = 0\ndelay = '30ms'", 33.0, 3),
+        ("[[links]]\ndelay = '4ms'", 8.0, 4),
+    ] {
+        let cluster = "transport = 'mem'\nprotocol = 'echo'";
+        let spec = spec(&shaped(cluster, "delay = '9ms'\nclient_delay = '3ms'", &format!("{ONE_AT_A_TIME}\n{links}")));
+        let ran = run_spec(&spec);
+        let point = ran.finished.points.first().unwrap_or_else(|| panic!("{links}: {:?}", ran.finished.failure));
+        assert!(point.response_ns.p50 as f64 * 1.001 >= least * 1e6, "{links}: {:?}", point.response_ns);
+        let link = point.link.as_ref().expect("links are shaped");
+        assert_eq!(Duration::from_nanos(link.shortest_ns), Duration::from_millis(shortest), "{links}");
+    }
+}
+
+#[test]
 fn across_regions_the_nearest_majority_decides() {
     let network = "client_delay = '0us'\nround_trips = 'a-b 10ms, a-c 30ms, b-c 50ms'";
     let outcome = measure(&shaped("transport = 'mem'", network, ONE_AT_A_TIME), &[]);

@@ -194,6 +194,27 @@ fn a_result_says_what_it_did(mover: Mover) {
     }
 }
 
+/// One way of one link is as bad as the config says, and the others are as good.
+#[test]
+fn a_link_of_its_own_loses_what_others_do_not() {
+    for mover in movers() {
+        let own = "[[links]]\nfrom = 'clients'\nto = 0\nloss = 0.2\n";
+        let desk = Desk::new(&format!("{}{own}", CONFIG.replace("loss = 0.01", "")));
+        let set = ["--set", &format!("mover={mover}"), "--set", "transport=quic", "--set", "protocol=star"];
+        let said =
+            desk.run(&[&["run", "x.toml", "--json", "--set", "clients=1", "--set", "rate=2000"], &set[..]].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let packets = &whole(&said.out)["points"][0]["link"]["packets"];
+        let links = packets["links"].as_array().expect("links");
+        let is_bad = |link: &&Json| (&link["from"], &link["to"]) == (&Json::from(3), &Json::from(0));
+        let lost = |link: &Json| link["lost"].as_u64().expect("a count");
+        assert!(links.iter().any(|link| is_bad(&link) && lost(link) > 20), "{packets}");
+        assert!(links.iter().all(|link| is_bad(&link) || lost(link) == 0), "{packets}");
+        let (asked, loss) = (packets["loss_asked"].as_f64(), packets["loss"].as_f64());
+        assert!(asked > Some(0.0) && asked < Some(0.2) && loss > asked.map(|asked| asked / 2.0), "{packets}");
+    }
+}
+
 /// The network namespaces of some processes' threads.
 fn namespaces(processes: impl IntoIterator<Item = Pid>) -> BTreeSet<String> {
     let links = processes.into_iter().flat_map(|process| {

@@ -41,6 +41,7 @@ fn every_key_is_in_the_schema_with_what_it_means() {
         assert_eq!(property["anyOf"][1]["type"] == "array", key.axis, "{key}");
     }
     assert!(schema["properties"]["faults"]["items"]["properties"]["kind"]["enum"].is_array());
+    assert!(schema["properties"]["links"]["items"]["properties"]["to"]["anyOf"].is_array());
 }
 
 /// What a line of a run has is in the schema, and what the schema wants is in the line.

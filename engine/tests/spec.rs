@@ -298,6 +298,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("smoke", 24, 9_600),
         ("transports", 80, 104_000),
         ("tune-raft", 24, 31_200),
+        ("uneven-links", 8, 24_000),
         ("virtual-disk", 12, 30_000),
         ("wan-five-regions", 6, 42_000),
         ("wan-three-regions", 9, 63_000),
@@ -375,6 +376,50 @@ fn no_text_makes_it_panic() {
         }
     }
     assert!(valid > 500 && invalid > 500, "{valid} valid and {invalid} invalid: both are exercised");
+}
+
+#[test]
+fn links_are_read_written_out_and_laid_where_there_are_any() {
+    let text = "name = 'x'
+        cluster = { protocol = ['raft', 'gossip'], transport = ['mem', 'sim'] }
+        network = { delay = '2ms', client_delay = '1ms', jitter = '10us', bandwidth = '1MB', round_trips = 'a-b 8ms' }
+        [[links]]
+        to = 'clients'
+        delay = '7ms'
+        bandwidth = 'off'
+        [[links]]
+        from = 2
+        jitter = '0us'
+        [[links]]
+        from = 'replicas'
+        to = 0
+        delay = '3500us'";
+    let spec = Spec::parse(text, "x.toml", &[]).expect("a valid config");
+    let ms = Duration::from_millis;
+    let points = spec.points();
+    let way = |point: &Point, from, to| {
+        let way = point.way(from, to);
+        (way.delay, way.jitter.as_micros(), way.bandwidth)
+    };
+    let virtual_one = points.iter().find(|point| point.is_virtual()).expect("one");
+    let narrow = Some(1_000_000);
+    // Of three replicas the last is beside the first, and clients, whose first is 3, are beside both.
+    assert_eq!(way(virtual_one, 0, 1), (ms(4), 10, narrow), "as it is");
+    assert_eq!(way(virtual_one, 1, 0), (ms(7) / 2, 10, narrow), "whatever region");
+    assert_eq!(way(virtual_one, 2, 0), (ms(7) / 2, 0, narrow), "by two tables");
+    assert_eq!(way(virtual_one, 2, 1), (ms(4), 0, narrow));
+    assert_eq!(way(virtual_one, 2, 3), (ms(7), 0, None));
+    assert_eq!([way(virtual_one, 3, 2), way(virtual_one, 3, 0)], [(ms(1), 10, narrow); 2], "the other way round");
+    assert_eq!((virtual_one.shortest_way(), virtual_one.longest_way()), (ms(1), ms(7)));
+    for bare in points.iter().filter(|point| !point.is_virtual()) {
+        assert!(bare.network.links.is_empty(), "{bare:?}");
+    }
+    assert_eq!(Spec::parse(&spec.to_toml(), "x.toml", &[]).expect("it reads back"), spec);
+    assert_eq!(
+        spec.resolved()["links"][0],
+        json!({"from": "any", "to": "clients", "delay": "7ms", "bandwidth": "off"})
+    );
+    assert!(Spec::parse(text, "x.toml", &["transport=mem".into()]).is_ok_and(|spec| spec.points().len() == 2));
 }
 
 #[test]

@@ -57,6 +57,21 @@ fn a_client_further_away_waits_for_its_own_round_trip_too() {
 }
 
 #[test]
+fn a_link_may_be_longer_than_the_way_back() {
+    let with = |protocol: &str, links: &str| {
+        p50_ms(&measure_with(&format!("{ONE_AT_A_TIME}{links}"), 1, &[&format!("protocol={protocol}")]))
+    };
+    let late = |from: &str, to: &str| format!("[[links]]\nfrom = {from}\nto = {to}\ndelay = '20ms'\n");
+    is_about(with("echo", &late("'clients'", "0")), 20.0);
+    is_about(with("echo", &late("0", "'clients'")), 20.0);
+    is_about(with("echo", &late("'any'", "'any'")), 40.0);
+    // The leader of a star is the first. It needs one of the two others, however far the other one is.
+    is_about(with("star", &late("0", "2")), 6.0);
+    is_about(with("star", &(late("0", "2") + &late("1", "'replicas'"))), 23.0);
+    is_about(with("star", &(late("0", "'replicas'") + &late("'replicas'", "0"))), 40.0);
+}
+
+#[test]
 fn across_regions_the_nearest_majority_decides() {
     let round_trips = "round_trips='a-b 20ms, a-c 60ms, b-c 90ms'";
     // From each leader to its nearest follower, and from region a, where the client is.

@@ -74,22 +74,22 @@ pub(super) fn states(point: &Point, seed: u64) -> Vec<LinkState> {
 
 /// What that link does.
 pub(super) fn model(point: &Point, from: usize, to: usize) -> LinkModel {
-    let network = &point.network;
+    let way = point.way(from, to);
     LinkModel {
-        jitter: network.jitter,
-        distribution: match network.jitter_distribution {
+        jitter: way.jitter,
+        distribution: match way.jitter_distribution {
             JitterDistribution::Exponential => Distribution::Exponential,
             JitterDistribution::Uniform => Distribution::Uniform,
             JitterDistribution::Normal => Distribution::Normal,
             JitterDistribution::Pareto => Distribution::Pareto,
         },
-        rate: network.bandwidth.map(|bytes| bytes as u64),
-        queue: network.bandwidth.filter(|_| network.emulation == Emulation::Packets).map(queue),
-        loss: network.loss,
-        loss_burst: network.loss_burst,
-        reorder: network.reorder,
-        reorder_delay: network.reorder_delay,
-        ..LinkModel::late(point.one_way(from, to))
+        rate: way.bandwidth.map(|bytes| bytes as u64),
+        queue: way.bandwidth.filter(|_| point.network.emulation == Emulation::Packets).map(queue),
+        loss: way.loss,
+        loss_burst: way.loss_burst,
+        reorder: way.reorder,
+        reorder_delay: way.reorder_delay,
+        ..LinkModel::late(way.delay)
     }
 }
 

@@ -212,7 +212,7 @@ pub struct Packets {
     /// What moved them: `tun`, a process of ours, or `netem`, the kernel.
     #[serde(default = "tun")]
     pub mover: String,
-    /// The share that was to be lost.
+    /// The share that was to be lost; where links differ, of as many packets as went over each.
     pub loss_asked: f64,
     /// The share that was.
     pub loss: f64,

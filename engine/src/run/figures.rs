@@ -2,7 +2,7 @@
 
 use super::Shot;
 use crate::disk::Disk;
-use crate::drive::{self, Aftermath, Outcome, PacketsReport, Usage};
+use crate::drive::{self, Aftermath, LinkLine, Outcome, PacketsReport, Usage};
 use crate::results::{
     Cost, EventLine, FaultLine, Histograms, Leaders, Link, POINT_SCHEMA, Packets, Percentiles, PointResult, Storage,
     encode_histogram,
@@ -104,7 +104,7 @@ fn link(point: &Point, outcome: &Outcome) -> Link {
         let (all, effort) = (report.together(), report.effort);
         Packets {
             mover: point.network.mover.name().into(),
-            loss_asked: point.network.loss,
+            loss_asked: loss_asked(point, report),
             loss: all.lost as f64 / all.packets.max(1) as f64,
             all,
             overrun: effort.map(|effort| effort.overrun),
@@ -120,6 +120,14 @@ fn link(point: &Point, outcome: &Outcome) -> Link {
         late_histogram: lateness.map(encode_histogram),
         packets: outcome.packets.as_ref().map(packets),
     }
+}
+
+fn loss_asked(point: &Point, report: &PacketsReport) -> f64 {
+    if point.network.links.is_empty() {
+        return point.network.loss;
+    }
+    let asked = |line: &LinkLine| point.way(line.from as usize, line.to as usize).loss * line.counts.packets as f64;
+    report.links.iter().map(asked).sum::<f64>() / report.together().packets.max(1) as f64
 }
 
 pub(super) fn storage(disk: &Disk, outcome: &Outcome) -> Storage {

@@ -185,36 +185,44 @@ fn groups_have_keys(point: &Point) -> Option<Conflict> {
 
 /// A closed loop asks again as soon as it is answered. If its round takes no virtual time, the clock stands still for ever.
 fn time_passes(point: &Point) -> Option<Conflict> {
+    let (delay, of_its_own) = (point.network.client_delay, !point.network.links.is_empty());
+    let way = if of_its_own { "such links".into() } else { format!("{} {}", keys::CLIENT_DELAY, duration_text(delay)) };
+    let longer = if of_its_own { "the delay of a link".into() } else { keys::CLIENT_DELAY.to_string() };
     (point.is_virtual() && !point.load.arrival.is_open() && round_is_free(point)).then(|| Conflict {
         keys: [&keys::CLIENT_DELAY, &keys::ARRIVAL],
         message: format!(
-            "{} \"{}\" in virtual time, with {} {} and a round that takes no time otherwise: it would go round for ever \
+            "{} \"{}\" in virtual time, with {way} and a round that takes no time otherwise: it would go round for ever \
              at one moment",
             keys::ARRIVAL,
             point.load.arrival.name(),
-            keys::CLIENT_DELAY,
-            duration_text(point.network.client_delay),
         ),
-        help: format!("set {} or {} to at least \"1us\"", keys::CLIENT_DELAY, keys::TURN),
+        help: format!("set {longer} or {} to at least \"1us\"", keys::TURN),
     })
 }
 
 /// Whether a client may have its answer at the moment at which it asks. Jitter may be nothing for a while, and is not
 /// for ever.
 fn round_is_free(point: &Point) -> bool {
-    let (Point { cluster, network, cost, .. }, head) = (point, Head::BYTES as u128);
+    let (Point { cluster, cost, .. }, head) = (point, Head::BYTES as u128);
     let alone = cluster.replicas - cluster.observers.min(cluster.replicas - 1) == 1
         || point.quorum.of(cluster.replicas).is_some_and(|quorums| quorums.phase2() == 1);
     let beside = cluster.machine == MachineName::Kv
         && point.load.reads >= 1.0
         && matches!(point.reads.mode, ReadsMode::Lease | ReadsMode::Stale);
-    let together = network.delay.is_zero() && network.round_trips.is_none();
     let bytes_at = |bandwidth: Option<usize>| bandwidth.map_or(0, |bandwidth| head * 1_000_000_000 / bandwidth as u128);
+    let at_once = |from: usize, to: usize| {
+        let way = point.way(from, to);
+        (way.delay + way.jitter).is_zero() && bytes_at(way.bandwidth) == 0
+    };
+    let replicas = cluster.replicas;
+    let together = (0..replicas).any(|a| (0..a).any(|b| at_once(a, b) && at_once(b, a)));
     let disk = cost.sync.as_nanos() + bytes_at(cost.disk_bandwidth);
     let ordered = cluster.protocol == ProtocolName::Echo || (alone || together) && disk == 0;
     let work = (cost.turn + cost.frame).as_nanos() + cost.kib.as_nanos() * head / 1024;
-    let elsewhere = network.client_delay + network.jitter;
-    (ordered || beside) && elsewhere.is_zero() && bytes_at(network.bandwidth) + work == 0
+    // A floor's leader is the first; any other may be elected.
+    let leaders = if cluster.protocol.is_floor() { 1 } else { replicas };
+    let here = (0..leaders).any(|replica| at_once(replicas, replica) && at_once(replica, replicas));
+    (ordered || beside) && here && work == 0
 }
 
 /// Two leaders could decide different things behind each other's back.
@@ -268,9 +276,14 @@ fn disks_are_real(point: &Point) -> Option<Conflict> {
 
 /// What a stream lost would never come: it must be lost where the stream sends it again. Gossip makes up for what it loses.
 fn shape_keeps_streams(point: &Point) -> Option<Conflict> {
-    let network = &point.network;
-    let (key, share) = if network.loss > 0.0 { (&keys::LOSS, network.loss) } else { (&keys::REORDER, network.reorder) };
-    (point.cluster.protocol.orders() && network.emulation == Emulation::Shape && share > 0.0).then(|| Conflict {
+    lost_from_streams(point, point.network.loss, point.network.reorder, [&keys::LOSS, &keys::REORDER])
+}
+
+/// The same of some links, with these shares, whose keys are given.
+pub(super) fn lost_from_streams(point: &Point, loss: f64, reorder: f64, of: [&'static Key; 2]) -> Option<Conflict> {
+    let (key, share) = if loss > 0.0 { (of[0], loss) } else { (of[1], reorder) };
+    let is_shaped = point.network.emulation == Emulation::Shape;
+    (point.cluster.protocol.orders() && is_shaped && share > 0.0).then(|| Conflict {
         keys: [key, &keys::EMULATION],
         message: format!(
             "{key} {share} with {} \"{}\", which cannot touch a TCP segment, nor one of QUIC's packets, beneath the \

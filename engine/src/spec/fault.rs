@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use super::keys::{self, DAY, Key, MINUTE, of_fault};
+use super::keys::{self, DAY, Key, MINUTE};
 use super::names::FaultName;
+use super::tables::{List, Row, keys_of_list};
 use super::value::{Kind, Value};
 
 mod check;
-mod read;
 
 pub(super) use check::check;
-pub(super) use read::{Given, read};
 
 /// Something to do to one replica while the cluster is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,10 +109,7 @@ impl FaultKind {
 
 /// One `[[faults]]`, as it is written, defaults included.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Setting {
-    /// Parallel to the table of a fault's keys.
-    values: Vec<Option<Value>>,
-}
+pub(super) struct Setting(pub(super) Row);
 
 impl Setting {
     /// What it amounts to: each time that it happens.
@@ -123,13 +119,8 @@ impl Setting {
         (0..times).map(move |nth| Fault { at: fault.at + every * nth, ..fault })
     }
 
-    /// The keys that it has, in the order in which they are written out.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&'static Key, &Value)> {
-        KEYS.iter().zip(&self.values).filter_map(|(key, value)| Some((*key, value.as_ref()?)))
-    }
-
     fn value(&self, key: &Key) -> Option<&Value> {
-        self.entries().find(|(each, _)| each.name == key.name).map(|(_, value)| value)
+        self.0.value(key)
     }
 
     fn name(&self) -> FaultName {
@@ -168,10 +159,9 @@ impl Setting {
     }
 }
 
-/// The keys of a fault.
-pub(super) fn keys() -> &'static [&'static Key] {
-    KEYS
-}
+/// All of them.
+pub(super) static LIST: List =
+    List { name: "faults", one: "a fault", keys: KEYS, required: &[&AT, &KIND], assumed: &[&TARGET] };
 
 const LEADER: &str = "leader";
 const FOLLOWER: &str = "follower";
@@ -179,30 +169,21 @@ const ANY: &str = "any";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Declares each key of a fault and collects them in `KEYS`.
-macro_rules! keys {
-    ($($id:ident = $key:expr;)+) => {
-        $(static $id: Key = $key;)+
-        /// The keys of a fault, in the order in which they are written out.
-        static KEYS: &[&Key] = &[$(&$id),+];
-    };
-}
-
-keys! {
-    AT = of_fault("at", keys::duration(Duration::ZERO, DAY), "5s",
+keys_of_list! { "faults":
+    AT = key("at", keys::duration(Duration::ZERO, DAY), "5s",
         "when, counted from the start of the measured window");
-    KIND = of_fault("kind", Kind::Choice(FaultName::CHOICES), "kill",
+    KIND = key("kind", Kind::Choice(FaultName::CHOICES), "kill",
         "what is done");
-    TARGET = of_fault("target", Kind::Target(&[LEADER, FOLLOWER, ANY]), LEADER,
+    TARGET = key("target", Kind::Target(&[LEADER, FOLLOWER, ANY]), LEADER,
         "to which replica");
-    FOR = of_fault("for", keys::duration(MILLISECOND, DAY), "3s",
+    FOR = key("for", keys::duration(MILLISECOND, DAY), "3s",
         "after how long it is undone");
-    EXTRA = of_fault("extra", keys::duration(Duration::from_micros(1), MINUTE), "10ms",
+    EXTRA = key("extra", keys::duration(Duration::from_micros(1), MINUTE), "10ms",
         "how much slower a disk or a link gets");
-    FACTOR = of_fault("factor", keys::count(2, 1000), "10",
+    FACTOR = key("factor", keys::count(2, 1000), "10",
         "how much slower a node gets");
-    EVERY = of_fault("every", keys::duration(MILLISECOND, DAY), "5s",
+    EVERY = key("every", keys::duration(MILLISECOND, DAY), "5s",
         "how far apart it happens, from the beginning of one time to the next");
-    TIMES = of_fault("times", keys::count(2, 1000), "3",
+    TIMES = key("times", keys::count(2, 1000), "3",
         "how often it happens");
 }

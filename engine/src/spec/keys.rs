@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use super::applies::{Applies, Rule};
 use super::names::{
-    ArrivalName, Cipher, Durability, Emulation, Exchange, Interest, JitterDistribution, Judging, MachineName, Mover,
-    PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds, SnapshotBasis, Stop,
-    Style, TransportName, View, Wait,
+    ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Mover, Pin, Placement, ProtocolName,
+    QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::parse;
 use super::point::{Arrival, Point, Run};
@@ -142,9 +141,15 @@ const fn key(
     }
 }
 
-/// A key of one fault, which is read by name.
-pub(super) const fn of_fault(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { section: "faults", ..key(name, kind, default, doc, |_, _| ()) }
+/// A key of a [list](super::tables)'s tables, which is read by name.
+pub(super) const fn listed(
+    list: &'static str,
+    name: &'static str,
+    kind: Kind,
+    example: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { section: list, ..key(name, kind, example, doc, |_, _| ()) }
 }
 
 pub(super) const fn count(min: u64, max: u64) -> Kind {
@@ -187,7 +192,7 @@ macro_rules! table {
 pub(super) static TUNE: Key =
     key("tune", Kind::Label { max: 64 }, "", "the axes that `quorumbench tune` may change", |_, _| ());
 
-/// All that a config may have outside of its faults.
+/// All that a config may have outside of its [lists](super::tables).
 pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
     TABLE.iter().copied().chain([&TUNE])
 }
@@ -446,98 +451,23 @@ table! {
             "bytes a second that a disk takes: a sync's bytes add to its time",
             |to, value| to.point.cost.disk_bandwidth = value.size_or_off()).axis().when(Applies::Sim);
     }
-    "gossip" {
-        STYLE = key("style", Kind::Choice(Style::CHOICES), "rumor",
-            "how an update spreads",
-            |to, value| to.point.gossip.style = value.choice(Style::named)).axis().when(Applies::Gossip);
-        EXCHANGE = key("exchange", Kind::Choice(Exchange::CHOICES), "push",
-            "which way an update goes in a contact",
-            |to, value| to.point.gossip.exchange = value.choice(Exchange::named)).axis().when(Applies::Epidemic);
-        INTEREST = key("interest", Kind::Choice(Interest::CHOICES), "feedback",
-            "what makes a node lose interest",
-            |to, value| to.point.gossip.interest = value.choice(Interest::named)).axis().when(Applies::Rumor);
-        STOP = key("stop", Kind::Choice(Stop::CHOICES), "counter",
-            "how a node loses interest",
-            |to, value| to.point.gossip.stop = value.choice(Stop::named)).axis().when(Applies::Rumor);
-        K = key("k", count(1, 1000), "2",
-            "useless contacts (blind: cycles) until interest is lost, for certain or on average",
-            |to, value| to.point.gossip.k = value.count()).axis().when(Applies::Rumor);
-        FANOUT = key("fanout", count(1, 1024), "1",
-            "partners that a node chooses in a cycle; fewer than there are others",
-            |to, value| to.point.gossip.fanout = value.count()).axis().when(Applies::Partners);
-        PARTNERS = key("partners", Kind::Choice(PartnerChoice::CHOICES), "uniform",
-            "which nodes a node chooses",
-            |to, value| to.point.gossip.partners = value.choice(PartnerChoice::named)).axis().when(Applies::Partners);
-        EXPONENT = key("exponent", Kind::Number { min: 0.0, max: 100.0 }, "2.0",
-            "a: how fast the probability falls with the distance d, as d^-a",
-            |to, value| to.point.gossip.exponent = value.number()).axis().when(Applies::Spatial);
-        VIEW = key("view", Kind::Choice(View::CHOICES), "full",
-            "whom a node may talk to",
-            |to, value| to.point.gossip.view = value.choice(View::named)).axis().when(Applies::Partners);
-        VIEW_SIZE = key("view_size", count(1, 64), "5",
-            "nodes in an active view: those that a node talks to",
-            |to, value| to.point.gossip.view_size = value.count()).axis().when(Applies::PartialView);
-        PASSIVE_SIZE = key("passive_size", count(1, 1024), "30",
-            "nodes in a passive view: those that take the place of active ones",
-            |to, value| to.point.gossip.passive_size = value.count()).axis().when(Applies::PartialView);
-        BROADCASTS = key("broadcasts", count(1, 1000), "10",
-            "updates of a trial, one after the other, of which the last is measured",
-            |to, value| to.point.gossip.broadcasts = value.count()).axis().when(Applies::Grown);
-        GRAFT_TIMEOUT = key("graft_timeout", count(1, 1000), "3",
-            "cycles that a node waits for an update that was announced, before it asks for it",
-            |to, value| to.point.gossip.graft_timeout = value.count()).axis().when(Applies::Tree);
-        ROUNDS = key("rounds", Kind::Choice(Rounds::CHOICES), "synchronous",
-            "when nodes have their turns",
-            |to, value| to.point.gossip.rounds = value.choice(Rounds::named)).axis().when(Applies::Epidemic);
-        RUMORS = key("rumors", count(1, 1024), "1",
-            "updates that spread at once, and share contacts",
-            |to, value| to.point.gossip.rumors = value.count()).axis().when(Applies::Epidemic);
-        CRASH = key("crash", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
-            "share of the nodes that crash in a cycle",
-            |to, value| to.point.gossip.crash = value.number()).axis().when(Applies::Lasting);
-        JOIN = key("join", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
-            "share of the nodes that join in a cycle, as far as so many are down; they know nothing",
-            |to, value| to.point.gossip.join = value.number()).axis().when(Applies::Crash);
-        CONNECTION_LIMIT = key("connection_limit", Kind::Limit { min: 1, max: 1024 }, "unlimited",
-            "contacts that a node accepts in a cycle",
-            |to, value| to.point.gossip.connection_limit = value.limit()).axis().when(Applies::Cycles);
-        HUNT_LIMIT = key("hunt_limit", Kind::Limit { min: 0, max: 1024 }, "0",
-            "other partners that a node tries when one does not accept",
-            |to, value| to.point.gossip.hunt_limit = value.limit()).axis().when(Applies::Refused);
-        MINIMIZE = key("minimize", Kind::Switch, "false",
-            "whether of two who both know an update only the smaller counter rises",
-            |to, value| to.point.gossip.minimize = value.switch()).axis().when(Applies::Compared);
-        JUDGING = key("judging", Kind::Choice(Judging::CHOICES), "snapshot",
-            "when it is judged whether a contact knew the update",
-            |to, value| to.point.gossip.judging = value.choice(Judging::named)).axis().when(Applies::Judged);
-        RESET = key("reset", Kind::Switch, "true",
-            "whether a useful contact sets the counter back to zero",
-            |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Counted);
-        INTERVAL = key("interval", duration(Duration::from_micros(1), HOUR), "1s",
-            "how long a cycle is: what turns rounds into time",
-            |to, value| to.point.gossip.interval = value.duration()).axis().when(Applies::Gossip);
-        TRIALS = key("trials", count(1, 1_000_000), "100",
-            "epidemics of each point, each with randomness of its own",
-            |to, value| to.point.gossip.trials = value.count()).when(Applies::Gossip);
-        GOSSIP_PAYLOAD = key("payload", size(0, BATCH_BYTES), "64B",
-            "bytes of the update",
-            |to, value| to.point.gossip.payload = value.size())
-            .known_as("gossip_payload").axis().when(Applies::Gossip);
-        GOSSIP_LOSS = key("loss", Kind::Number { min: 0.0, max: 0.99 }, "0.0",
-            "share of updates sent that are lost",
-            |to, value| to.point.gossip.loss = value.number()).known_as("gossip_loss").axis().when(Applies::Gossip);
-    }
 }
 
+mod gossip;
 mod replication;
+pub(super) use gossip::*;
 pub(super) use replication::*;
 
 /// All keys, section by section. Points vary over them in this order.
 pub(super) static TABLE: &[&Key] = &{
-    let mut table = [&NAME; ROWS.len() + replication::ROWS.len()];
-    let mut index = 0;
+    let parts = [ROWS, gossip::ROWS, replication::ROWS];
+    let mut table = [&NAME; ROWS.len() + gossip::ROWS.len() + replication::ROWS.len()];
+    let (mut part, mut first, mut index) = (0, 0, 0);
     while index < table.len() {
-        table[index] = if index < ROWS.len() { ROWS[index] } else { replication::ROWS[index - ROWS.len()] };
+        if index == first + parts[part].len() {
+            (part, first) = (part + 1, index);
+        }
+        table[index] = parts[part][index - first];
         index += 1;
     }
     table

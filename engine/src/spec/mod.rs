@@ -10,6 +10,7 @@
 //!   over `outstanding`, closed ones the other way round. It is absent from the [coordinates](Point::axes) then, and the
 //!   typed field has the key's default. One that is set to anything else and applies to none at all is an error, unless
 //!   it is the file's, and what it goes by is overridden.
+//! - Each `[[links]]` is a link, or several, that is other than `[network]` says: a [`Link`].
 //! - Each `[[faults]]` is a [`Fault`], or several, done to the cluster while each point is measured.
 //! - `tune = ["batch.commands"]`, at the top, names the axes that [`tune`](crate::tune) may change.
 //! - Overrides (`--set key=value`) replace what the file says; the last one wins.
@@ -49,6 +50,7 @@ mod expand;
 mod fault;
 mod gossip;
 mod keys;
+mod links;
 mod names;
 mod netem;
 mod overrides;
@@ -57,6 +59,7 @@ mod point;
 mod regions;
 mod replication;
 mod schema;
+mod tables;
 mod tune;
 mod units;
 mod value;
@@ -67,6 +70,7 @@ use serde_json::{Map, Value as Json};
 
 use error::{Complaint, Source};
 use keys::{Draft, TABLE};
+use tables::{List, Row};
 
 pub use applies::Applies;
 pub use distribution::Keys;
@@ -75,6 +79,7 @@ pub(crate) use error::nearest;
 pub use fault::{Fault, FaultKind, Target};
 pub use gossip::Gossip;
 pub use keys::Key;
+pub use links::{Link, LinkEnd, Way};
 pub use names::{
     ArrivalName, Choice, Cipher, Durability, Emulation, Exchange, FaultName, Interest, JitterDistribution, Judging,
     MachineName, Mover, PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds,
@@ -96,6 +101,7 @@ pub struct Spec {
     run: Run,
     points: Vec<Point>,
     faults: Vec<fault::Setting>,
+    links: Vec<Row>,
     /// The axes that may be tuned, by their names as coordinates.
     tuned: Vec<&'static str>,
     /// Parallel to the table of keys; none is empty.
@@ -195,12 +201,11 @@ impl Spec {
             root.insert(keys::TUNE.name.into(), self.tuned().iter().map(|key| key.full()).collect());
         }
         root.extend(keys::sections().into_iter().map(|section| (section.to_owned(), table(section).into())));
-        if !self.faults.is_empty() {
-            let fault = |fault: &fault::Setting| -> Map<String, Json> {
-                fault.entries().map(|(key, value)| (key.name.to_owned(), value.to_json())).collect()
-            };
-            root.insert("faults".into(), self.faults.iter().map(fault).collect());
-        }
+        let table = |row: &Row| -> Map<String, Json> {
+            row.entries().map(|(key, value)| (key.name.to_owned(), value.to_json())).collect()
+        };
+        let lists = self.lists().into_iter().filter(|(_, rows)| !rows.is_empty());
+        root.extend(lists.map(|(list, rows)| (list.name.to_owned(), rows.into_iter().map(table).collect())));
         root.into()
     }
 
@@ -222,22 +227,41 @@ impl Spec {
                 lines.push(format!("{} = [{}]", keys::TUNE.name, names.join(", ")));
             }
         }
-        for fault in &self.faults {
-            lines.push("\n[[faults]]".into());
-            lines.extend(fault.entries().map(|(key, value)| format!("{} = {}", key.name, value.to_toml())));
+        for (list, row) in
+            self.lists().into_iter().flat_map(|(list, rows)| rows.into_iter().map(move |row| (list, row)))
+        {
+            lines.push(format!("\n[[{}]]", list.name));
+            lines.extend(row.entries().map(|(key, value)| format!("{} = {}", key.name, value.to_toml())));
         }
         lines.join("\n") + "\n"
+    }
+
+    /// What it lists, list by list.
+    fn lists(&self) -> [(&'static List, Vec<&Row>); 2] {
+        [
+            (&links::LIST, self.links.iter().collect()),
+            (&fault::LIST, self.faults.iter().map(|fault| &fault.0).collect()),
+        ]
     }
 
     /// A spec of checked settings and what they expand to.
     fn new(
         settings: Vec<Vec<Value>>,
+        links: Vec<Row>,
         faults: Vec<fault::Setting>,
         tuned: Vec<&'static str>,
         drafts: Vec<Draft>,
     ) -> Self {
         let Draft { name, run, .. } = drafts.first().cloned().expect("no setting is empty");
-        Self { name, run, points: drafts.into_iter().map(|draft| draft.point).collect(), faults, tuned, settings }
+        Self {
+            name,
+            run,
+            points: drafts.into_iter().map(|draft| draft.point).collect(),
+            links,
+            faults,
+            tuned,
+            settings,
+        }
     }
 }
 

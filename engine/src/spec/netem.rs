@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::expand::Conflict;
 use super::keys::{self, Key};
+use super::links::Way;
 use super::names::{Emulation, JitterDistribution, Mover};
 use super::point::{Network, Point};
 use super::units::{duration_text, size_text};
@@ -18,41 +19,63 @@ const RAREST_LOSS: f64 = 1e-8;
 /// What a point asks of it that it does otherwise.
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     let network = &point.network;
-    (network.emulation == Emulation::Packets && network.mover == Mover::Netem).then(|| refused(network)).flatten()
+    let refused = || in_parts_of_a_microsecond(network).or_else(|| refused(&network.usual(network.delay), &|key| key));
+    is_mover(network).then(refused).flatten()
 }
 
-fn refused(network: &Network) -> Option<Conflict> {
-    let Network { jitter, jitter_distribution, loss, reorder, .. } = *network;
+/// What a link of its own asks of it that it does otherwise. `own` says which key a value has there.
+pub(super) fn conflict_of_link(point: &Point, way: &Way, own: Own<'_>) -> Option<Conflict> {
+    let times = [(own(&keys::DELAY), way.delay), (own(&keys::JITTER), way.jitter)];
+    let refused = || parts_of_a_microsecond(times).or_else(|| refused(way, own));
+    is_mover(&point.network).then(refused).flatten()
+}
+
+type Own<'a> = &'a dyn Fn(&'static Key) -> &'static Key;
+
+fn is_mover(network: &Network) -> bool {
+    network.emulation == Emulation::Packets && network.mover == Mover::Netem
+}
+
+fn refused(way: &Way, own: Own<'_>) -> Option<Conflict> {
+    let Way { jitter, jitter_distribution, loss, loss_burst, reorder, bandwidth, .. } = *way;
     let has_jitter = !jitter.is_zero();
-    if let Some((key, value)) = in_parts_of_a_microsecond(network) {
-        return Some(refusal(key, &value, "to which `tc` tells no time shorter than 1us", "use whole microseconds"));
-    }
     if has_jitter && jitter_distribution != JitterDistribution::Uniform {
         let (value, others) = (format!("\"{jitter_distribution}\""), "whose tables for all but \"uniform\" are others");
         let help = format!("set it to \"{}\"", JitterDistribution::Uniform);
-        return Some(refusal(&keys::JITTER_DISTRIBUTION, &value, others, &help));
+        return Some(refusal(own(&keys::JITTER_DISTRIBUTION), &value, others, &help));
     }
     if jitter > MOST_JITTER {
         let help = format!("it can be at most \"{}\"", duration_text(MOST_JITTER));
         let why = "which draws it evenly only while it is short";
-        return Some(refusal(&keys::JITTER, &duration_text(jitter), why, &help));
+        return Some(refusal(own(&keys::JITTER), &duration_text(jitter), why, &help));
     }
     if reorder > 0.0 {
         let why = "which holds back none, but sends some at once";
-        return Some(refusal(&keys::REORDER, &reorder.to_string(), why, "leave it out"));
+        return Some(refusal(own(&keys::REORDER), &reorder.to_string(), why, "leave it out"));
     }
-    if loss > 0.0 && loss / network.loss_burst < RAREST_LOSS {
-        let help = format!("at least {RAREST_LOSS} times {}", keys::LOSS_BURST);
-        return Some(refusal(&keys::LOSS, &loss.to_string(), "which has 32 bits for a chance", &help));
+    if loss > 0.0 && loss / loss_burst < RAREST_LOSS {
+        let help = format!("at least {RAREST_LOSS} times {}", own(&keys::LOSS_BURST));
+        return Some(refusal(own(&keys::LOSS), &loss.to_string(), "which has 32 bits for a chance", &help));
     }
-    let value = size_text(network.bandwidth? as u64);
+    let value = size_text(bandwidth? as u64);
     if has_jitter {
-        let value = format!("{value} and {}", keys::JITTER);
-        return Some(refusal(&keys::BANDWIDTH, &value, "where jitter holds up the line, too", "leave one of them out"));
+        let value = format!("{value} and {}", own(&keys::JITTER));
+        return Some(refusal(
+            own(&keys::BANDWIDTH),
+            &value,
+            "where jitter holds up the line, too",
+            "leave one of them out",
+        ));
     }
     let why = "in which what is lost takes no time of its line, and is not told from what found its queue full";
-    (loss > 0.0)
-        .then(|| refusal(&keys::BANDWIDTH, &format!("{value} and {} {loss}", keys::LOSS), why, "leave one of them out"))
+    (loss > 0.0).then(|| {
+        refusal(
+            own(&keys::BANDWIDTH),
+            &format!("{value} and {} {loss}", own(&keys::LOSS)),
+            why,
+            "leave one of them out",
+        )
+    })
 }
 
 fn refusal(key: &'static Key, value: &str, why: &str, help: &str) -> Conflict {
@@ -63,15 +86,26 @@ fn refusal(key: &'static Key, value: &str, why: &str, help: &str) -> Conflict {
     }
 }
 
-fn in_parts_of_a_microsecond(network: &Network) -> Option<(&'static Key, String)> {
-    let is_whole = |time: Duration| time.subsec_nanos().is_multiple_of(1000);
+fn in_parts_of_a_microsecond(network: &Network) -> Option<Conflict> {
     let times =
         [(&keys::DELAY, network.delay), (&keys::CLIENT_DELAY, network.client_delay), (&keys::JITTER, network.jitter)];
-    let of_key = times.into_iter().find(|(_, time)| !is_whole(*time));
     let of_pair = || {
         let regions = network.round_trips.as_ref()?;
         let pairs = (0..regions.count()).flat_map(|a| (0..a).map(move |b| regions.round_trip(a, b)));
-        pairs.into_iter().find(|round_trip| !is_whole(*round_trip / 2)).map(|time| (&keys::ROUND_TRIPS, time))
+        let wrong = pairs.into_iter().find(|round_trip| !is_whole(*round_trip / 2))?;
+        Some(shorter(&keys::ROUND_TRIPS, wrong))
     };
-    of_key.or_else(of_pair).map(|(key, time)| (key, duration_text(time)))
+    parts_of_a_microsecond(times).or_else(of_pair)
+}
+
+fn parts_of_a_microsecond<const N: usize>(times: [(&'static Key, Duration); N]) -> Option<Conflict> {
+    times.into_iter().find(|(_, time)| !is_whole(*time)).map(|(key, time)| shorter(key, time))
+}
+
+fn is_whole(time: Duration) -> bool {
+    time.subsec_nanos().is_multiple_of(1000)
+}
+
+fn shorter(key: &'static Key, time: Duration) -> Conflict {
+    refusal(key, &duration_text(time), "to which `tc` tells no time shorter than 1us", "use whole microseconds")
 }

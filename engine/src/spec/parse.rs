@@ -10,8 +10,10 @@ use super::error::{Complaint, Source, SpecError, brief, nearest};
 use super::expand::{self, Conflict, MOST_POINTS};
 use super::fault;
 use super::keys::{self, Draft, Key, TABLE};
+use super::links;
 use super::overrides;
 use super::point::Point;
+use super::tables::{self, List};
 use super::tune;
 use super::value::{Value, described};
 
@@ -51,7 +53,7 @@ struct Given<'a> {
 pub(super) fn parse(document: &Source<'_>, overrides: &[Source<'_>]) -> Result<Spec, SpecError> {
     let mut given: Vec<Option<Given<'_>>> = TABLE.iter().map(|_| None).collect();
     let overridden = overrides.iter().map(overrides::read);
-    let (written, faults) = read_document(document)?;
+    let Document { written, links, faults } = read_document(document)?;
     let mut tuned = Vec::new();
     for written in written.into_iter().map(Ok).chain(overridden) {
         let written = written?;
@@ -67,9 +69,9 @@ pub(super) fn parse(document: &Source<'_>, overrides: &[Source<'_>]) -> Result<S
         None => default(key).map(|value| vec![value]).ok_or_else(|| missing(key, document)),
     });
     let settings = settings.collect::<Result<Vec<_>, _>>()?;
-    let drafts = validate(&settings, &given, document)?;
+    let drafts = validate(&settings, &given, &links, document)?;
     let faults = fault::check(&faults, &drafts)?;
-    Ok(Spec::new(settings, faults, tuned, drafts))
+    Ok(Spec::new(settings, links.into_iter().map(|link| link.row).collect(), faults, tuned, drafts))
 }
 
 /// The default of a key, which the table has as text.
@@ -78,17 +80,24 @@ pub(super) fn default(key: &Key) -> Option<Value> {
     Some(Value::read(&overrides::scalar(text), key).expect("the table's defaults are in range"))
 }
 
-/// What a document says, in its order, and the faults that it lists.
-fn read_document<'a>(source: &'a Source<'a>) -> Result<(Vec<Written<'a>>, Vec<fault::Given<'a>>), SpecError> {
+/// What a document says, in its order, and what it lists.
+struct Document<'a> {
+    written: Vec<Written<'a>>,
+    links: Vec<tables::Given<'a>>,
+    faults: Vec<tables::Given<'a>>,
+}
+
+fn read_document<'a>(source: &'a Source<'a>) -> Result<Document<'a>, SpecError> {
     let table = DeTable::parse(source.text).map_err(|bad| syntax(source, 0, None, &bad))?.into_inner();
-    let (mut read, mut faults) = (Vec::new(), Vec::new());
+    let (mut read, mut links, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in entries {
         let (name_at, value_at) = (name.span(), value.span());
         let (name, value) = (name.into_inner(), value.into_inner());
-        if name == FAULTS {
-            faults = fault::read(source, value, &value_at)?;
+        if let Some(list) = LISTS.into_iter().find(|list| list.name == name) {
+            let to = if list.name == links::LIST.name { &mut links } else { &mut faults };
+            *to = list.read(source, value, &value_at)?;
             continue;
         }
         if !keys::sections().contains(&&*name) {
@@ -110,7 +119,7 @@ fn read_document<'a>(source: &'a Source<'a>) -> Result<(Vec<Written<'a>>, Vec<fa
             read.push(Written::new(key, source, value.into_inner(), at));
         }
     }
-    Ok((read, faults))
+    Ok(Document { written: read, links, faults })
 }
 
 /// The error that the TOML parser found in what starts `offset` bytes into the source.
@@ -120,8 +129,14 @@ pub(super) fn syntax(source: &Source<'_>, offset: usize, key: Option<&Key>, bad:
     source.error(&(at.start + offset..at.end + offset), key.map(Key::full), complaint)
 }
 
-/// What lists faults.
-const FAULTS: &str = "faults";
+/// What may be listed.
+static LISTS: [&List; 2] = [&links::LIST, &fault::LIST];
+
+/// Which of these a name may mean, if it is no better name for one of `others`.
+fn nearest_list<'a>(name: &str, others: impl Iterator<Item = &'a str>) -> Option<&'static List> {
+    let nearest = nearest(name, others.chain(LISTS.map(|list| list.name)))?;
+    LISTS.into_iter().find(|list| list.name == nearest)
+}
 
 fn find(section: &str, name: &str) -> Option<&'static Key> {
     keys::all().find(|key| key.section == section && key.name == name)
@@ -130,8 +145,8 @@ fn find(section: &str, name: &str) -> Option<&'static Key> {
 fn unknown_section(name: &str) -> Complaint {
     let sections = keys::sections();
     let complaint = Complaint::new(format!("unknown section `[{}]`", brief(name)));
-    if nearest(name, sections.iter().copied().chain([FAULTS])) == Some(FAULTS) {
-        return complaint.help("did you mean `[[faults]]`?");
+    if let Some(list) = nearest_list(name, sections.iter().copied()) {
+        return complaint.help(format!("did you mean `[[{}]]`?", list.name));
     }
     match nearest(name, sections.iter().copied()) {
         Some(section) => complaint.help(format!("did you mean `[{section}]`?")),
@@ -154,17 +169,18 @@ pub(super) fn unknown_key(section: &str, name: &str) -> Complaint {
     let complaint = Complaint::new(format!("unknown key `{full}`"));
     let here = keys::all().filter(|key| key.section == section).map(|key| key.name);
     let anywhere = || TABLE.iter().map(|key| key.name);
-    if section == FAULTS {
-        return complaint.help("faults are written in the config, each below its own `[[faults]]`");
+    if let Some(List { name, .. }) = LISTS.into_iter().find(|list| list.name == section) {
+        return complaint.help(format!("{name} are written in the config, each below its own `[[{name}]]`"));
+    }
+    if let Some(list) = nearest_list(name, anywhere()).filter(|_| section.is_empty()) {
+        return complaint.help(format!("did you mean `[[{}]]`?", list.name));
     }
     let slip = nearest(name, here.clone()).or_else(|| nearest(name, anywhere()));
     if let Some(key) = keys::all().find(|key| Some(key.name) == slip) {
         return complaint.help(format!("did you mean {key}?"));
     }
     let known: Vec<_> = here.collect();
-    if section.is_empty() && nearest(name, [FAULTS]).is_some() {
-        complaint.help("did you mean `[[faults]]`?")
-    } else if section.is_empty() {
+    if section.is_empty() {
         complaint.help(format!("sections are {}", keys::sections().join(", ")))
     } else {
         complaint.help(format!("keys of [{section}] are {}", known.join(", ")))
@@ -207,9 +223,11 @@ fn check(written: Written<'_>) -> Result<Given<'_>, SpecError> {
 fn validate(
     settings: &[Vec<Value>],
     given: &[Option<Given<'_>>],
+    links: &[tables::Given<'_>],
     document: &Source<'_>,
 ) -> Result<Vec<Draft>, SpecError> {
-    let drafts = expand::expand(settings).map_err(|_| too_many(settings, given))?;
+    let mut drafts = expand::expand(settings).map_err(|_| too_many(settings, given))?;
+    links::lay(links, &mut drafts);
     let is_overridden =
         |key: &Key| given[keys::position(key)].as_ref().is_some_and(|given| !std::ptr::eq(given.source, document));
     if let Some(conflict) = expand::idle(settings, is_overridden) {
@@ -220,6 +238,7 @@ fn validate(
             return Err(conflicting(conflict, Some(&draft.point), given, document));
         }
     }
+    links::check(links, &drafts, is_overridden)?;
     Ok(drafts)
 }
 

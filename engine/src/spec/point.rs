@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::distribution::Keys;
 use super::gossip::Gossip;
 use super::keys::Key;
+use super::links::Link;
 use super::names::{
     ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Mover, Pin, Placement, ProtocolName,
     QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
@@ -172,6 +173,7 @@ impl Point {
                 reorder_delay: Duration::ZERO,
                 bandwidth: None,
                 round_trips: None,
+                links: Vec::new(),
             },
             cost: Cost {
                 turn: Duration::ZERO,
@@ -453,6 +455,8 @@ pub struct Network {
     pub bandwidth: Option<usize>,
     /// How far regions are apart; `None` for one region.
     pub round_trips: Option<Regions>,
+    /// Links that are other than all that says; what comes later goes first.
+    pub links: Vec<Link>,
 }
 
 /// `[cost]`: what a virtual node's work costs, in virtual time.

@@ -94,7 +94,7 @@ impl fmt::Display for Regions {
 impl Point {
     /// One way between two nodes, replicas first: half of the round trip between two regions, or what there is within
     /// one. Replicas, or those that gossip, are placed in the regions in turn, and clients in the first.
-    pub fn one_way(&self, from: usize, to: usize) -> Duration {
+    pub(super) fn distance(&self, from: usize, to: usize) -> Duration {
         let (network, replicas) = (&self.network, self.placed());
         let within = if from.max(to) >= replicas { network.client_delay } else { network.delay };
         let across = network.round_trips.as_ref().map(|regions| {
@@ -126,10 +126,11 @@ impl Point {
 
     /// Each at least once. Of thousands that gossip, two in each region have all of them.
     fn ways(&self) -> impl Iterator<Item = Duration> {
+        let last = self.cluster.nodes.min(2 * self.regions());
+        let among_all = (0..last).flat_map(move |a| (a + 1..last).map(move |b| (a, b)));
         let is_gossip = self.cluster.protocol.is_gossip();
-        let last = if is_gossip { self.cluster.nodes.min(2 * self.regions()) } else { self.nodes() };
-        let pairs = (0..self.placed().min(last)).flat_map(move |a| (a + 1..last).map(move |b| (a, b)));
-        pairs.map(|(a, b)| self.one_way(a, b))
+        let pairs = among_all.filter(move |_| is_gossip).chain(self.pairs().filter(move |_| !is_gossip));
+        pairs.map(|(from, to)| self.way(from, to).delay)
     }
 }
 
@@ -178,11 +179,14 @@ mod tests {
         let set: Vec<String> = set.iter().map(ToString::to_string).collect();
         let one = Spec::parse("name = 'x'", "x", &set).expect("a config").points().remove(0);
         let ms = Duration::from_millis;
-        assert_eq!([one.one_way(0, 2), one.one_way(3, 0), one.one_way(1, 4), one.shortest_way()], [2, 1, 1, 1].map(ms));
+        assert_eq!(
+            [one.distance(0, 2), one.distance(3, 0), one.distance(1, 4), one.shortest_way()],
+            [2, 1, 1, 1].map(ms)
+        );
         let far = [&set[..], &["round_trips=a-b 20ms".into()]].concat();
         let far = Spec::parse("name = 'x'", "x", &far).expect("a config").points().remove(0);
-        assert_eq!([far.one_way(0, 1), far.one_way(2, 1), far.one_way(0, 2)], [10, 10, 2].map(ms));
-        assert_eq!([far.one_way(4, 1), far.one_way(4, 2), far.shortest_way()], [10, 1, 1].map(ms));
+        assert_eq!([far.distance(0, 1), far.distance(2, 1), far.distance(0, 2)], [10, 10, 2].map(ms));
+        assert_eq!([far.distance(4, 1), far.distance(4, 2), far.shortest_way()], [10, 1, 1].map(ms));
     }
 
     #[test]

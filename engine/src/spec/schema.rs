@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fault;
 use super::keys::{self, Key, TABLE};
+use super::links;
 use super::value::Kind;
 
 /// A JSON Schema (draft 7, which editors of TOML know) of a config: every key with its meaning, its default, and what it
@@ -13,8 +14,13 @@ pub fn config_schema() -> Json {
     for section in keys::sections() {
         root["properties"][section] = table(section, TABLE);
     }
-    let faults = json!({"type": "array", "items": table("faults", fault::keys())});
-    root["properties"]["faults"] = with(faults, "description", "what is done to the cluster while it is measured");
+    for (list, about) in [
+        (&links::LIST, "links that are other than [network] says; what comes later goes first"),
+        (&fault::LIST, "what is done to the cluster while it is measured"),
+    ] {
+        let tables = json!({"type": "array", "items": table(list.name, list.keys)});
+        root["properties"][list.name] = with(tables, "description", about);
+    }
     let axes = TABLE.iter().filter(|key| key.axis);
     let names: Vec<_> = axes.flat_map(|key| [key.full(), key.coordinate.to_owned()]).collect();
     let tuned = json!({"type": "array", "minItems": 1, "items": {"enum": names}});
@@ -38,7 +44,8 @@ fn property(key: &Key) -> Json {
         if key.axis { json!({"anyOf": [scalar, {"type": "array", "minItems": 1, "items": scalar}]}) } else { scalar };
     let about = if key.axis { format!("{}; a list makes it an axis", key.doc) } else { key.doc.to_owned() };
     let property = with(values, "description", &format!("{about}. It must be {}.", key.kind));
-    match key.default.filter(|_| key.section != "faults") {
+    let is_example = [links::LIST.name, fault::LIST.name].contains(&key.section);
+    match key.default.filter(|_| !is_example) {
         Some(default) => with(property, "default", default),
         None => property,
     }

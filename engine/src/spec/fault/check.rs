@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{AT, EVERY, EXTRA, FACTOR, FOR, Given, KIND, LEADER, Setting, TARGET, TIMES, Target};
+use super::{AT, EVERY, EXTRA, FACTOR, FOR, KIND, LEADER, Setting, TARGET, TIMES, Target};
 use crate::spec::error::{Complaint, SpecError};
 use crate::spec::keys::{self, Draft, Key};
 use crate::spec::names::{Durability, FaultName, Placement};
 use crate::spec::parse::default;
 use crate::spec::point::{Point, Run};
+use crate::spec::tables::Given;
 use crate::spec::units::duration_text;
 
 /// What is wrong, and the key to point at.
@@ -16,16 +17,18 @@ type Wrong = (&'static Key, Complaint);
 /// The faults of a spec whose points these are.
 pub(in crate::spec) fn check(given: &[Given<'_>], drafts: &[Draft]) -> Result<Vec<Setting>, SpecError> {
     let run = drafts.first().map_or_else(Run::blank, |draft| draft.run);
+    let mut settings = Vec::new();
     for fault in given {
-        let setting = &fault.setting;
-        let wrong = by_itself(setting)
-            .or_else(|| in_window(setting, run))
-            .or_else(|| drafts.iter().find_map(|draft| at_point(setting, &draft.point)));
+        let setting = Setting(fault.row.clone());
+        let wrong = by_itself(&setting)
+            .or_else(|| in_window(&setting, run))
+            .or_else(|| drafts.iter().find_map(|draft| at_point(&setting, &draft.point)));
         if let Some((key, complaint)) = wrong {
             return Err(fault.error(key, complaint));
         }
+        settings.push(setting);
     }
-    Ok(given.iter().map(|fault| fault.setting.clone()).collect())
+    Ok(settings)
 }
 
 fn by_itself(setting: &Setting) -> Option<Wrong> {
