@@ -64,8 +64,8 @@ fn a_link_of_its_own_is_as_long_as_it_is_said_to_be() {
     for (links, least, shortest) in [
         ("[[links]]\nfrom = 'clients'\ndelay = '40ms'", 43.0, 3),
         ("[[links]]\nto = 'clients'\ndelay = '20ms'", 23.0, 3),
-        ("[[links]]\nfrom = 0\ndelay = '1ms'\n[[links]]\nfrom = 0\ndelay = '30ms'", 33.0, 3),
-        ("[[links]]\ndelay = '4ms'", 8.0, 4),
+        ("[[links]]\nfrom = 0\ndelay = '1ms'\n[[links]]\nto = 'clients'\ndelay = '30ms'", 33.0, 1),
+        ("[[links]]\nto = 0\ndelay = '4ms'\n[[links]]\nfrom = 0\ndelay = '4ms'", 8.0, 3),
     ] {
         let cluster = "transport = 'mem'\nprotocol = 'echo'";
         let spec = spec(&shaped(cluster, "delay = '9ms'\nclient_delay = '3ms'", &format!("{ONE_AT_A_TIME}\n{links}")));

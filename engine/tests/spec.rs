@@ -419,7 +419,45 @@ fn links_are_read_written_out_and_laid_where_there_are_any() {
         spec.resolved()["links"][0],
         json!({"from": "any", "to": "clients", "delay": "7ms", "bandwidth": "off"})
     );
-    assert!(Spec::parse(text, "x.toml", &["transport=mem".into()]).is_ok_and(|spec| spec.points().len() == 2));
+    let without = Spec::parse(text, "x.toml", &["transport=mem".into()]).expect("passed over");
+    assert_eq!((without.points().len(), without.resolved().get("links")), (2, None));
+    let good = [
+        // What is lost is lost again by a later table, and the one replica has no peers.
+        ("network = { emulation = 'shape' }\n[[links]]\nto = 1\ndelay = '1ms'", vec!["replicas=[2,3]"]),
+        ("network = { emulation = 'shape' }\n[[links]]\nto = 'replicas'\ndelay = '1ms'", vec!["replicas=[1,3]"]),
+        ("network = { emulation = 'shape' }\n[[links]]\nto = 4\ndelay = '1ms'", vec!["replicas=3"]),
+        ("network = { emulation = 'packets', loss = 0.1 }\n[[links]]\nto = 1\nloss_burst = 4", vec!["network.loss=0"]),
+    ];
+    for (text, overrides) in good {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        let parsed = Spec::parse(&format!("name = 'x'\n{text}"), "x.toml", &overrides);
+        assert!(parsed.is_ok(), "{text}: {parsed:?}");
+    }
+}
+
+/// A closed loop must take time, and not more than that is asked.
+#[test]
+fn a_round_is_free_if_a_majority_is_where_the_client_is() {
+    let free = "cluster = { transport = 'sim', protocol = 'raft' }\nload = { arrival = 'closed' }
+        cost = { turn = '0us', frame = '0us', kib = '0us' }";
+    let beside = "network = { delay = '0us', client_delay = '0us', round_trips = 'a-b 2ms' }";
+    let link = |from: &str, to: &str| format!("[[links]]\nfrom = {from}\nto = {to}\ndelay = '0us'\n");
+    let at_once = |a: &str, b: &str| link(a, b) + &link(b, a);
+    let client = at_once("'clients'", "0");
+    for (more, replicas, passes) in [
+        (beside.to_owned(), 5, false),
+        (beside.replace("a-b 2ms", "a-b 2ms, a-c 2ms, b-c 2ms"), 5, true),
+        (beside.replace("client_delay = '0us'", "client_delay = '1us'"), 5, true),
+        (client.clone() + &at_once("0", "1"), 3, false),
+        (client.clone() + &link("0", "1"), 3, true),
+        (client.clone() + &at_once("1", "2"), 3, true),
+        (client.clone() + &at_once("0", "1"), 5, true),
+        (client.clone(), 1, false),
+        (link("'clients'", "0"), 1, true),
+    ] {
+        let parsed = Spec::parse(&format!("name = 'x'\n{free}\n{more}"), "x.toml", &[format!("replicas={replicas}")]);
+        assert_eq!(parsed.is_ok(), passes, "{more} {parsed:?}");
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub(super) fn circumstances(base: &StoredRun, new: &StoredRun) -> Vec<String> {
             notes.push(format!("the {name} run is not complete: {state}"));
         }
     }
-    for key in ["/spec/run/warmup", "/spec/run/duration", "/spec/faults"] {
+    for key in ["/spec/run/warmup", "/spec/run/duration", "/spec/links", "/spec/faults"] {
         let [of_base, of_new] = [base, new].map(|run| run.manifest.pointer(key));
         if base.manifest.get("spec").is_some() && new.manifest.get("spec").is_some() && of_base != of_new {
             let name = key.trim_start_matches("/spec/").replace('/', ".");

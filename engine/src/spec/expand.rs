@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use quorumbench_protocols::Head;
+use quorumbench_protocols::quorum::Quorums;
 
 use super::applies::{Rule, listed};
 use super::gossip;
@@ -204,8 +205,6 @@ fn time_passes(point: &Point) -> Option<Conflict> {
 /// for ever.
 fn round_is_free(point: &Point) -> bool {
     let (Point { cluster, cost, .. }, head) = (point, Head::BYTES as u128);
-    let alone = cluster.replicas - cluster.observers.min(cluster.replicas - 1) == 1
-        || point.quorum.of(cluster.replicas).is_some_and(|quorums| quorums.phase2() == 1);
     let beside = cluster.machine == MachineName::Kv
         && point.load.reads >= 1.0
         && matches!(point.reads.mode, ReadsMode::Lease | ReadsMode::Stale);
@@ -214,15 +213,20 @@ fn round_is_free(point: &Point) -> bool {
         let way = point.way(from, to);
         (way.delay + way.jitter).is_zero() && bytes_at(way.bandwidth) == 0
     };
-    let replicas = cluster.replicas;
-    let together = (0..replicas).any(|a| (0..a).any(|b| at_once(a, b) && at_once(b, a)));
-    let disk = cost.sync.as_nanos() + bytes_at(cost.disk_bandwidth);
-    let ordered = cluster.protocol == ProtocolName::Echo || (alone || together) && disk == 0;
+    let (replicas, voters) = (cluster.replicas, cluster.replicas - cluster.observers.min(cluster.replicas - 1));
+    let majority = voters / 2 + 1;
+    let quorum = point.quorum.of(voters).map_or(majority, Quorums::phase2);
+    let there_and_back = |a: usize, b: usize| at_once(a, b) && at_once(b, a);
+    let decides =
+        |leader: usize| (0..voters).filter(|&each| each == leader || there_and_back(leader, each)).count() >= quorum;
+    let no_disk = cost.sync.as_nanos() + bytes_at(cost.disk_bandwidth) == 0;
+    let ordered = |leader| cluster.protocol == ProtocolName::Echo || no_disk && decides(leader);
     let work = (cost.turn + cost.frame).as_nanos() + cost.kib.as_nanos() * head / 1024;
     // A floor's leader is the first; any other may be elected.
-    let leaders = if cluster.protocol.is_floor() { 1 } else { replicas };
-    let here = (0..leaders).any(|replica| at_once(replicas, replica) && at_once(replica, replicas));
-    (ordered || beside) && here && work == 0
+    let leaders = if cluster.protocol.is_floor() { 1 } else { voters };
+    let here = |replica: usize| there_and_back(replicas, replica);
+    let free = (0..leaders).any(|leader| here(leader) && ordered(leader)) || beside && (0..replicas).any(here);
+    free && work == 0
 }
 
 /// Two leaders could decide different things behind each other's back.

@@ -147,12 +147,6 @@ impl Link {
             bandwidth: self.bandwidth.unwrap_or(way.bandwidth),
         }
     }
-
-    /// The links of a point that it is about.
-    fn ways(&self, point: &Point) -> impl Iterator<Item = Way> {
-        let replicas = point.cluster.replicas;
-        point.pairs().filter(move |&(from, to)| self.is_about(from, to, replicas)).map(|(from, to)| point.way(from, to))
-    }
 }
 
 impl LinkEnd {
@@ -203,85 +197,168 @@ pub(super) fn check(
     is_overridden: impl Fn(&Key) -> bool,
 ) -> Result<(), SpecError> {
     let points: Vec<_> = drafts.iter().map(|draft| &draft.point).filter(|point| point.has_links()).collect();
-    let passed_over = [&keys::PROTOCOL, &keys::TRANSPORT, &keys::EMULATION].into_iter().any(is_overridden);
-    for given in given {
-        let link = &Link::of(&given.row);
-        let nowhere = || (!passed_over && points.is_empty()).then(|| has_none(&drafts[0].point));
-        let wrong = nowhere()
-            .or_else(|| by_itself(&given.row))
-            .or_else(|| points.iter().find_map(|point| at_point(&given.row, link, point)))
-            .or_else(|| idle(link, &points));
+    let Some(first) = given.first() else { return Ok(()) };
+    if points.is_empty() {
+        let passed_over = [&keys::PROTOCOL, &keys::TRANSPORT, &keys::EMULATION].into_iter().any(is_overridden);
+        return if passed_over { Ok(()) } else { Err(first.error(&FROM, nowhere(drafts))) };
+    }
+    let tables: Vec<_> = given.iter().map(|given| Table { given, link: Link::of(&given.row) }).collect();
+    for (index, table) in tables.iter().enumerate() {
+        let wrong = says_something(table)
+            .or_else(|| leads_somewhere(table, &points).filter(|_| !is_overridden(&keys::REPLICAS)))
+            .or_else(|| qualifies(table, &points, &is_overridden))
+            .or_else(|| counts(table, &tables[index + 1..], &points));
         if let Some((key, complaint)) = wrong {
-            return Err(given.error(key, complaint));
+            return Err(table.given.error(key, complaint));
         }
     }
-    Ok(())
+    points.iter().find_map(|point| otherwise(&tables, point)).map_or(Ok(()), Err)
+}
+
+/// One of them, and where it is written.
+struct Table<'a> {
+    given: &'a Given<'a>,
+    link: Link,
+}
+
+impl Table<'_> {
+    fn has(&self, key: &Key) -> bool {
+        self.given.row.value(key).is_some()
+    }
+
+    /// The links of a point that it is about.
+    fn pairs(&self, point: &Point) -> impl Iterator<Item = (usize, usize)> {
+        let replicas = point.cluster.replicas;
+        point.pairs().filter(move |&(from, to)| self.link.is_about(from, to, replicas))
+    }
 }
 
 /// What is wrong, and the key to point at.
 type Wrong = (&'static Key, Complaint);
 
-fn has_none(point: &Point) -> Wrong {
-    let (protocol, emulation) = (point.cluster.protocol, point.network.emulation);
-    if !protocol.orders() {
+fn nowhere(drafts: &[Draft]) -> Complaint {
+    let Some(point) = drafts.iter().map(|draft| &draft.point).find(|point| point.cluster.protocol.orders()) else {
+        let protocol = drafts[0].point.cluster.protocol;
         let complaint = Complaint::new(format!("a link with {} \"{protocol}\"", keys::PROTOCOL));
-        return (&FROM, complaint.help(format!("of nodes that gossip, {} says how far they are", keys::ROUND_TRIPS)));
-    }
+        return complaint.help("links of their own are for protocols that order commands");
+    };
+    let emulation = point.network.emulation;
     let complaint = Complaint::new(format!("a link with {} \"{emulation}\", where each is as it is", keys::EMULATION));
-    let others = [Emulation::Shape, Emulation::Packets].map(|each| format!("\"{each}\""));
-    (&FROM, complaint.help(format!("set {} to {}", keys::EMULATION, others.join(" or "))))
+    let fits = |each: &Emulation| *each == Emulation::Shape || point.cluster.transport.has_sockets();
+    let others = [Emulation::Shape, Emulation::Packets].into_iter().filter(fits).map(|each| format!("\"{each}\""));
+    complaint.help(format!("set {} to {}", keys::EMULATION, others.collect::<Vec<_>>().join(" or ")))
 }
 
-fn by_itself(row: &Row) -> Option<Wrong> {
-    let is_end = |key: &Key| [FROM.name, TO.name].contains(&key.name);
-    row.entries().all(|(key, _)| is_end(key)).then(|| {
-        let names: Vec<_> = KEYS.iter().filter(|key| !is_end(key)).map(|key| key.name).collect();
+fn says_something(table: &Table<'_>) -> Option<Wrong> {
+    let says = |key: &&&Key| ![FROM.name, TO.name].contains(&key.name);
+    (!KEYS.iter().filter(says).any(|key| table.has(key))).then(|| {
+        let names: Vec<_> = KEYS.iter().filter(says).map(|key| key.name).collect();
         (&FROM, Complaint::new("a link of which nothing is said").help(format!("it may have {}", names.join(", "))))
     })
 }
 
-fn at_point(row: &Row, link: &Link, point: &Point) -> Option<Wrong> {
-    let replicas = point.cluster.replicas;
-    for (key, end) in [(&FROM, link.from), (&TO, link.to)] {
+fn leads_somewhere(table: &Table<'_>, points: &[&Point]) -> Option<Wrong> {
+    let fewest = points.iter().map(|point| point.cluster.replicas).min()?;
+    for (key, end) in [(&FROM, table.link.from), (&TO, table.link.to)] {
         if let LinkEnd::Replica(id) = end
-            && id as usize >= replicas
+            && id as usize >= fewest
         {
-            let complaint = Complaint::new(format!("{key} {id} with {} {replicas}", keys::REPLICAS));
-            return Some((key, complaint.help(format!("ids are from 0 to {}", replicas - 1))));
+            let complaint = Complaint::new(format!("{key} {id} with {} {fewest}", keys::REPLICAS));
+            return Some((key, complaint.help(format!("ids are from 0 to {}", fewest - 1))));
         }
     }
-    let mut ways = link.ways(point).peekable();
-    if ways.peek().is_none() {
-        let complaint = Complaint::new("a link between nodes that have none");
-        let help = "there is one from each replica to each other one, and both ways to each client";
-        return Some((&TO, complaint.help(help)));
-    }
-    let conflict = lost_from_streams(point, link.loss.unwrap_or(0.0), link.reorder.unwrap_or(0.0), [&LOSS, &REORDER])
-        .or_else(|| ways.find_map(|way| netem::conflict_of_link(point, &way, &|key| own(row, key))));
-    conflict.map(|Conflict { keys: [key, _], message, help }| (key, Complaint::new(message).help(help)))
+    points.iter().all(|point| table.pairs(point).next().is_none()).then(|| {
+        let complaint =
+            Complaint::new(format!("a link between nodes that have none, with {} {fewest}", keys::REPLICAS));
+        (&TO, complaint.help("there is one from each replica to each other one, and both ways to each client"))
+    })
 }
 
-/// Says of some loss, say, what it is like, where nothing is lost.
-fn idle(link: &Link, points: &[&Point]) -> Option<Wrong> {
-    let is_idle = |has: fn(&Way) -> bool| !points.iter().any(|point| link.ways(point).any(|way| has(&way)));
-    let said = [
-        (
-            &JITTER_DISTRIBUTION,
-            &JITTER,
-            link.jitter_distribution.is_some(),
-            (|way| !way.jitter.is_zero()) as fn(&Way) -> bool,
-        ),
-        (&LOSS_BURST, &LOSS, link.loss_burst.is_some(), |way| way.loss > 0.0),
-        (&REORDER_DELAY, &REORDER, link.reorder_delay.is_some(), |way| way.reorder > 0.0),
+/// Says of some loss, say, what it is like, where something is lost.
+fn qualifies(table: &Table<'_>, points: &[&Point], is_overridden: impl Fn(&Key) -> bool) -> Option<Wrong> {
+    type Has = fn(&Way) -> bool;
+    let qualities: [(&Key, &Key, &Key, Has); 3] = [
+        (&JITTER_DISTRIBUTION, &JITTER, &keys::JITTER, |way| !way.jitter.is_zero()),
+        (&LOSS_BURST, &LOSS, &keys::LOSS, |way| way.loss > 0.0),
+        (&REORDER_DELAY, &REORDER, &keys::REORDER, |way| way.reorder > 0.0),
     ];
-    let idle = said.into_iter().find(|(_, _, is_said, has)| *is_said && !points.is_empty() && is_idle(*has));
+    let ways = || points.iter().flat_map(|point| table.pairs(point).map(|(from, to)| point.way(from, to)));
+    let idle = qualities
+        .into_iter()
+        .find(|(key, _, usual, has)| table.has(key) && !is_overridden(usual) && !ways().any(|way| has(&way)));
     idle.map(|(key, needed, ..)| {
         let complaint = Complaint::new(format!("{key} does nothing without {needed}"));
         (key, complaint.help(format!("leave it out, or set {needed}")))
     })
 }
 
-/// Its own key in the place of one of `[network]`, if it has it.
-fn own(row: &Row, key: &'static Key) -> &'static Key {
-    row.entries().map(|(own, _)| own).find(|own| own.name == key.name).unwrap_or(key)
+/// Each of its keys counts for some link, and not only those of tables that come later.
+fn counts(table: &Table<'_>, later: &[Table<'_>], points: &[&Point]) -> Option<Wrong> {
+    let is_said_again = |key: &Key, point: &Point, (from, to): (usize, usize)| {
+        let about = later.iter().filter(|table| table.link.is_about(from, to, point.cluster.replicas));
+        about.into_iter().any(|table| table.has(key))
+    };
+    let never = |key: &&&'static Key| {
+        let mut links = points.iter().flat_map(|point| table.pairs(point).map(move |pair| (point, pair))).peekable();
+        table.has(key) && links.peek().is_some() && links.all(|(point, pair)| is_said_again(key, point, pair))
+    };
+    let own = KEYS.iter().filter(|key| ![FROM.name, TO.name].contains(&key.name));
+    own.into_iter().find(never).map(|&key| {
+        let complaint = Complaint::new(format!("{key} does nothing: a later table says it of all these links"));
+        (key, complaint.help("leave it out, or put it below that one"))
+    })
 }
+
+/// What is asked of a link that whatever makes it does otherwise. The last table that has a part in it is to blame.
+fn otherwise(tables: &[Table<'_>], point: &Point) -> Option<SpecError> {
+    point.pairs().find_map(|(from, to)| {
+        let about = || tables.iter().rev().filter(|table| table.link.is_about(from, to, point.cluster.replicas));
+        let last = about().next()?;
+        // How jitter is distributed belongs to it.
+        let belongs = |key: &Key| key.name == JITTER_DISTRIBUTION.name && about().any(|table| table.has(&JITTER));
+        let own = |key: &'static Key| match KEYS.iter().find(|own| own.name == key.name) {
+            Some(own) if belongs(own) || about().any(|table| table.has(own)) => own,
+            _ => key,
+        };
+        let way = point.way(from, to);
+        let conflict = lost_from_streams(point, way.loss, way.reorder, [own(&keys::LOSS), own(&keys::REORDER)])
+            .or_else(|| netem::conflict_of_link(point, &way, &own));
+        let Conflict { keys: [key, _], message, help } = conflict?;
+        let is_named = |table: &&Table<'_>| KEYS.iter().any(|key| table.has(key) && message.contains(&key.to_string()));
+        let blamed = about().find(is_named).unwrap_or(last);
+        Some(blamed.given.error(key, Complaint::new(message).help(help)))
+    })
+}
+
+/// What `[network]` says of links, each of which has a table that says otherwise.
+pub(super) fn idle(drafts: &[Draft], is_set: impl Fn(&Key) -> bool) -> Option<Conflict> {
+    type Change = fn(&mut Network);
+    let usual: [(&Key, Change); 7] = [
+        (&keys::DELAY, |network| network.delay += MOMENT),
+        (&keys::CLIENT_DELAY, |network| network.client_delay += MOMENT),
+        (&keys::ROUND_TRIPS, |network| network.round_trips = None),
+        (&keys::JITTER, |network| network.jitter += MOMENT),
+        (&keys::LOSS, |network| network.loss += 1.0),
+        (&keys::REORDER, |network| network.reorder += 1.0),
+        (&keys::BANDWIDTH, |network| network.bandwidth = Some(network.bandwidth.map_or(1, |bytes| bytes + 1))),
+    ];
+    // Others that have the key have nothing else to go by.
+    let differs = |point: &Point, change: Change| {
+        let mut other = point.clone();
+        change(&mut other.network);
+        point.pairs().any(|(from, to)| point.way(from, to) != other.way(from, to))
+    };
+    let does_something = |key: &Key, change| {
+        let having = drafts.iter().map(|draft| &draft.point).filter(|point| point.coordinate(key).is_some());
+        having.into_iter().any(|point| !point.has_links() || differs(point, change))
+    };
+    let is_laid = drafts.iter().any(|draft| !draft.point.network.links.is_empty());
+    let idle = usual.into_iter().find(|(key, change)| is_laid && is_set(key) && !does_something(key, *change));
+    idle.map(|(key, _)| Conflict {
+        keys: [key, key],
+        message: format!("{key} does nothing: each link has a table of its own that says it"),
+        help: "leave it out".into(),
+    })
+}
+
+const MOMENT: Duration = Duration::from_nanos(1);

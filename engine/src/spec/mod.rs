@@ -253,6 +253,9 @@ impl Spec {
         drafts: Vec<Draft>,
     ) -> Self {
         let Draft { name, run, .. } = drafts.first().cloned().expect("no setting is empty");
+        // Where overrides have left no links to speak of, none are.
+        let has_links = drafts.iter().any(|draft| !draft.point.network.links.is_empty());
+        let links = if has_links { links } else { Vec::new() };
         Self {
             name,
             run,

@@ -239,6 +239,10 @@ fn validate(
         }
     }
     links::check(links, &drafts, is_overridden)?;
+    let is_set = |key: &Key| default(key).is_none_or(|default| settings[keys::position(key)] != [default]);
+    if let Some(conflict) = links::idle(&drafts, is_set) {
+        return Err(conflicting(conflict, None, given, document));
+    }
     Ok(drafts)
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Stage {
     alive: AtomicIsize,
     /// Of these, those that know an update, for each.
     known: Vec<AtomicIsize>,
-    /// How many messages were under way when the conductor looked, if nobody spreads any more, and since when there are.
+    /// How many messages were under way when the conductor last looked, and since when nobody spreads and that has not changed.
     awaited: Mutex<(i32, Nanos)>,
     records: Mutex<Vec<Record>>,
 }
@@ -167,6 +167,7 @@ impl Stage {
         self.known.iter().for_each(|known| known.store(0, Ordering::Relaxed));
         self.ends_at.store(u64::MAX, Ordering::Relaxed);
         self.latest.store(u64::MAX, Ordering::Relaxed);
+        *lock(&self.awaited) = (0, first_cycle);
         *lock(&self.plan) = Some(Plan { number, first_cycle, prng });
         self.number.store(number, Ordering::Release);
     }
@@ -230,14 +231,11 @@ impl Stage {
     /// Nobody spreads anything, and what is under way has arrived, or will not.
     fn is_quiet(&self, now: Nanos) -> bool {
         let Activity { spreading, under_way } = Activity::unpack(self.activity.load(Ordering::Acquire));
-        if spreading > 0 {
-            return false;
-        }
         let mut awaited = lock(&self.awaited);
-        if awaited.0 != under_way {
+        if awaited.0 != under_way || spreading > 0 {
             *awaited = (under_way, now);
         }
-        under_way == 0 || now.saturating_since(awaited.1) > self.interval.max(PATIENCE_NS)
+        spreading <= 0 && (under_way == 0 || now.saturating_since(awaited.1) > self.interval.max(PATIENCE_NS))
     }
 
     pub(super) fn ends_at(&self) -> Nanos {

@@ -90,7 +90,7 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<
     let output = thread::scope(|scope| scope.spawn(body).join().expect("it does not panic"));
     let output = output.map_err(|why| {
         // Of another kind: what is not found is no device.
-        io::Error::other(format!("cannot run `{program}`, which is a part of iproute2: {why}"))
+        io::Error::other(format!("cannot run `{program}`, which is a part of iproute2, from {SYSTEM}: {why}"))
     })?;
     if output.status.success() {
         return Ok(output.stdout);
@@ -188,6 +188,9 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let why = run("no-such-program", &[], "").expect_err("it is not there");
-        assert!(why.to_string().starts_with("cannot run `no-such-program`, which is a part of iproute2: "), "{why}");
+        assert!(
+            why.to_string().starts_with("cannot run `no-such-program`, which is a part of iproute2, from /usr/sbin:"),
+            "{why}"
+        );
     }
 }
