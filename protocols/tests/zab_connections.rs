@@ -29,6 +29,21 @@ fn nor_does_the_newer_one_that_comes_again_after_it() {
     assert_follows(cluster);
 }
 
+/// It would lead in an epoch of the same number after the crash, and hear answers to what it had said before.
+#[test]
+fn nothing_is_said_in_an_epoch_that_a_crash_would_take() {
+    let mut cluster = Cluster::<Zab>::new(3);
+    cluster.slow_disks = true;
+    cluster.run(milliseconds(1000));
+    let said = cluster.trace.clone();
+    assert!(said.contains("FollowerInfo") && !said.contains("epoch="), "{said}");
+    for _ in 0..20 {
+        cluster.ids().into_iter().for_each(|id| cluster.sync(id.0));
+        cluster.run(milliseconds(10));
+    }
+    assert!(cluster.node(0).leader().is_some(), "{}", cluster.trace);
+}
+
 /// A cluster that n2 leads.
 fn elected() -> Cluster<Zab> {
     let mut cluster = Cluster::<Zab>::new(3);

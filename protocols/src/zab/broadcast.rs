@@ -194,7 +194,7 @@ impl Leader {
 
     /// Says how far each channel's stream goes, one transmit for all whose goes as far.
     pub(super) fn ping(&mut self, replica: &Replica, out: &mut Outbox) {
-        if !std::mem::take(&mut self.ping_due) || self.epoch == 0 {
+        if !std::mem::take(&mut self.ping_due) || self.may_forget_epoch(replica) {
             return;
         }
         for id in replica.others.iter() {

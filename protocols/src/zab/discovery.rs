@@ -107,10 +107,16 @@ impl Leader {
         }
     }
 
+    /// Whether it has no epoch, or one that a crash would take from it. It would lead in one of the same number then, and
+    /// whatever it had said in the first would be heard in the second.
+    pub(super) fn may_forget_epoch(&self, replica: &Replica) -> bool {
+        self.epoch == 0 || (self.phase == Phase::Discovery && !replica.journal.holds_hard_state())
+    }
+
     /// Proposes the epoch to those that are there, once this node itself would not forget it; with a
     /// quorum's promises the phase is over.
     pub(super) fn flush_discovery(&mut self, replica: &mut Replica, out: &mut Outbox) {
-        if self.epoch == 0 || (self.phase == Phase::Discovery && !replica.journal.holds_hard_state()) {
+        if self.may_forget_epoch(replica) {
             return;
         }
         for id in self.syncing.iter() {
