@@ -195,7 +195,7 @@ fn all_agree(trials: u64) {
 #[test]
 fn population_and_machines_agree() {
     // What is not optimised takes ten times as long.
-    all_agree(if cfg!(debug_assertions) { 50 } else { 400 });
+    all_agree(if cfg!(debug_assertions) { 20 } else { 200 });
 }
 
 #[test]

@@ -285,7 +285,8 @@ impl Quic {
     /// Sends what there is to send; of a node that is `busy` and only looks, what cannot wait for company.
     fn flush(&mut self, busy: bool) {
         let now = Instant::now();
-        for line in self.lines.iter_mut().flatten() {
+        // A replica's clients, who wait for nothing but their answers, have joined after the others.
+        for line in self.lines.iter_mut().rev().flatten() {
             if !(busy && line.waits()) {
                 line.flush(now, &mut self.port, &mut self.scratch.packets, &mut self.counters);
             }

@@ -188,7 +188,8 @@ impl Node {
                 }
             }
         }
-        for at in 0..self.connections.len() {
+        // A replica's clients, who wait for nothing but their answers, have joined after the others.
+        for at in (0..self.connections.len()).rev() {
             let Some(connection) = &mut self.connections[at] else { continue };
             if let Err(end) = connection.write(&mut self.counters) {
                 self.close(at, end);

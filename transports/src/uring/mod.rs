@@ -223,7 +223,8 @@ impl Uring {
     /// Starts the writes of all that was queued.
     fn write(&mut self) -> io::Result<()> {
         let wanted = self.options.zero_copy_threshold.filter(|_| self.capabilities.zero_copy);
-        for slot in self.dirty.drain(..) {
+        // A replica speaks to others first and to its clients last, who wait for nothing but that.
+        for slot in self.dirty.drain(..).rev() {
             if let Some(connection) = &mut self.connections[usize::from(slot)] {
                 connection.is_dirty = false;
                 connection.write(&mut self.ring, wanted.unwrap_or(usize::MAX))?;
