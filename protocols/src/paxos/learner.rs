@@ -55,6 +55,8 @@ struct Asked {
 pub(super) struct Other {
     /// It knows what is chosen up to here, durably.
     durable: Slot,
+    /// It was answered that this node knows what is chosen up to here, since the last heartbeat.
+    answered: Slot,
     /// A snapshot on its way there.
     pub(super) transfer: Option<Transfer>,
     /// Heartbeats since it said anything of it.
@@ -94,6 +96,16 @@ impl Learner {
     pub(super) fn standing(&self, journal: &Journal) -> Message {
         let ballot = Ballot::read(self.log.last_stamp()).unwrap_or(Ballot::ZERO);
         Message::Chosen(Chosen { slot: self.log.last(), ballot, durable: journal.slot() })
+    }
+
+    /// Tells who has shown that it is behind where this node stands, once for each news of that, or again after a heartbeat.
+    /// The other is ahead by then, perhaps, and answers in turn: two who answered everything would never end, and
+    /// on a network that duplicates they would say more and more.
+    pub(super) fn answer(&mut self, site: &Site, journal: &Journal, to: NodeId, out: &mut Outbox) {
+        let last = self.log.last();
+        if std::mem::replace(&mut self.others[to.0 as usize].answered, last) < last {
+            site.send(Recipients::One(to), self.standing(journal), Payload::EMPTY, out);
+        }
     }
 
     /// The next slot is decided. If this node's acceptor has `accepted` that very proposal, its record holds
@@ -165,6 +177,7 @@ impl Learner {
     /// Says to the next of the others where it stands, so that nobody stays behind for long.
     pub(super) fn on_heartbeat(&mut self, site: &Site, journal: &Journal, out: &mut Outbox) {
         self.on_silence();
+        self.others.iter_mut().for_each(|other| other.answered = Slot::ZERO);
         let next = site.peers.iter().find(|&id| id > self.told).or_else(|| site.peers.iter().next());
         if let Some(next) = next {
             self.told = next;
