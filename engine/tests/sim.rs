@@ -14,6 +14,7 @@ use quorumbench::sim::{
     shrink,
 };
 use quorumbench::spec::ReadsMode;
+use quorumbench_protocols::paxos::Paxos;
 use quorumbench_protocols::quorum::Quorums;
 use quorumbench_protocols::raft::Raft;
 use quorumbench_protocols::raft::message::{HARD_STATE, NO_VOTE};
@@ -284,6 +285,15 @@ fn broken_nodes_are_caught_by_name() {
     assert_eq!(named(&found::<{ flaw::STAYS_JOINT }>(1)), property::LIVENESS);
     assert_eq!(named(&found::<{ flaw::PANICS }>(5)), property::NO_PANIC);
     assert_eq!(named(&found::<{ flaw::SPEAKS_NONSENSE }>(10)), property::WELL_FORMED);
+}
+
+/// Where frames are duplicated and a node is slow, who answers each word with another never ends: this world had fifty
+/// million events, and has forty thousand.
+#[test]
+fn words_do_not_multiply() {
+    let outcome = run::<Paxos>(86_467_399_801_267, &Wishes::default(), None);
+    assert_eq!(outcome.failure, None);
+    assert!(outcome.stats.events < 1_000_000, "{:?}", outcome.stats.injected);
 }
 
 #[test]
