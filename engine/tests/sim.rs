@@ -288,7 +288,7 @@ fn broken_nodes_are_caught_by_name() {
 }
 
 /// Where frames are duplicated and a node is slow, who answers each word with another never ends: this world had fifty
-/// million events, and has forty thousand.
+/// million events, and has eighty thousand.
 #[test]
 fn words_do_not_multiply() {
     let outcome = run::<Paxos>(86_467_399_801_267, &Wishes::default(), None);
