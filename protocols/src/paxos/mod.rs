@@ -169,7 +169,7 @@ impl Paxos {
     /// Whether `slot` is the one that this node takes part in. Otherwise it, or who asks, has missed something.
     fn is_at(&mut self, from: NodeId, slot: Slot, out: &mut Outbox) -> bool {
         if slot < self.slot() {
-            self.learner.answer(&self.site, &self.journal, from, out);
+            self.site.send(Recipients::One(from), self.learner.standing(&self.journal), Payload::EMPTY, out);
         } else if slot > self.slot() {
             self.learner.hear(from, slot - 1);
         }
