@@ -124,7 +124,7 @@ fn link(point: &Point, outcome: &Outcome) -> Link {
 
 fn loss_asked(point: &Point, report: &PacketsReport) -> f64 {
     if point.network.links.is_empty() {
-        return point.network.loss;
+        return point.network.usual.loss;
     }
     let asked = |line: &LinkLine| point.way(line.from as usize, line.to as usize).loss * line.counts.packets as f64;
     report.links.iter().map(asked).sum::<f64>() / report.together().packets.max(1) as f64

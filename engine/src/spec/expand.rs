@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use quorumbench_protocols::Head;
-use quorumbench_protocols::quorum::Quorums;
+use quorumbench_protocols::quorum::{Quorums, majority};
 
 use super::applies::{Rule, listed};
 use super::gossip;
@@ -214,8 +214,7 @@ fn round_is_free(point: &Point) -> bool {
         (way.delay + way.jitter).is_zero() && bytes_at(way.bandwidth) == 0
     };
     let (replicas, voters) = (cluster.replicas, cluster.replicas - cluster.observers.min(cluster.replicas - 1));
-    let majority = voters / 2 + 1;
-    let quorum = point.quorum.of(voters).map_or(majority, Quorums::phase2);
+    let quorum = point.quorum.of(voters).map_or(majority(voters), Quorums::phase2);
     let there_and_back = |a: usize, b: usize| at_once(a, b) && at_once(b, a);
     let decides =
         |leader: usize| (0..voters).filter(|&each| each == leader || there_and_back(leader, each)).count() >= quorum;
@@ -280,7 +279,7 @@ fn disks_are_real(point: &Point) -> Option<Conflict> {
 
 /// What a stream lost would never come: it must be lost where the stream sends it again. Gossip makes up for what it loses.
 fn shape_keeps_streams(point: &Point) -> Option<Conflict> {
-    lost_from_streams(point, point.network.loss, point.network.reorder, [&keys::LOSS, &keys::REORDER])
+    lost_from_streams(point, point.network.usual.loss, point.network.usual.reorder, [&keys::LOSS, &keys::REORDER])
 }
 
 /// The same of some links, with these shares, whose keys are given.

@@ -404,32 +404,32 @@ table! {
             |to, value| to.point.network.mtu = value.size()).known_as("network_mtu").axis().when(Applies::Packets);
         DELAY = key("delay", duration(Duration::ZERO, MINUTE), "50us",
             "one way between two replicas, or two nodes that gossip, within a region",
-            |to, value| to.point.network.delay = value.duration()).axis().when(Applies::Ways);
+            |to, value| to.point.network.usual.delay = value.duration()).axis().when(Applies::Ways);
         CLIENT_DELAY = key("client_delay", duration(Duration::ZERO, MINUTE), "50us",
             "one way between a client and a replica, within a region",
             |to, value| to.point.network.client_delay = value.duration()).axis().when(Applies::Links);
         JITTER = key("jitter", duration(Duration::ZERO, MINUTE), "0us",
             "mean of a random delay on top, which keeps the order",
-            |to, value| to.point.network.jitter = value.duration()).axis().when(Applies::Ways);
+            |to, value| to.point.network.usual.jitter = value.duration()).axis().when(Applies::Ways);
         JITTER_DISTRIBUTION = key("jitter_distribution", Kind::Choice(JitterDistribution::CHOICES), "exponential",
             "how that is distributed",
-            |to, value| to.point.network.jitter_distribution = value.choice(JitterDistribution::named))
+            |to, value| to.point.network.usual.jitter_distribution = value.choice(JitterDistribution::named))
             .axis().when(Applies::Jitter);
         LOSS = key("loss", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
             "share of packets that are lost; of frames where there are none",
-            |to, value| to.point.network.loss = value.number()).axis().when(Applies::Ways);
+            |to, value| to.point.network.usual.loss = value.number()).axis().when(Applies::Ways);
         LOSS_BURST = key("loss_burst", Kind::Number { min: 1.0, max: 1e6 }, "1.0",
             "how many times longer runs of losses are than independent ones, by Gilbert's model",
-            |to, value| to.point.network.loss_burst = value.number()).axis().when(Applies::Loss);
+            |to, value| to.point.network.usual.loss_burst = value.number()).axis().when(Applies::Loss);
         REORDER = key("reorder", Kind::Number { min: 0.0, max: 0.9 }, "0.0",
             "share of packets that are held back past later ones; of frames where there are none",
-            |to, value| to.point.network.reorder = value.number()).axis().when(Applies::Ways);
+            |to, value| to.point.network.usual.reorder = value.number()).axis().when(Applies::Ways);
         REORDER_DELAY = key("reorder_delay", duration(Duration::from_micros(1), MINUTE), "1ms",
             "for how long these are",
-            |to, value| to.point.network.reorder_delay = value.duration()).axis().when(Applies::Reorder);
+            |to, value| to.point.network.usual.reorder_delay = value.duration()).axis().when(Applies::Reorder);
         BANDWIDTH = key("bandwidth", Kind::SizeOrOff { min: 1, max: 1 << 50 }, "off",
             "bytes a second over each link",
-            |to, value| to.point.network.bandwidth = value.size_or_off()).axis().when(Applies::Ways);
+            |to, value| to.point.network.usual.bandwidth = value.size_or_off()).axis().when(Applies::Ways);
         ROUND_TRIPS = key("round_trips", Kind::Regions, "off",
             "regions, and the round-trip times between them; replicas, or nodes, are placed in turn, clients in the first",
             |to, value| to.point.network.round_trips = value.regions()).axis().when(Applies::Ways);

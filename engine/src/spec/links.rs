@@ -52,7 +52,7 @@ pub enum LinkEnd {
 }
 
 /// What one directed link does.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Way {
     /// One way.
     pub delay: Duration,
@@ -75,7 +75,7 @@ pub struct Way {
 impl Point {
     /// What the link from one node to another does, replicas before clients.
     pub fn way(&self, from: usize, to: usize) -> Way {
-        let usual = self.network.usual(self.distance(from, to));
+        let usual = Way { delay: self.distance(from, to), ..self.network.usual };
         let about = self.network.links.iter().filter(|link| link.is_about(from, to, self.cluster.replicas));
         about.fold(usual, |way, link| link.over(way))
     }
@@ -92,18 +92,18 @@ impl Point {
     }
 }
 
-impl Network {
-    /// A link of this length that no table is about.
-    pub(super) fn usual(&self, delay: Duration) -> Way {
-        Way {
-            delay,
-            jitter: self.jitter,
-            jitter_distribution: self.jitter_distribution,
-            loss: self.loss,
-            loss_burst: self.loss_burst,
-            reorder: self.reorder,
-            reorder_delay: self.reorder_delay,
-            bandwidth: self.bandwidth,
+impl Way {
+    /// What the defaults of the keys are set over.
+    pub(super) fn blank() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            jitter_distribution: JitterDistribution::ALL[0],
+            loss: 0.0,
+            loss_burst: 0.0,
+            reorder: 0.0,
+            reorder_delay: Duration::ZERO,
+            bandwidth: None,
         }
     }
 }
@@ -249,10 +249,14 @@ fn nowhere(drafts: &[Draft]) -> Complaint {
     complaint.help(format!("set {} to {}", keys::EMULATION, others.collect::<Vec<_>>().join(" or ")))
 }
 
+/// All keys but those that say which link it is.
+fn what_it_does() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().copied().filter(|key| ![FROM.name, TO.name].contains(&key.name))
+}
+
 fn says_something(table: &Table<'_>) -> Option<Wrong> {
-    let says = |key: &&&Key| ![FROM.name, TO.name].contains(&key.name);
-    (!KEYS.iter().filter(says).any(|key| table.has(key))).then(|| {
-        let names: Vec<_> = KEYS.iter().filter(says).map(|key| key.name).collect();
+    (!what_it_does().any(|key| table.has(key))).then(|| {
+        let names: Vec<_> = what_it_does().map(|key| key.name).collect();
         (&FROM, Complaint::new("a link of which nothing is said").help(format!("it may have {}", names.join(", "))))
     })
 }
@@ -298,12 +302,11 @@ fn counts(table: &Table<'_>, later: &[Table<'_>], points: &[&Point]) -> Option<W
         let about = later.iter().filter(|table| table.link.is_about(from, to, point.cluster.replicas));
         about.into_iter().any(|table| table.has(key))
     };
-    let never = |key: &&&'static Key| {
+    let never = |key: &&'static Key| {
         let mut links = points.iter().flat_map(|point| table.pairs(point).map(move |pair| (point, pair))).peekable();
         table.has(key) && links.peek().is_some() && links.all(|(point, pair)| is_said_again(key, point, pair))
     };
-    let own = KEYS.iter().filter(|key| ![FROM.name, TO.name].contains(&key.name));
-    own.into_iter().find(never).map(|&key| {
+    what_it_does().find(never).map(|key| {
         let complaint = Complaint::new(format!("{key} does nothing: a later table says it of all these links"));
         (key, complaint.help("leave it out, or put it below that one"))
     })
@@ -334,13 +337,15 @@ fn otherwise(tables: &[Table<'_>], point: &Point) -> Option<SpecError> {
 pub(super) fn idle(drafts: &[Draft], is_set: impl Fn(&Key) -> bool) -> Option<Conflict> {
     type Change = fn(&mut Network);
     let usual: [(&Key, Change); 7] = [
-        (&keys::DELAY, |network| network.delay += MOMENT),
+        (&keys::DELAY, |network| network.usual.delay += MOMENT),
         (&keys::CLIENT_DELAY, |network| network.client_delay += MOMENT),
         (&keys::ROUND_TRIPS, |network| network.round_trips = None),
-        (&keys::JITTER, |network| network.jitter += MOMENT),
-        (&keys::LOSS, |network| network.loss += 1.0),
-        (&keys::REORDER, |network| network.reorder += 1.0),
-        (&keys::BANDWIDTH, |network| network.bandwidth = Some(network.bandwidth.map_or(1, |bytes| bytes + 1))),
+        (&keys::JITTER, |network| network.usual.jitter += MOMENT),
+        (&keys::LOSS, |network| network.usual.loss += 1.0),
+        (&keys::REORDER, |network| network.usual.reorder += 1.0),
+        (&keys::BANDWIDTH, |network| {
+            network.usual.bandwidth = Some(network.usual.bandwidth.map_or(1, |bytes| bytes + 1));
+        }),
     ];
     // Others that have the key have nothing else to go by.
     let differs = |point: &Point, change: Change| {

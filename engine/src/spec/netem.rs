@@ -19,7 +19,7 @@ const RAREST_LOSS: f64 = 1e-8;
 /// What a point asks of it that it does otherwise.
 pub(super) fn conflict(point: &Point) -> Option<Conflict> {
     let network = &point.network;
-    let refused = || in_parts_of_a_microsecond(network).or_else(|| refused(&network.usual(network.delay), &|key| key));
+    let refused = || in_parts_of_a_microsecond(network).or_else(|| refused(&network.usual, &|key| key));
     is_mover(network).then(refused).flatten()
 }
 
@@ -87,8 +87,11 @@ fn refusal(key: &'static Key, value: &str, why: &str, help: &str) -> Conflict {
 }
 
 fn in_parts_of_a_microsecond(network: &Network) -> Option<Conflict> {
-    let times =
-        [(&keys::DELAY, network.delay), (&keys::CLIENT_DELAY, network.client_delay), (&keys::JITTER, network.jitter)];
+    let times = [
+        (&keys::DELAY, network.usual.delay),
+        (&keys::CLIENT_DELAY, network.client_delay),
+        (&keys::JITTER, network.usual.jitter),
+    ];
     let of_pair = || {
         let regions = network.round_trips.as_ref()?;
         let pairs = (0..regions.count()).flat_map(|a| (0..a).map(move |b| regions.round_trip(a, b)));

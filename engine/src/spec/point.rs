@@ -11,10 +11,10 @@ use serde_json::{Map, Value as Json};
 use super::distribution::Keys;
 use super::gossip::Gossip;
 use super::keys::Key;
-use super::links::Link;
+use super::links::{Link, Way};
 use super::names::{
-    ArrivalName, Cipher, Durability, Emulation, JitterDistribution, MachineName, Mover, Pin, Placement, ProtocolName,
-    QuicCongestion, QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
+    ArrivalName, Cipher, Durability, Emulation, MachineName, Mover, Pin, Placement, ProtocolName, QuicCongestion,
+    QuicStreams, ReadsMode, SnapshotBasis, TransportName, Wait,
 };
 use super::regions::Regions;
 use super::replication::{self, Crdt, Database, Replication};
@@ -163,15 +163,8 @@ impl Point {
                 emulation: Emulation::ALL[0],
                 mover: Mover::ALL[0],
                 mtu: 0,
-                delay: Duration::ZERO,
+                usual: Way::blank(),
                 client_delay: Duration::ZERO,
-                jitter: Duration::ZERO,
-                jitter_distribution: JitterDistribution::ALL[0],
-                loss: 0.0,
-                loss_burst: 0.0,
-                reorder: 0.0,
-                reorder_delay: Duration::ZERO,
-                bandwidth: None,
                 round_trips: None,
                 links: Vec::new(),
             },
@@ -435,27 +428,13 @@ pub struct Network {
     pub mover: Mover,
     /// The longest packet over an emulated link, IP header included.
     pub mtu: usize,
-    /// One way between two replicas of one region.
-    pub delay: Duration,
+    /// A link between two replicas of one region, that no table is about.
+    pub usual: Way,
     /// One way between a client and a replica of its region.
     pub client_delay: Duration,
-    /// The mean of what comes on top.
-    pub jitter: Duration,
-    /// How that is distributed.
-    pub jitter_distribution: JitterDistribution,
-    /// The share that is lost: of packets, or of frames where there are none.
-    pub loss: f64,
-    /// How many times longer the runs of losses are than independent ones.
-    pub loss_burst: f64,
-    /// The share that is held back past what is sent later.
-    pub reorder: f64,
-    /// For how long.
-    pub reorder_delay: Duration,
-    /// Bytes a second over one link; `None` for no bound.
-    pub bandwidth: Option<usize>,
     /// How far regions are apart; `None` for one region.
     pub round_trips: Option<Regions>,
-    /// Links that are other than all that says; what comes later goes first.
+    /// Links that are other than all that says; where two say the same, the later counts.
     pub links: Vec<Link>,
 }
 

@@ -96,7 +96,7 @@ impl Point {
     /// one. Replicas, or those that gossip, are placed in the regions in turn, and clients in the first.
     pub(super) fn distance(&self, from: usize, to: usize) -> Duration {
         let (network, replicas) = (&self.network, self.placed());
-        let within = if from.max(to) >= replicas { network.client_delay } else { network.delay };
+        let within = if from.max(to) >= replicas { network.client_delay } else { network.usual.delay };
         let across = network.round_trips.as_ref().map(|regions| {
             let region = |node: usize| if node < replicas { node % regions.count() } else { 0 };
             regions.round_trip(region(from), region(to)) / 2

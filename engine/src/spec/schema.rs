@@ -15,7 +15,7 @@ pub fn config_schema() -> Json {
         root["properties"][section] = table(section, TABLE);
     }
     for (list, about) in [
-        (&links::LIST, "links that are other than [network] says; what comes later goes first"),
+        (&links::LIST, "links that are other than [network] says; where two say the same, the later counts"),
         (&fault::LIST, "what is done to the cluster while it is measured"),
     ] {
         let tables = json!({"type": "array", "items": table(list.name, list.keys)});

@@ -43,7 +43,8 @@ pub(super) struct Stage {
     alive: AtomicIsize,
     /// Of these, those that know an update, for each.
     known: Vec<AtomicIsize>,
-    /// How many messages were under way when the conductor last looked, and since when nobody spreads and that has not changed.
+    /// How many messages were under way when the conductor last looked, and since when nobody spreads and that has not
+    /// changed.
     awaited: Mutex<(i32, Nanos)>,
     records: Mutex<Vec<Record>>,
 }

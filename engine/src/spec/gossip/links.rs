@@ -20,17 +20,17 @@ impl Point {
             return 1.0;
         }
         let cycles = f64::from(TRIPS) * trip(self).as_secs_f64() / self.gossip.interval.as_secs_f64();
-        (1.0 + cycles) / (1.0 - self.network.loss).powi(TRIPS.cast_signed())
+        (1.0 + cycles) / (1.0 - self.network.usual.loss).powi(TRIPS.cast_signed())
     }
 }
 
 /// About how long the way takes between two that are furthest from each other, to a microsecond.
 fn trip(point: &Point) -> Duration {
-    let network = &point.network;
+    let usual = &point.network.usual;
     let bytes = (Head::BYTES + point.gossip.payload) as f64;
-    let line = network.bandwidth.map_or(0.0, |bandwidth| bytes / bandwidth as f64);
-    let held_back = network.reorder_delay.mul_f64(network.reorder);
-    let way = point.longest_way() + network.jitter + held_back + Duration::from_secs_f64(line);
+    let line = usual.bandwidth.map_or(0.0, |bandwidth| bytes / bandwidth as f64);
+    let held_back = usual.reorder_delay.mul_f64(usual.reorder);
+    let way = point.longest_way() + usual.jitter + held_back + Duration::from_secs_f64(line);
     Duration::from_micros(way.as_nanos().div_ceil(1000) as u64)
 }
 
@@ -59,8 +59,8 @@ fn between_nodes(point: &Point) -> Option<Conflict> {
 /// A branch that never hears that it was cut, or an announcement that is lost, is not made up for: in the paper the links
 /// of a tree are TCP connections.
 fn trees_keep_connections(point: &Point) -> Option<Conflict> {
-    let (network, style) = (&point.network, point.gossip.style);
-    let (key, share) = if network.loss > 0.0 { (&keys::LOSS, network.loss) } else { (&keys::REORDER, network.reorder) };
+    let (usual, style) = (&point.network.usual, point.gossip.style);
+    let (key, share) = if usual.loss > 0.0 { (&keys::LOSS, usual.loss) } else { (&keys::REORDER, usual.reorder) };
     (style == Style::Plumtree && share > 0.0).then(|| Conflict {
         keys: [key, &keys::STYLE],
         message: format!(
