@@ -14,6 +14,7 @@ mod delivery;
 mod files;
 mod harness;
 mod hostile;
+mod order;
 mod pressure;
 mod quic_only;
 mod quic_paths;
@@ -128,6 +129,7 @@ macro_rules! over_sockets {
                 reconnect::what_was_queued_for_a_lost_connection_is_counted,
                 reconnect::a_node_that_leaves_closes_its_connections,
                 reconnect::a_node_may_leave_in_the_middle_of_a_write,
+                order::clients_are_written_to_before_replicas,
                 hostile::random_bytes_are_no_hello,
                 hostile::a_hello_must_be_of_this_run_and_version,
                 hostile::nobody_may_take_an_id_that_is_not_theirs,
