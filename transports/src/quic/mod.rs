@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Incoming};
+use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Incoming};
 use quorumbench_protocols::{Frame, Nanos, Transmit};
 
 use crate::dial::Dials;
@@ -45,6 +45,7 @@ use crate::{Clock, Counters, Mesh, Options, Transport, Wait};
 mod bell;
 mod credentials;
 mod line;
+mod lives;
 mod options;
 mod outgoing;
 mod port;
@@ -131,8 +132,7 @@ impl Quic {
         let tls = Tls::new(&credentials, &mesh.options)?;
         let server = mesh.listener.is_some().then(|| tls.server.clone());
         let port = Port::open(&mut mesh)?;
-        let mut config = EndpointConfig::default();
-        config.max_udp_payload_size(options::MOST_MTU).map_err(io::Error::other)?;
+        let config = lives::endpoint(&credentials.secret);
         let bell = Bell::new()?;
         Ok(Self {
             clock: mesh.clock,

@@ -16,6 +16,7 @@ mod harness;
 mod hostile;
 mod order;
 mod pressure;
+mod quic_lives;
 mod quic_only;
 mod quic_paths;
 mod raw;
@@ -180,6 +181,9 @@ macro_rules! over_quic {
             quic_only::payloads_are_slices_of_what_was_received,
             quic_only::every_cipher_and_congestion_control_carries_frames,
             quic_only::a_node_without_credentials_is_an_error,
+            quic_lives::who_died_without_a_word_is_dialled_again_at_once,
+            quic_lives::a_reset_of_another_s_making_is_not_believed,
+            quic_lives::resets_are_few_and_die_out,
             quic_paths::what_is_lost_or_late_comes_all_the_same,
             quic_paths::a_peer_whose_address_changes_stays_connected,
             quic_paths::a_cut_path_is_a_lost_connection,
