@@ -21,10 +21,10 @@ pub(super) struct Ledger(Mutex<Option<SoFar>>);
 
 impl Ledger {
     /// The account as it is now, and what was written since the last one.
-    pub(super) fn write(&self, account: Account, log_writes: &[u64]) {
+    pub(super) fn write(&self, account: &Account, log_writes: &[u64]) {
         let mut page = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let so_far = page.get_or_insert_default();
-        so_far.account = account;
+        so_far.account = *account;
         so_far.log_writes.extend_from_slice(log_writes);
     }
 

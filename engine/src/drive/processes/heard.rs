@@ -161,15 +161,15 @@ mod tests {
         Account { usage, process_cpu_ns: 10 * much, stats, total: stats, groups_led }
     }
 
-    /// A life that ended with `account`, if it came to that, after it had said so much of itself.
-    fn heard(said: &[u64], account: Option<(Account, u64)>) -> Heard {
+    /// A life that has said so much of itself, one after the other, and not how it ended.
+    fn heard(said: &[u64]) -> Heard {
         let control = Control::new(Clock::start());
         let mut heard = Heard::default();
         for &much in said {
             let so_far = SoFar { account: self::account(much, [1, 0]), log_writes: vec![much; 2] };
             heard.take(ToConductor::SoFar(Box::new(so_far)), &control, &Shown::default());
         }
-        Heard { account, ..heard }
+        heard
     }
 
     /// What a replica leaves after such lives.
@@ -178,14 +178,15 @@ mod tests {
         let point = &spec.points()[0];
         let part = Part::all(point, 1, Keep { trace: false, timeline: true, live: false })[0];
         let (mut past, mut ended) = (Past::default(), Ended::default());
-        killed.iter().for_each(|said| past.add(heard(said, None), 7));
+        killed.iter().for_each(|said| past.add(heard(said), 7));
         last.add_to(past, &mut ended, part, point);
         ended
     }
 
     #[test]
     fn all_lives_of_a_replica_count() {
-        let ended = ended(&[&[3, 5], &[], &[20]], heard(&[90], Some((account(100, [0, 1]), 6))));
+        let last = Heard { account: Some((account(100, [0, 1]), 6)), ..heard(&[90]) };
+        let ended = ended(&[&[3, 5], &[], &[20]], last);
         assert_eq!((ended.replicas.counters.file_syncs, ended.together.slots, ended.totals[0].slots), (125, 125, 125));
         assert_eq!((ended.replicas.cpu_ns, ended.elsewhere_cpu_ns), (1250, 1250), "all threads of its processes");
         assert_eq!((ended.groups_led[0], ended.memory.replica_rss_bytes), ([1, 1], Some(7)));
