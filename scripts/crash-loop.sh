@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kills a random replica's process (SIGKILL) again and again under load, for each protocol, and verifies that the run
+# Kills the process of a replica drawn at random (SIGKILL) again and again under load, for each protocol, and verifies that the run
 # was linearizable and that nothing that was acknowledged was lost.
 #
 #   scripts/crash-loop.sh                  200 rounds each, logs synced: six minutes
@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-200}
 durability=${2:-fsync}
+[ "$rounds" -ge 2 ] || { echo "crash-loop.sh: at least 2 rounds, not '$rounds'" >&2; exit 2; }
 
 config=$(mktemp --suffix=.toml)
 trap 'rm -f "$config"' EXIT

@@ -112,11 +112,11 @@ impl Gossip {
     pub fn takes(&self, point: &Point) -> Duration {
         let cluster = &point.cluster;
         match cluster.transport {
-            TransportName::Population => self.estimate(cluster.nodes),
+            TransportName::Population => self.estimate(cluster.nodes, 1.0),
             // A contact is a few messages among state machines, and each partner is looked for among those before it.
             TransportName::Sim => {
                 let crowded = 1.0 + (self.fanout as f64 / 32.0).powi(2);
-                self.estimate(cluster.nodes).mul_f64(50.0 * crowded)
+                self.estimate(cluster.nodes, 50.0 * crowded)
             }
             // A trial waits for its cycles, and a moment to begin; a tree has one broadcast.
             _ => {
@@ -154,8 +154,9 @@ impl Gossip {
         }
     }
 
-    /// About how long all trials over a population of so many take on one core.
-    pub fn estimate(&self, nodes: usize) -> Duration {
+    /// About how long all trials among so many take on one core, where a contact takes `slower` times as long as over a
+    /// population. Views are kept in the same way everywhere.
+    fn estimate(&self, nodes: usize, slower: f64) -> Duration {
         let doublings = (nodes as f64).log2();
         let turns = match self.style {
             // Announcements, grafts and all, over every link.
@@ -166,12 +167,12 @@ impl Gossip {
         };
         // A contact among them is a few nanoseconds, or a miss of the cache where nodes have to queue for each other.
         let is_plain = self.connection_limit.is_none() && self.partners == PartnerChoice::Uniform && !self.is_partial();
-        let contact_ns = if is_plain { 10.0 } else { 100.0 };
+        let contact_ns = slower * if is_plain { 10.0 } else { 100.0 };
         let contacts = turns * (self.fanout * self.rumors) as f64;
-        // To join, to settle, and to keep a view while others come and go.
-        let lasts = if self.style == Style::Plumtree { 20.0 * self.broadcasts as f64 } else { 10.0 * doublings };
+        // To join, to settle, and to keep a view while others come and go: with a tree, in the last broadcast.
+        let lasts = if self.style == Style::Plumtree { 20.0 } else { 10.0 * doublings };
         let cycles = if self.crash > 0.0 { lasts } else { 0.0 };
-        let view_ns = if self.is_partial() { 30_000.0 + 4_000.0 * cycles } else { 5.0 * cycles };
+        let view_ns = if self.is_partial() { 30_000.0 + 4_000.0 * cycles } else { 5.0 * slower * cycles };
         Duration::from_secs_f64((contacts * contact_ns + view_ns) * nodes as f64 * self.trials as f64 / 1e9)
     }
 }
@@ -336,23 +337,29 @@ fn places_exist(point: &Point) -> Option<Conflict> {
     })
 }
 
-/// With one peer each, nodes are pairs; with two, they are in rings, and hardly ever in a single one.
+/// With one peer each, nodes are pairs; with two, they are in rings, and hardly ever in a single one. Of 20 overlays of
+/// 10,000 nodes 6 were in parts with views of 3 and 30, and none with 4 and 8; with fewer in the passive view than in the
+/// active one, half of them and more.
 fn views_hold_together(point: &Point) -> Option<Conflict> {
     let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
-    let size = gossip.view_size;
-    (gossip.is_partial() && size < LEAST_VIEW && nodes > size + 1).then(|| Conflict {
-        keys: [&keys::VIEW_SIZE, &keys::NODES],
+    let least = if nodes > MOST_OF_THREE { 4 } else { 3 };
+    let (key, size, least) = match gossip.view_size {
+        size if size < least => (&keys::VIEW_SIZE, size, least),
+        least if gossip.passive_size < least => (&keys::PASSIVE_SIZE, gossip.passive_size, least),
+        _ => return None,
+    };
+    (gossip.is_partial() && nodes > gossip.view_size + 1).then(|| Conflict {
+        keys: [key, &keys::NODES],
         message: format!(
-            "{} {size} of {} {nodes}: the graph of who may talk to whom would not be connected",
-            keys::VIEW_SIZE,
+            "{key} {size} of {} {nodes}: the graph of who may talk to whom would not be connected",
             keys::NODES
         ),
-        help: format!("it must be at least {LEAST_VIEW}"),
+        help: format!("it must be at least {least}"),
     })
 }
 
-/// With three peers each, chosen at random, a graph is connected nearly always, however large it is.
-const LEAST_VIEW: usize = 3;
+/// More nodes than this are hardly ever connected by three peers each.
+const MOST_OF_THREE: usize = 1_000;
 
 fn views_fit(point: &Point) -> Option<Conflict> {
     let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
