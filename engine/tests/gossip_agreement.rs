@@ -72,6 +72,12 @@ fn variants() -> Vec<Gossip> {
         rules("style = 'anti-entropy', exchange = 'pull', rumors = 4, rounds = 'asynchronous'"),
         rules("exchange = 'push-pull', minimize = true, k = [1, 2, 3]"),
         rules("exchange = 'push-pull', minimize = true, k = 2, reset = false, loss = 0.1, fanout = 2"),
+        rules("exchange = ['pull', 'push-pull'], k = 2, pulls = 'each', stop = ['counter', 'coin'], fanout = [1, 2]"),
+        rules("exchange = 'push-pull', minimize = true, k = 3, pulls = 'each', reset = false, loss = 0.1"),
+        rules("exchange = ['pull', 'push-pull'], k = 2, pulls = 'each', rounds = 'asynchronous'"),
+        rules("exchange = ['push', 'pull', 'push-pull'], interest = 'blind', stop = 'coin', toss = 'before', k = [2, 4]"),
+        rules("exchange = ['push', 'pull'], interest = 'blind', stop = 'coin', toss = 'before', k = 3, rounds = 'asynchronous'"),
+        rules("exchange = 'push-pull', interest = 'blind', stop = 'coin', toss = 'before', k = 3, rumors = 3, crash = 0.02"),
         rules("style = 'median-counter', fanout = [1, 2], loss = [0.0, 0.1]"),
         rules("style = 'median-counter', partners = ['not-sender', 'not-sent'], loss = 0.1"),
         rules("style = 'median-counter', partners = 'ring', exponent = 1.5"),
@@ -181,7 +187,7 @@ fn for_each<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 
 fn all_agree(trials: u64) {
     let variants = variants();
-    assert_eq!(variants.len(), 223);
+    assert_eq!(variants.len(), 243);
     let furthest = AtomicUsize::new(0);
     for_each(&variants, |gossip| {
         let (figure, errors) = difference(&over_a_population(gossip, trials), &among_machines(gossip, trials));
@@ -216,6 +222,8 @@ fn a_wrong_rule_is_noticed() {
         ("reset = true", "reset = false"),
         ("judging = 'snapshot', k = 1", "judging = 'arrival', k = 1"),
         (plain, "exchange = 'push-pull', k = 2, minimize = true"),
+        ("exchange = 'pull', k = 3, pulls = 'each'", "exchange = 'pull', k = 3"),
+        ("interest = 'blind', stop = 'coin', k = 4, toss = 'before'", "interest = 'blind', stop = 'coin', k = 4"),
         ("loss = 0.1", "loss = 0.15"),
         ("k = 1, fanout = 2", "k = 1, fanout = 3"),
         ("connection_limit = 1", "connection_limit = 2"),

@@ -189,6 +189,31 @@ fn minimization_saves_traffic() {
 }
 
 #[test]
+fn who_tosses_first_sends_once_less() {
+    let coins = |more: &str| trials(1000, &format!("interest = 'blind', stop = 'coin', {more}"), 100);
+    assert!(
+        coins("k = 1, toss = 'before'").iter().all(|trial| (trial.sent, trial.reached()) == (0, 1)),
+        "not even one"
+    );
+    for (toss, expected) in [("after", 4.0), ("before", 3.0)] {
+        let trials = coins(&format!("k = 4, toss = '{toss}'"));
+        let [sent, reached] = [Trial::reached, |trial: &Trial| trial.sent].map(|of| trials.iter().map(of).sum::<u64>());
+        let each = reached as f64 / sent as f64;
+        assert!((each - expected).abs() < 0.1, "{toss}: {each} updates from each who knows");
+    }
+}
+
+/// Once everyone knows, a node is asked by one other in a cycle on average, and in 1/e of the cycles by nobody: so k who
+/// ask are together by k cycles, and each by itself by fewer.
+#[test]
+fn who_counts_each_that_asks_is_tired_sooner() {
+    let [together, each] = ["together", "each"]
+        .map(|pulls| one(1000, &format!("exchange = 'pull', k = 3, pulls = '{pulls}', trials = 50")));
+    assert!(each.traffic.mean < 0.85 * together.traffic.mean, "{:?} of {:?}", each.traffic, together.traffic);
+    assert!(each.residue.mean > together.residue.mean, "{:?} of {:?}", each.residue, together.residue);
+}
+
+#[test]
 fn what_is_lost_is_sent_all_the_same() {
     let mailed = one(10_000, "style = 'direct-mail', loss = 0.3, trials = 50");
     assert!((mailed.residue.mean - 0.3).abs() < 0.003, "{:?}", mailed.residue);

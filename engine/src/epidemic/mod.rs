@@ -15,7 +15,7 @@ use quorumbench_protocols::{Nanos, NodeId, Prng};
 
 use crate::population::{epidemic_of, places, stages};
 use crate::results::Epidemic;
-use crate::spec::{Exchange, Gossip, Interest, Judging, PartnerChoice, Rounds, Stop, Style};
+use crate::spec::{Exchange, Gossip, Interest, Judging, PartnerChoice, Pulls, Rounds, Stop, Style, Toss};
 
 pub(crate) use updates::{Updates, together};
 pub use virtual_time::VirtualTime;
@@ -109,6 +109,14 @@ fn mongering(rules: &Gossip) -> Mongering {
         },
         k: rules.k as u64,
         reset: rules.reset,
+        pulls: match rules.pulls {
+            Pulls::Together => gossip::Pulls::Together,
+            Pulls::Each => gossip::Pulls::Each,
+        },
+        toss: match rules.toss {
+            Toss::After => gossip::Toss::After,
+            Toss::Before => gossip::Toss::Before,
+        },
         minimize: rules.minimize,
     }
 }

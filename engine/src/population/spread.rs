@@ -68,7 +68,7 @@ impl<'a> Spread<'a> {
         }
         for (index, update) in self.updates.iter_mut().enumerate() {
             let origin = if index == 0 { ORIGIN } else { self.prng.below(self.nodes as u64) as u32 };
-            update.begin(origin, self.gossip.rounds);
+            update.begin(origin, self.gossip, &mut self.prng);
         }
         true
     }

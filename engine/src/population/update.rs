@@ -5,7 +5,7 @@ use quorumbench_protocols::Prng;
 use super::bits::Bits;
 use super::history::History;
 use super::interest::Interests;
-use crate::spec::{Gossip, Interest, Judging, Rounds, Style};
+use crate::spec::{Gossip, Interest, Judging, Pulls, Rounds, Style};
 
 /// An update that spreads by contacts.
 #[derive(Clone, Debug)]
@@ -44,18 +44,17 @@ impl Update {
     }
 
     /// Only `origin` knows it: from the first cycle, or its own first turn.
-    pub(super) fn begin(&mut self, origin: u32, rounds: Rounds) {
+    pub(super) fn begin(&mut self, origin: u32, gossip: &Gossip, prng: &mut Prng) {
         self.known.clear();
         self.fresh.clear();
         self.history.clear();
         if let Some(interests) = &mut self.interests {
             interests.begin();
         }
-        if rounds == Rounds::Synchronous {
-            self.known.add(origin);
-            self.interests.iter_mut().for_each(|interests| interests.add(origin));
-        } else {
-            self.fresh.add(origin);
+        // It got it in the cycle before the first.
+        self.fresh.add(origin);
+        if gossip.rounds == Rounds::Synchronous {
+            self.end_cycle(gossip, prng);
         }
         (self.sent, self.arrived, self.knowing) = (0, 0, 1);
     }
@@ -176,7 +175,10 @@ impl Update {
         if answers {
             let is_useful = self.is_missing(node);
             if self.send::<NOTES>(gossip, prng, partner, node) && (is_useful || partner_tires) {
-                self.learn(gossip, |interests| interests.answered(partner, is_useful));
+                self.learn(gossip, |interests| match gossip.pulls {
+                    Pulls::Together => interests.answered(partner, is_useful),
+                    Pulls::Each => interests.told(partner, is_useful),
+                });
             }
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::expand::Conflict;
 use super::keys;
 use super::names::{
-    Exchange, Interest, Judging, PartnerChoice, ProtocolName, Rounds, Stop, Style, TransportName, View,
+    Exchange, Interest, Judging, PartnerChoice, ProtocolName, Pulls, Rounds, Stop, Style, Toss, TransportName, View,
 };
 use super::point::Point;
 use super::units::duration_text;
@@ -61,6 +61,10 @@ pub struct Gossip {
     pub judging: Judging,
     /// Whether a useful contact sets the counter back to zero.
     pub reset: bool,
+    /// How those count who pull from one node in a cycle and knew.
+    pub pulls: Pulls,
+    /// When a blind node tosses its coin.
+    pub toss: Toss,
     /// How long a cycle is.
     pub interval: Duration,
     /// Epidemics of each point.
@@ -96,6 +100,8 @@ impl Gossip {
             minimize: false,
             judging: Judging::ALL[0],
             reset: false,
+            pulls: Pulls::ALL[0],
+            toss: Toss::ALL[0],
             interval: Duration::ZERO,
             trials: 0,
             payload: 0,

@@ -426,6 +426,22 @@ names! {
 }
 
 names! {
+    /// How those count who pulled a rumor from one node in one cycle, and knew it.
+    Pulls {
+        Together = "together": "once a cycle, unless the node was of use to anyone",
+        Each = "each": "each by itself, as each does that is told in vain",
+    }
+}
+
+names! {
+    /// When a blind node tosses its coin.
+    Toss {
+        After = "after": "after each cycle in which it sent",
+        Before = "before": "before each cycle: if it loses, it sends nothing any more",
+    }
+}
+
+names! {
     /// What is replicated.
     CrdtType {
         GCounter = "g-counter": "a counter that only grows",

@@ -129,9 +129,20 @@ pub struct Mongering {
     pub k: u64,
     /// Whether a useful contact sets the counter back to zero.
     pub reset: bool,
+    /// How those count who pull it from one node in a cycle and knew. For feedback.
+    pub pulls: Pulls,
+    /// When a coin is tossed that does not depend on contacts.
+    pub toss: Toss,
     /// Whether of two who both spread it only the one with the smaller counter takes the other for useless, or both if
     /// they are equal. For both ways at once.
     pub minimize: bool,
+}
+
+impl Mongering {
+    /// Whether a node tosses before it has sent anything, too.
+    pub(super) const fn tosses_first(&self) -> bool {
+        matches!((self.interest, self.stop, self.toss), (Interest::Blind, Stop::Coin, Toss::Before))
+    }
 }
 
 /// What makes a node lose interest.
@@ -150,6 +161,24 @@ pub enum Stop {
     Counter,
     /// With probability 1/`k` after each.
     Coin,
+}
+
+/// How those count who pull a rumor from one node in a cycle and knew it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulls {
+    /// Once, and not at all if the node was of use to anyone.
+    Together,
+    /// Each by itself.
+    Each,
+}
+
+/// When a blind node tosses its coin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toss {
+    /// After each cycle in which it spread the rumor.
+    After,
+    /// Before each cycle in which it would.
+    Before,
 }
 
 /// When it is judged whether a node knew a rumor.

@@ -79,7 +79,7 @@ use crate::prng::Prng;
 use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, Recipients, Slot, reject};
 
 pub use self::choice::{Choice, other};
-pub use self::config::{Config, Exchange, Interest, Judging, Mongering, Partners, Stop, Style};
+pub use self::config::{Config, Exchange, Interest, Judging, Mongering, Partners, Pulls, Stop, Style, Toss};
 pub use self::median::Stages;
 pub use self::places::Places;
 

@@ -112,7 +112,8 @@ impl Gossip {
             }
         }
         let Some(&rules) = self.config.mongering() else { return };
-        for rumor in self.rumors.values_mut().filter(|rumor| rumor.since < self.cycle) {
+        let cycle = self.cycle;
+        for rumor in self.rumors.values_mut().filter(|rumor| rules.tosses_first() || rumor.since < cycle) {
             if rumor.spreading.as_mut().is_some_and(|spreading| spreading.end_cycle(&rules, &mut self.prng)) {
                 rumor.spreading = None;
                 self.spreading -= 1;
