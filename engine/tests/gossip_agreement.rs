@@ -78,6 +78,20 @@ fn variants() -> Vec<Gossip> {
         rules("exchange = ['push', 'pull', 'push-pull'], interest = 'blind', stop = 'coin', toss = 'before', k = [2, 4]"),
         rules("exchange = ['push', 'pull'], interest = 'blind', stop = 'coin', toss = 'before', k = 3, rounds = 'asynchronous'"),
         rules("exchange = 'push-pull', interest = 'blind', stop = 'coin', toss = 'before', k = 3, rumors = 3, crash = 0.02"),
+        rules(&format!("acts = 'same-cycle', {}", rumors.replace("k = [1, 2]", "k = 2"))),
+        rules(&format!("{feedback}, acts = 'same-cycle', judging = 'arrival', fanout = [1, 2]")),
+        rules(&format!("{feedback}, acts = 'same-cycle', loss = 0.1, fanout = 2")),
+        rules(&format!("{feedback}, acts = 'same-cycle', connection_limit = 2, hunt_limit = 1, fanout = 2")),
+        rules("exchange = 'push-pull', acts = 'same-cycle', minimize = true, k = 3, rumors = 4, loss = 0.1"),
+        rules("exchange = ['push', 'push-pull'], acts = 'same-cycle', partners = 'not-sender', k = 2, rumors = 1"),
+        rules("exchange = 'push', acts = 'same-cycle', k = 2, rumors = 4, crash = 0.02, join = 0.02"),
+        rules("exchange = ['push', 'pull'], acts = 'same-cycle', interest = 'blind', stop = 'coin', toss = 'before', k = 3"),
+        rules(
+            "style = 'anti-entropy', acts = 'same-cycle', exchange = ['push', 'pull', 'push-pull'],
+            judging = ['snapshot', 'arrival'], fanout = [1, 2]",
+        ),
+        rules("style = 'anti-entropy', acts = 'same-cycle', exchange = 'push-pull', rumors = 3, loss = 0.1, crash = 0.02"),
+        rules("style = 'anti-entropy', acts = 'same-cycle', connection_limit = 1, hunt_limit = [0, 2, 'unlimited']"),
         rules("style = 'median-counter', fanout = [1, 2], loss = [0.0, 0.1]"),
         rules("style = 'median-counter', partners = ['not-sender', 'not-sent'], loss = 0.1"),
         rules("style = 'median-counter', partners = 'ring', exponent = 1.5"),
@@ -187,7 +201,7 @@ fn for_each<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 
 fn all_agree(trials: u64) {
     let variants = variants();
-    assert_eq!(variants.len(), 243);
+    assert_eq!(variants.len(), 289);
     let furthest = AtomicUsize::new(0);
     for_each(&variants, |gossip| {
         let (figure, errors) = difference(&over_a_population(gossip, trials), &among_machines(gossip, trials));
@@ -224,6 +238,8 @@ fn a_wrong_rule_is_noticed() {
         (plain, "exchange = 'push-pull', k = 2, minimize = true"),
         ("exchange = 'pull', k = 3, pulls = 'each'", "exchange = 'pull', k = 3"),
         ("interest = 'blind', stop = 'coin', k = 4, toss = 'before'", "interest = 'blind', stop = 'coin', k = 4"),
+        ("k = 1, acts = 'same-cycle'", "k = 1"),
+        ("style = 'anti-entropy', exchange = 'pull', acts = 'same-cycle'", "style = 'anti-entropy', exchange = 'pull'"),
         ("loss = 0.1", "loss = 0.15"),
         ("k = 1, fanout = 2", "k = 1, fanout = 3"),
         ("connection_limit = 1", "connection_limit = 2"),

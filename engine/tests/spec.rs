@@ -133,6 +133,12 @@ fn rules_of_gossip_make_points_where_they_do_something() {
         rows(&tossed.points(), &["interest", "stop", "toss"]),
         ["feedback,counter,", "feedback,coin,", "blind,counter,", "blind,coin,after", "blind,coin,before"],
     );
+    let at_once =
+        spec(text, &["style=[rumor,plumtree]", "rounds=[synchronous,asynchronous]", "acts=[next-cycle,same-cycle]"]);
+    assert_eq!(
+        rows(&at_once.points(), &["style", "rounds", "acts"]),
+        ["rumor,synchronous,next-cycle", "rumor,synchronous,same-cycle", "rumor,asynchronous,", "plumtree,,"],
+    );
     let judged = spec(text, &["style=[rumor,anti-entropy]", "interest=[feedback,blind]", "judging=[snapshot,arrival]"]);
     assert_eq!(
         rows(&judged.points(), &["style", "interest", "judging"]),

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quorumbench_protocols::gossip::message::Message;
 use quorumbench_protocols::gossip::{
-    Config, Exchange, Gossip, Interest, Judging, Mongering, Partners, Pulls, Stages, Stop, Style, Toss,
+    Acts, Config, Exchange, Gossip, Interest, Judging, Mongering, Partners, Pulls, Stages, Stop, Style, Toss,
 };
 use quorumbench_protocols::{Change, Delivery, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Slot};
 
@@ -163,6 +163,34 @@ fn a_coin_is_tossed_after_or_before() {
     }
 }
 
+#[test]
+fn who_acts_at_once_answers_and_has_its_turn() {
+    let head = |message: Message, from| message.head(NodeId(from), NodeId(1));
+    let rumor = Frame { head: head(Message::Rumor { number: Slot(1), is_answer: false }, 0), body: Payload::EMPTY };
+    let ask = Frame { head: head(Message::Ask, 2), body: Payload::EMPTY };
+    let told = ["n1 to n0: Feedback 1 useful", "n1 to n2: Rumor 1 answer", "n2 to n1: Feedback 1 answer useful"];
+    // Turns are in the first half of a cycle.
+    for (acts, at, turn_in, said) in [
+        (Acts::NextCycle, CYCLE, 2, &told[..1]),
+        (Acts::SameCycle, CYCLE, 1, &told),
+        (Acts::SameCycle, CYCLE + CYCLE / 2, 2, &told),
+    ] {
+        let mut bench = Bench::new(3, |config| (config.style, config.acts) = (Style::Rumor(K), acts));
+        bench.now = Nanos(at);
+        bench.step(1, Input::Frame(&rumor));
+        bench.step(1, Input::Frame(&ask));
+        assert_eq!(bench.nodes[1].deadline().0 / CYCLE, turn_in, "{acts:?}");
+        assert_eq!(bench.settle(), said, "{acts:?}");
+    }
+    let mut bench = Bench::new(3, |config| (config.style, config.acts) = (Style::Rumor(K), Acts::SameCycle));
+    bench.submit(1, "news");
+    for cycle in 1..3 {
+        assert_eq!(bench.nodes[1].deadline().0 / CYCLE, cycle, "one turn in a cycle, however much comes after it");
+        let _ = bench.turn(1);
+        bench.step(1, Input::Frame(&rumor));
+    }
+}
+
 /// With k = 2 two who ask in vain are enough, if each counts.
 #[test]
 fn those_who_ask_in_one_cycle_count_together_or_each() {
@@ -265,10 +293,10 @@ fn counters_are_compared_where_that_is_minimal() {
     bench.cycle();
     let said = bench.turn(0);
     let expected = [
-        "n0 to n1: Rumor 1",
         "n0 to n1: Ask",
-        "n1 to n0: Feedback 1 useless counter=0",
+        "n0 to n1: Rumor 1",
         "n1 to n0: Rumor 1 answer",
+        "n1 to n0: Feedback 1 useless counter=0",
         "n0 to n1: Feedback 1 answer useless counter=0",
     ];
     assert_eq!(said, expected);

@@ -3,7 +3,7 @@
 use quorumbench_protocols::Prng;
 
 use super::bits::{Bits, for_each_of};
-use crate::spec::{Gossip, Interest, Stop, Toss};
+use crate::spec::{Acts, Gossip, Interest, Stop, Toss};
 
 /// The infective nodes, and what their contacts made of the rumor.
 ///
@@ -11,7 +11,7 @@ use crate::spec::{Gossip, Interest, Stop, Toss};
 /// nodes are looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Interests {
-    /// Who spreads it: as of the start of the cycle.
+    /// Who spreads it: as of the start of the cycle, unless nodes act at once.
     infective: Bits,
     counters: Vec<u16>,
     /// How many in this cycle were told by each node and knew already, of those that count by themselves.
@@ -50,6 +50,11 @@ impl Interests {
         self.useless.fill(0);
     }
 
+    /// `node` spreads it, from now on.
+    pub(super) fn add(&mut self, node: u32) {
+        self.infective.add(node);
+    }
+
     pub(super) fn infective(&self) -> &Bits {
         &self.infective
     }
@@ -78,9 +83,14 @@ impl Interests {
 
     /// The cycle is over: some lose interest, and those that heard of the rumor in it begin to spread it.
     pub(super) fn end_cycle(&mut self, fresh: &Bits, gossip: &Gossip, prng: &mut Prng) {
-        let tosses_first = gossip.toss == Toss::Before;
-        if tosses_first {
+        let at_once = gossip.acts == Acts::SameCycle;
+        // Those who heard of it may toss before they send, or act at once and have met others. A cycle that they have
+        // only a part of is none for those who count these.
+        let counts_for_all = gossip.toss == Toss::Before || (at_once && gossip.interest == Interest::Feedback);
+        if counts_for_all {
             self.infective.add_all(fresh);
+        } else if at_once {
+            (0..fresh.len()).for_each(|index| self.infective.remove(index, fresh.word(index)));
         }
         // Each rule has a loop of its own, that asks nothing twice.
         let rule = Rule { k: gossip.k, reset: gossip.reset };
@@ -102,7 +112,7 @@ impl Interests {
             self.asked_in_vain.clear();
             self.useful.clear();
         }
-        if !tosses_first {
+        if !counts_for_all {
             self.infective.add_all(fresh);
         }
     }

@@ -1,7 +1,7 @@
 //! What the literature says that should come out.
 
 use crate::results::Theory;
-use crate::spec::{Exchange, Gossip, Interest, PartnerChoice, Rounds, Stop, Style, Toss, View};
+use crate::spec::{Acts, Exchange, Gossip, Interest, PartnerChoice, Rounds, Stop, Style, Toss, View};
 
 /// Of so many nodes that gossip so, and were measured to send so many updates each. Empty where there is none: for
 /// partners that refuse, and for updates that are lost, but by mail.
@@ -11,7 +11,8 @@ pub(super) fn of(nodes: usize, gossip: &Gossip, traffic: f64) -> Theory {
         && gossip.crash == 0.0
         && gossip.partners == PartnerChoice::Uniform
         && gossip.view == View::Full
-        && gossip.rounds == Rounds::Synchronous;
+        && gossip.rounds == Rounds::Synchronous
+        && gossip.acts == Acts::NextCycle;
     match gossip.style {
         Style::DirectMail => Theory { rounds_last: Some(1.0), residue: Some(gossip.loss), residue_of_traffic: None },
         _ if !plain => Theory::default(),

@@ -434,6 +434,14 @@ names! {
 }
 
 names! {
+    /// When a node acts on an update that it has got.
+    Acts {
+        NextCycle = "next-cycle": "from the next cycle",
+        SameCycle = "same-cycle": "at once: it answers, and has its turn if that is still to come",
+    }
+}
+
+names! {
     /// When a blind node tosses its coin.
     Toss {
         After = "after": "after each cycle in which it sent",

@@ -29,6 +29,8 @@ pub struct Config {
     pub hunt_limit: Option<usize>,
     /// When it is judged whether a node knew a rumor.
     pub judging: Judging,
+    /// When it acts on a rumor that it has got.
+    pub acts: Acts,
     /// When its first cycle begins. Where rounds are synchronous, it is the same moment for all.
     pub first_cycle: Nanos,
     /// How long a cycle is, in nanoseconds; at least 1.
@@ -52,6 +54,7 @@ impl Config {
             connection_limit: None,
             hunt_limit: Some(0),
             judging: Judging::Snapshot,
+            acts: Acts::NextCycle,
             first_cycle: Nanos::ZERO,
             interval: 1_000_000_000,
             turns: 500_000_000,
@@ -152,6 +155,15 @@ pub enum Interest {
     Feedback,
     /// Cycles, whatever the contacts knew.
     Blind,
+}
+
+/// When a node acts on a rumor that it has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    /// From the cycle after: it has its effect then.
+    NextCycle,
+    /// At once: it answers with it, and tells it in the same cycle if its turn has not been yet.
+    SameCycle,
 }
 
 /// How a node loses interest.

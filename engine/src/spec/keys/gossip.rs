@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::applies::Applies;
-use super::super::names::{Exchange, Interest, Judging, PartnerChoice, Pulls, Rounds, Stop, Style, Toss, View};
+use super::super::names::{Acts, Exchange, Interest, Judging, PartnerChoice, Pulls, Rounds, Stop, Style, Toss, View};
 use super::super::value::Kind;
 use super::{BATCH_BYTES, HOUR, Key, count, duration, key, size};
 
@@ -81,6 +81,9 @@ table! {
         TOSS = key("toss", Kind::Choice(Toss::CHOICES), "after",
             "when a blind node tosses its coin",
             |to, value| to.point.gossip.toss = value.choice(Toss::named)).axis().when(Applies::Tossed);
+        ACTS = key("acts", Kind::Choice(Acts::CHOICES), "next-cycle",
+            "when a node acts on an update that it has got",
+            |to, value| to.point.gossip.acts = value.choice(Acts::named)).axis().when(Applies::Cycles);
         INTERVAL = key("interval", duration(Duration::from_micros(1), HOUR), "1s",
             "how long a cycle is: what turns rounds into time",
             |to, value| to.point.gossip.interval = value.duration()).axis().when(Applies::Gossip);
