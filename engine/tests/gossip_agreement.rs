@@ -45,6 +45,7 @@ fn variants() -> Vec<Gossip> {
     let rumors =
         "exchange = ['push', 'pull', 'push-pull'], interest = ['feedback', 'blind'], stop = ['counter', 'coin'],
         k = [1, 2]";
+    let first = "interest = 'blind', stop = 'coin', toss = 'before'";
     let feedback = "exchange = ['push', 'pull', 'push-pull'], k = 2";
     [
         rules(rumors),
@@ -75,22 +76,22 @@ fn variants() -> Vec<Gossip> {
         rules("exchange = ['pull', 'push-pull'], k = 2, pulls = 'each', stop = ['counter', 'coin'], fanout = [1, 2]"),
         rules("exchange = 'push-pull', minimize = true, k = 3, pulls = 'each', reset = false, loss = 0.1"),
         rules("exchange = ['pull', 'push-pull'], k = 2, pulls = 'each', rounds = 'asynchronous'"),
-        rules("exchange = ['push', 'pull', 'push-pull'], interest = 'blind', stop = 'coin', toss = 'before', k = [2, 4]"),
-        rules("exchange = ['push', 'pull'], interest = 'blind', stop = 'coin', toss = 'before', k = 3, rounds = 'asynchronous'"),
-        rules("exchange = 'push-pull', interest = 'blind', stop = 'coin', toss = 'before', k = 3, rumors = 3, crash = 0.02"),
+        rules(&format!("{first}, exchange = ['push', 'pull', 'push-pull'], k = [2, 4]")),
+        rules(&format!("{first}, exchange = ['push', 'pull'], k = 3, rounds = 'asynchronous'")),
+        rules(&format!("{first}, exchange = 'push-pull', k = 3, rumors = 3, crash = 0.02")),
         rules(&format!("acts = 'same-cycle', {}", rumors.replace("k = [1, 2]", "k = 2"))),
         rules(&format!("{feedback}, acts = 'same-cycle', judging = 'arrival', fanout = [1, 2]")),
         rules(&format!("{feedback}, acts = 'same-cycle', loss = 0.1, fanout = 2")),
         rules(&format!("{feedback}, acts = 'same-cycle', connection_limit = 2, hunt_limit = 1, fanout = 2")),
         rules("exchange = 'push-pull', acts = 'same-cycle', minimize = true, k = 3, rumors = 4, loss = 0.1"),
-        rules("exchange = ['push', 'push-pull'], acts = 'same-cycle', partners = 'not-sender', k = 2, rumors = 1"),
-        rules("exchange = 'push', acts = 'same-cycle', k = 2, rumors = 4, crash = 0.02, join = 0.02"),
-        rules("exchange = ['push', 'pull'], acts = 'same-cycle', interest = 'blind', stop = 'coin', toss = 'before', k = 3"),
+        rules("exchange = ['push', 'push-pull'], acts = 'same-cycle', partners = 'not-sender', k = 2"),
+        rules("exchange = 'push', acts = 'same-cycle', k = 2, crash = 0.02, join = 0.02"),
+        rules(&format!("{first}, exchange = ['push', 'pull'], acts = 'same-cycle', k = 3")),
         rules(
             "style = 'anti-entropy', acts = 'same-cycle', exchange = ['push', 'pull', 'push-pull'],
             judging = ['snapshot', 'arrival'], fanout = [1, 2]",
         ),
-        rules("style = 'anti-entropy', acts = 'same-cycle', exchange = 'push-pull', rumors = 3, loss = 0.1, crash = 0.02"),
+        rules("style = 'anti-entropy', acts = 'same-cycle', exchange = 'push-pull', rumors = 3, loss = 0.1"),
         rules("style = 'anti-entropy', acts = 'same-cycle', connection_limit = 1, hunt_limit = [0, 2, 'unlimited']"),
         rules("style = 'median-counter', fanout = [1, 2], loss = [0.0, 0.1]"),
         rules("style = 'median-counter', partners = ['not-sender', 'not-sent'], loss = 0.1"),

@@ -203,8 +203,8 @@ fn who_tosses_first_sends_once_less() {
     }
 }
 
-/// Once everyone knows, a node is asked by one other in a cycle on average, and in 1/e of the cycles by nobody: so k who
-/// ask are together by k cycles, and each by itself by fewer.
+/// Once everyone knows, a node is asked by one other in a cycle on average, often by several and often by nobody. So it
+/// takes more cycles until there were k in which someone asked, than until k have.
 #[test]
 fn who_counts_each_that_asks_is_tired_sooner() {
     let [together, each] = ["together", "each"]
@@ -214,7 +214,7 @@ fn who_counts_each_that_asks_is_tired_sooner() {
 }
 
 /// Those who know are e^r times as many after a cycle in which everyone has its turn at a random time and acts at once,
-/// with r = 1 by push or pull, and 2 both ways. In the end by push, 1/e of the others are missed by it, as ever.
+/// with r = 1 by push or pull, and 2 both ways. In the end, by push, 1/e of the others are missed in a cycle, as ever.
 #[test]
 fn who_acts_at_once_is_faster() {
     for (exchange, r, end) in [("push", 1.0, 100_f64.ln()), ("pull", 1.0, 1.0), ("push-pull", 2.0, 1.0)] {

@@ -47,7 +47,7 @@ fn rounds(nodes: usize, exchange: Exchange) -> f64 {
 
 /// By the differential equations of Demers et al. 1987, section 1.4, for push with one partner: s = e^-(k+1)(1-s) with
 /// feedback and a coin, which a counter comes close to. With time alone the same equations give s = e^-k(1-s), and for
-/// nodes that spread for k cycles, to f partners in each, s = e^-kf(1-s). Who tosses before it sends does that once less.
+/// nodes that spread for k cycles, to f partners in each, s = e^-kf(1-s). Who tosses before it sends does so once less.
 fn residue(gossip: &Gossip) -> Option<f64> {
     let (k, fanout) = (gossip.k as f64, gossip.fanout as f64);
     let told = match (gossip.exchange, gossip.interest) {

@@ -284,8 +284,9 @@ impl Gossip {
         now.0.checked_sub(self.config.first_cycle.0).map_or(0, |since| since / self.config.interval + 1)
     }
 
-    /// In the next cycle, if there will be anything to do in it and no turn is planned yet. Who acts at once may have one
-    /// in this cycle: at a moment as random as if it had been drawn at the cycle's begin, if that is still to come.
+    /// In the next cycle, if there will be anything to do in it and no turn is planned yet. Who acts at once has one in
+    /// this cycle, unless it had: at a moment as random as if it had been drawn when the cycle began, if that is still
+    /// to come.
     fn plan_turn(&mut self, now: Nanos) {
         let always = match self.config.style {
             Style::DirectMail | Style::Plumtree { .. } => false,
