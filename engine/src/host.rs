@@ -108,7 +108,16 @@ fn await_ball(ball: &AtomicU64, value: u64, give_up: Instant) -> bool {
 ///
 /// Not what `getrusage` says: there a process that was just started begins at its parent's peak.
 pub fn peak_rss_bytes() -> u64 {
-    let line = first_line("/proc/self/status", "VmHWM");
+    peak_rss_bytes_in("/proc/self/status")
+}
+
+/// The same of another process, which is alive.
+pub fn peak_rss_bytes_of(process: u32) -> u64 {
+    peak_rss_bytes_in(&format!("/proc/{process}/status"))
+}
+
+fn peak_rss_bytes_in(status: &str) -> u64 {
+    let line = first_line(status, "VmHWM");
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.map_or(0, |kib| kib * 1024)
 }

@@ -59,13 +59,13 @@ pub(crate) mod credentials {
 
     #[expect(clippy::ref_option, reason = "that is what serde calls")]
     pub(crate) fn serialize<S: Serializer>(credentials: &Option<Credentials>, to: S) -> Result<S::Ok, S::Error> {
-        let parts = credentials.as_ref().map(|all| (&all.certificate, &all.key, &all.authority));
+        let parts = credentials.as_ref().map(|all| [&all.certificate, &all.key, &all.authority, &all.secret]);
         parts.serialize(to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Credentials>, D::Error> {
-        let parts = Option::<(Vec<u8>, Vec<u8>, Vec<u8>)>::deserialize(from)?;
-        Ok(parts.map(|(certificate, key, authority)| Credentials { certificate, key, authority }))
+        let parts = Option::<[Vec<u8>; 4]>::deserialize(from)?;
+        Ok(parts.map(|[certificate, key, authority, secret]| Credentials { certificate, key, authority, secret }))
     }
 }
 

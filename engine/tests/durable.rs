@@ -83,6 +83,22 @@ fn who_dies_comes_back_from_its_log() {
     assert_eq!(fs::read_dir(folder.path()).map(Iterator::count).unwrap_or_default(), 0, "logs go with their run");
 }
 
+/// A replica that is killed for good takes next to nothing of what it had done and used with it.
+#[test]
+fn what_the_killed_had_counted_is_in_the_result() {
+    drive::set_program(PROGRAM);
+    let folder = tempfile::tempdir().expect("a folder");
+    let fault = Fault::new(Duration::from_millis(1800), FaultKind::Kill).on(Target::Id(1));
+    for placement in ["placement=threads", "placement=processes"] {
+        let overrides = ["transport=tokio-tcp", "durability=page-cache", placement];
+        let outcome = checked(point(folder.path(), &overrides), &[fault]);
+        let commands: Vec<_> = outcome.totals.iter().map(|each| each.commands).collect();
+        assert!(commands[1] > commands[0] / 4, "{placement}: {commands:?}");
+        let slots = [outcome.together.slots, outcome.busiest.slots];
+        assert!(slots[0] > slots[1] * 9 / 4, "{placement}: of all, and of one: {slots:?}");
+    }
+}
+
 /// Logs are cut at snapshots, so that a disk holds little more than two of them, however long the run.
 #[test]
 fn logs_do_not_grow_for_ever() {

@@ -5,10 +5,13 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value as Json, json};
-use support::desk::{Desk, PROGRAM, fails};
+use support::alive::{children, is_alive, wait_until};
+use support::desk::{Desk, PATIENCE, PROGRAM, end, fails, signal};
 
 /// Two points; windows in virtual time cost little.
 const CONFIG: &str = "name = 'turns'
@@ -95,6 +98,26 @@ fn a_program_that_measures_nothing_is_named() {
     assert!(said.code == Some(2) && said.err.contains("Both builds must know everything"), "{said:?}");
     let said = desk.run(&["run", "x.toml", "--quiet", "--interleave", "/bin/false"]);
     assert!(said.code == Some(1) && !said.err.contains("Both builds must know everything"), "{said:?}");
+}
+
+#[test]
+fn the_build_that_is_measured_ends_with_who_measures_it() {
+    let desk = Desk::new(CONFIG);
+    let set = ["--set", "protocol=raft", "--set", "transport=tokio-tcp", "--set", "placement=processes"];
+    let run = ["run", "x.toml", "--quiet", "--interleave", PROGRAM, "--set", "run.duration=60s"];
+    let run = desk.command(&[&run[..], &set].concat()).spawn().expect("run");
+    let mut processes = Vec::new();
+    wait_until("a build and its nodes", PATIENCE, || {
+        let builds = children(Pid::from_child(&run));
+        let nodes = builds.first().map(|&(_, build)| children(build)).unwrap_or_default();
+        processes = [builds, nodes].concat();
+        processes.len() == 1 + 3 + 1
+    });
+    signal(&run, Signal::KILL);
+    for (name, process) in processes {
+        wait_until(&format!("{name} is gone"), Duration::from_secs(10), || !is_alive(process));
+    }
+    assert_eq!(end(run).code, None);
 }
 
 /// The base is faster under the first config, and the second is measured in spite of that.

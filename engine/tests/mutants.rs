@@ -155,7 +155,7 @@ fn every_planted_bug_is_found_by_the_right_name() {
     assert!(wrong.is_empty(), "not found, or by another name: {}", wrong.join(" "));
 }
 
-/// Where a bug was found the world is clean without it, as is tested with each. This is all of them: forty thousand.
+/// Where a bug was found the world is clean without it, as is tested with each. This is all of them: thirty thousand.
 #[test]
 #[ignore = "minutes of two cores"]
 fn without_a_bug_all_the_seeds_are_clean() {

@@ -13,7 +13,8 @@ use std::process::{Child, ChildStderr, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use quorumbench::drive::{self, DriveError, EventKind, Fault, FaultKind, Outcome};
+use quorumbench::drive::{self, DriveError, EventKind, Fault, FaultKind, Outcome, Target};
+use quorumbench_protocols::NodeId;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value as Json;
 use support::alive::{children, is_alive, wait_until};
@@ -121,6 +122,24 @@ fn a_leader_that_is_killed_is_followed_by_another() {
         assert_eq!(before.last().map(|event| (event.kind, event.node)), Some((EventKind::Leader, after[0].node)));
         let next = after.iter().find(|event| event.kind == EventKind::Leader).expect("another leads");
         assert!(next.node != after[0].node && next.at_ns < 1_500_000_000, "{protocol}: {:?}", outcome.events);
+    }
+}
+
+/// Who is killed says no goodbye over QUIC, and no kernel says it for them. All others dial replica 0: they learn of its
+/// next life from that, and not when they have heard nothing for a minute.
+#[test]
+fn who_is_killed_over_quic_is_back_at_once() {
+    drive::set_program(PROGRAM);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = format!("storage.path={}", folder.path().display());
+    let kill =
+        Fault::new(Duration::from_millis(200), FaultKind::Kill).on(Target::Id(0)).lasting(Duration::from_millis(300));
+    for protocol in ["protocol=raft", "protocol=zab"] {
+        let quic = ["placement=processes", "transport=quic", "idle_timeout=1m", "duration=3s"];
+        let (outcome, _) = checked(&[&quic[..], &["durability=page-cache", &path, protocol]].concat(), &[kill]);
+        let of_0 = outcome.events.iter().filter(|event| event.node == NodeId(0)).map(|event| event.kind);
+        let of_0: Vec<_> = of_0.skip_while(|kind| *kind != EventKind::Killed).collect();
+        assert!(matches!(of_0[..], [_, EventKind::Restarted, EventKind::CaughtUp { .. }, ..]), "{protocol}: {of_0:?}");
     }
 }
 

@@ -225,6 +225,25 @@ fn a_fault_that_waits_does_not_hold_up_the_end_of_another() {
     assert_eq!(outcome.recording.tally.unanswered, 0);
 }
 
+/// It is back after 200 ms, and still cut off for 300 more.
+#[test]
+fn who_is_back_from_a_death_is_as_cut_off_as_before() {
+    let cut_off = Fault::new(AT, FaultKind::Partition).on(Target::Id(2)).lasting(ms(600));
+    let kill = Fault::new(AT + ms(100), FaultKind::Kill).on(Target::Id(2)).lasting(ms(200));
+    let outcome = measure(&["election_timeout=1s"], &[cut_off, kill]);
+    let at = |kind: &dyn Fn(EventKind) -> bool| {
+        let at = outcome.events.iter().filter(|event| event.at_ns > 0 && kind(event.kind)).map(|event| event.at_ns);
+        at.map(|at| at / MS.cast_signed()).collect::<Vec<_>>()
+    };
+    assert_eq!(at(&|kind| kind == EventKind::Isolated), [1000, 1300]);
+    assert_eq!(
+        (at(&|kind| kind == EventKind::Restarted), at(&|kind| kind == EventKind::Healed)),
+        (vec![1300], vec![1600])
+    );
+    let caught_up = at(&|kind| matches!(kind, EventKind::CaughtUp { .. }));
+    assert!(caught_up.iter().all(|&at| at > 1600), "{caught_up:?}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_aftermath() {
     let any = Fault::new(AT, FaultKind::Kill).on(Target::Any).lasting(ms(300));

@@ -38,6 +38,12 @@ impl Hello {
         let ours = (head.kind, head.body_len, magic, version, theirs) == (KIND, 0, MAGIC, VERSION, run);
         ours.then_some(Self { id: head.from, role })
     }
+
+    /// Whether a client says it. What there is for clients is written before anything else: they wait for nothing
+    /// but their answers, and with what replicas say to each other before that they would wait for longer.
+    pub fn is_client(self) -> bool {
+        self.role == Role::Client
+    }
 }
 
 /// The bytes of a connection's first head, as they come in. A stranger is worth no receive chunk.

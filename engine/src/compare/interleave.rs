@@ -1,14 +1,15 @@
 //! Two builds measured in turn, on a machine that is never the same for long.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, test_kill_process};
 use side::Side;
 
 use crate::console::exit::{INVALID, USAGE};
@@ -160,7 +161,7 @@ fn measure(
         }
         // The last word on a key counts.
         let seed = plan.seed.wrapping_add(repetition as u64);
-        command.args(["--point", &point.to_string()]);
+        command.args(["--point", &point.to_string()]).env(CONDUCTOR, process::id().to_string());
         command.args(["--set", "run.repetitions=1", "--set", &format!("run.seed={seed}")]).stdout(Stdio::null());
         let status = finish(&mut command, interrupted).map_err(|source| failure(plan.programs[side], source))?;
         if interrupted.load(Ordering::Relaxed) {
@@ -178,6 +179,21 @@ fn measure(
         sides[side].add(&run, repetition, plan).map_err(|source| failure(&run, source))?;
     }
     Ok(())
+}
+
+/// Where a build that is measured in turn is told by which process.
+const CONDUCTOR: &str = "QUORUMBENCH_INTERLEAVED_BY";
+
+/// Lets this run end as if it was told to when its parent is gone, however that went, if that measures it in turn with
+/// another build. Call it when signals are listened for.
+///
+/// # Errors
+/// The kernel's; also that it is gone already.
+pub fn end_with_conductor() -> io::Result<()> {
+    let conductor = env::var(CONDUCTOR).ok().and_then(|process| Pid::from_raw(process.parse().ok()?));
+    let Some(conductor) = conductor else { return Ok(()) };
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    Ok(test_kill_process(conductor)?)
 }
 
 /// Repetition, point and side of each run: of each point base, new, new, base, and so on.

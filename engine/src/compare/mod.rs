@@ -30,7 +30,7 @@ mod matching;
 mod metric;
 pub mod statistics;
 
-pub use interleave::{InterleaveError, Interleaving, SIDES, interleave};
+pub use interleave::{InterleaveError, Interleaving, SIDES, end_with_conductor, interleave};
 use matching::{Sample, circumstances, design, lost, only, pairs, shared_axes, worlds};
 pub use metric::{Metric, Unit};
 use statistics::{ALPHA, benjamini_hochberg, median, observations_needed};

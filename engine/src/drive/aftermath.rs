@@ -22,7 +22,7 @@ pub struct Aftermath {
     /// When it really was undone.
     pub until_ns: Option<i64>,
     /// The longest time in its scope without a completed command, from the last one before it on, or up to the
-    /// window's end. Exact from a millisecond up.
+    /// scope's end. Exact from a millisecond up.
     pub gap_ns: Option<u64>,
     /// From the fault until a replica began to lead; of several consensus groups, the first.
     pub leader_ns: Option<u64>,
@@ -192,7 +192,7 @@ impl Aftermath {
     }
 
     fn see_clients(&mut self, scope: Scope, window: Window, timeline: &Timeline, former: Option<&Former>) {
-        self.gap_ns = Some(gap_ns(timeline, scope.at, scope.end, window.length_ns()));
+        self.gap_ns = Some(gap_ns(timeline, scope.at, scope.end));
         if let Some(former) = former {
             self.throughput_back_ns = throughput_back_ns(timeline, scope, former);
             self.p99_back_ns = p99_back_ns(timeline, scope, former);
@@ -240,9 +240,9 @@ fn grows(lags: &[u64], slack: u64) -> Option<bool> {
     (quarter >= 10).then(|| mean(last) > 1.1 * mean(third) + slack as f64)
 }
 
-/// The longest time between two commands that completed, of which the second did after `at`; `from` the first
-/// that did before `end`.
-fn gap_ns(timeline: &Timeline, at: u64, end: u64, length: u64) -> u64 {
+/// The longest time between two commands that completed, of which the second did after `at`, and the first before
+/// `end`: what comes after that is the next fault's.
+fn gap_ns(timeline: &Timeline, at: u64, end: u64) -> u64 {
     let bins = timeline.bins();
     let begin_of = |bin: usize| bin as u64 * BIN_NS;
     let here = (at / BIN_NS) as usize;
@@ -256,11 +256,11 @@ fn gap_ns(timeline: &Timeline, at: u64, end: u64, length: u64) -> u64 {
             return longest;
         }
         if index > here || first_ns > at {
-            longest = longest.max(first_ns - last);
+            longest = longest.max(first_ns.min(end) - last);
         }
         last = last_ns;
     }
-    if last < end { longest.max(length - last) } else { longest }
+    longest.max(end.saturating_sub(last))
 }
 
 /// When the trailing span first has as much as before again, after it once had not.
@@ -317,13 +317,13 @@ mod tests {
     #[test]
     fn a_gap_runs_from_the_last_command_before_to_the_first_after() {
         let one = timeline(|ms| (300..340).contains(&ms));
-        let gap = |at: u64, end: u64| gap_ns(&one, at * BIN_NS + 500, end * BIN_NS, 1000 * BIN_NS) / BIN_NS;
+        let gap = |at: u64, end: u64| gap_ns(&one, at * BIN_NS + 500, end * BIN_NS) / BIN_NS;
         assert_eq!([gap(299, 1000), gap(320, 1000), gap(100, 1000)], [41, 41, 41]);
         assert_eq!([gap(340, 1000), gap(100, 290)], [1, 1], "it was over, or is the next fault's");
-        assert_eq!(gap(100, 310), 41, "it began in time, and is counted to its end");
+        assert_eq!(gap(100, 310), 10, "the rest of it is the next fault's");
         let open = timeline(|ms| ms >= 900);
-        assert_eq!(gap_ns(&open, 800 * BIN_NS, 1000 * BIN_NS, 1000 * BIN_NS), 101 * BIN_NS - 100);
-        assert_eq!(gap_ns(&timeline(|_| true), 0, 1000 * BIN_NS, 1000 * BIN_NS), 1000 * BIN_NS);
+        assert_eq!(gap_ns(&open, 800 * BIN_NS, 1000 * BIN_NS), 101 * BIN_NS - 100);
+        assert_eq!(gap_ns(&timeline(|_| true), 0, 1000 * BIN_NS), 1000 * BIN_NS);
     }
 
     #[test]

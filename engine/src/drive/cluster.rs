@@ -77,6 +77,7 @@ impl Threads {
                     orders: Arc::default(),
                     board: part.keep.timeline.then(Arc::default),
                     diary: None,
+                    ledger: None,
                     nodes: parts.len(),
                     shaped,
                 };

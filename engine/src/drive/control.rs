@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::{Clock, Counters};
 use rustix::time::{ClockId, clock_gettime};
@@ -211,8 +212,13 @@ impl Control {
 /// Reads one thread's use of things as the window opens and closes. Lives on that thread.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
+    /// When its node began to live, if that was not before everything.
+    born: Nanos,
     before: Option<Reading>,
     after: Option<Reading>,
+    /// The last one of all, and when that was: it stands for the second one where the node dies before.
+    latest: Option<Reading>,
+    looked_at: Nanos,
     /// What earlier threads of the same node used.
     carried: Reading,
     /// What it timed itself.
@@ -233,32 +239,44 @@ struct Reading {
 pub(super) const LOOK_NS: u64 = 20_000_000;
 
 impl Meter {
-    /// Call it every turn: reads when the window opens and when it closes. `stats` says how many groups are led, too.
+    /// The meter of a node that is back from the dead in a process that knows nothing of its earlier lives.
+    pub(super) fn born(at: Nanos) -> Self {
+        Self { born: at, ..Self::default() }
+    }
+
+    /// Call it every turn: reads when the window opens, when it closes, and every [`LOOK_NS`] between and after. Whether
+    /// it just has. `stats` says how many groups are led, too.
     pub(super) fn turn(
         &mut self,
         now: Nanos,
         window: Option<Window>,
         counters: impl Fn() -> Counters,
         stats: impl Fn() -> (NodeStats, u32),
-    ) {
-        let Some(window) = window else { return };
-        let carried = self.carried;
-        let read = || {
-            let (stats, groups_led) = stats();
-            Reading {
-                cpu_ns: carried.cpu_ns + thread_cpu_ns(),
-                process_cpu_ns: process_cpu_ns(),
-                counters: carried.counters.plus(counters()),
-                stats: carried.stats.plus(stats),
-                groups_led,
-            }
+    ) -> bool {
+        let Some(window) = window else { return false };
+        let opens = self.before.is_none() && now >= window.from;
+        let closes = self.after.is_none() && now >= window.until;
+        let looks = self.before.is_some() && now >= self.looked_at + LOOK_NS;
+        if !(opens || closes || looks) {
+            return false;
+        }
+        let (stats, groups_led) = stats();
+        let reading = Reading {
+            cpu_ns: self.carried.cpu_ns + thread_cpu_ns(),
+            process_cpu_ns: process_cpu_ns(),
+            counters: self.carried.counters.plus(counters()),
+            stats: self.carried.stats.plus(stats),
+            groups_led,
         };
-        if self.before.is_none() && now >= window.from {
-            self.before = Some(read());
+        if opens {
+            // All that one did which came to life in the window, it did in the window.
+            self.before = Some(if window.contains(self.born) { Reading::default() } else { reading });
         }
-        if self.after.is_none() && now >= window.until {
-            self.after = Some(read());
+        if closes {
+            self.after = Some(reading);
         }
+        (self.latest, self.looked_at) = (Some(reading), now);
+        true
     }
 
     /// The thread ends, and another goes on with its meter. `counters` are those of a transport that
@@ -268,9 +286,14 @@ impl Meter {
         self.carried.counters = self.carried.counters.plus(counters);
     }
 
-    /// Its node has timed this besides.
-    pub(super) fn timed(&mut self, timings: &Timings) {
-        self.timings.add(timings);
+    /// So long took writes of its node's log.
+    pub(super) fn wrote(&mut self, took_ns: &[u64]) {
+        self.timings.wrote(took_ns);
+    }
+
+    /// So much later than they should have its node's links let go of frames.
+    pub(super) fn held(&mut self, lateness: &Histogram<u64>) {
+        self.timings.lateness.add(lateness).expect("all have the same bounds");
     }
 
     /// The node lost its memory, and with it its count of what it did.
@@ -295,19 +318,14 @@ impl Meter {
 
     /// What its node used and did, however often it died; `stats` is what it says itself since the last time.
     pub(super) fn account(&self, stats: NodeStats) -> Account {
-        let (before, after) = self.readings();
-        let cpu_ns = after.cpu_ns - before.cpu_ns;
-        let usage = Usage { cpu_ns, busiest_cpu_ns: cpu_ns, counters: after.counters.since(before.counters) };
+        let before = self.before.unwrap_or_default();
+        let after = self.after.or(self.latest).unwrap_or(before);
+        let (own_cpu_ns, counters) = (after.cpu_ns - before.cpu_ns, after.counters.since(before.counters));
+        let usage = Usage { cpu_ns: own_cpu_ns + counters.storage_cpu_ns, busiest_cpu_ns: own_cpu_ns, counters };
         let process_cpu_ns = after.process_cpu_ns - before.process_cpu_ns;
         let total = self.carried.stats.plus(stats);
         let groups_led = [self.before, self.after].map(|read| read.map_or(0, |read| read.groups_led));
         Account { usage, process_cpu_ns, stats: after.stats.since(before.stats), total, groups_led }
-    }
-
-    /// Both readings, or twice the same where the thread did not live to see both.
-    fn readings(&self) -> (Reading, Reading) {
-        let before = self.before.unwrap_or_default();
-        (before, self.after.unwrap_or(before))
     }
 }
 
@@ -335,4 +353,41 @@ fn thread_cpu_ns() -> u64 {
 fn cpu_ns(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window { from: Nanos(1000 * MS), until: Nanos(2000 * MS) };
+    const MS: u64 = 1_000_000;
+
+    /// What a meter says that was looked at when so many bytes were sent, at so many milliseconds each.
+    fn account(mut meter: Meter, looks: &[(u64, u64)]) -> Account {
+        for &(at, sent_bytes) in looks {
+            // The thread that writes files has worked for as long as the clock says.
+            let counters = Counters { sent_bytes, storage_cpu_ns: at * MS, ..Counters::default() };
+            meter.turn(Nanos(at * MS), Some(WINDOW), || counters, Default::default);
+        }
+        meter.account(NodeStats::default())
+    }
+
+    #[test]
+    fn the_window_counts_and_of_one_that_died_in_it_what_was_seen() {
+        let sent = |meter, looks: &[_]| account(meter, looks).usage.counters.sent_bytes;
+        let new = Meter::default;
+        assert_eq!(sent(new(), &[(990, 1), (1000, 2), (1500, 30), (2000, 400), (2100, 5000)]), 398);
+        assert_eq!(sent(new(), &[(1000, 2), (1500, 30), (1510, 31), (1520, 50)]), 48, "it was looked at every 20 ms");
+        assert_eq!((sent(new(), &[(1000, 2)]), sent(new(), &[(990, 2)]), sent(new(), &[])), (0, 0, 0));
+        let born = |at: u64| Meter::born(Nanos(at * MS));
+        assert_eq!(sent(born(1400), &[(1500, 30), (2000, 400)]), 400, "all of its life");
+        assert_eq!(sent(born(900), &[(1000, 2), (2000, 400)]), 398);
+        assert_eq!(sent(born(2050), &[(2100, 30), (2200, 400)]), 0);
+    }
+
+    #[test]
+    fn who_writes_files_works_for_the_node() {
+        let usage = account(Meter::default(), &[(1000, 0), (2000, 0)]).usage;
+        assert!(usage.cpu_ns >= 1000 * MS && usage.busiest_cpu_ns < 1000 * MS, "{usage:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What is done to a cluster while it is measured, and when.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use quorumbench_protocols::{Nanos, Prng};
 
@@ -49,6 +50,9 @@ pub(super) struct FaultPlan {
     done: Vec<Done>,
     /// Who is dead.
     down: Vec<bool>,
+    /// What each had been delivered when it last died: it comes back and is delivered that again, from its log, as if
+    /// it had lacked it.
+    had: Vec<u64>,
     voters: usize,
     sampled_at: Nanos,
     prng: Prng,
@@ -95,6 +99,7 @@ impl FaultPlan {
             ends: Vec::new(),
             done: vec![Done::default(); faults.len()],
             down: vec![false; point.cluster.replicas],
+            had: vec![0; point.cluster.replicas],
             voters: point.cluster.replicas - point.cluster.observers,
             sampled_at: Nanos::ZERO,
             prng: Prng::new(seed),
@@ -158,24 +163,20 @@ impl FaultPlan {
         (done.node, done.began) = (Some(node), Some(now));
         match fault.kind {
             FaultKind::Kill => {
-                subject.kill(node)?;
+                self.kill(node, subject)?;
                 self.down[node] = true;
             }
             FaultKind::Restart => {
-                subject.kill(node)?;
+                self.kill(node, subject)?;
                 return self.end(now, index, subject);
             }
-            FaultKind::Pause => subject.order(node, Order::Pause { on: true }),
-            FaultKind::Partition => subject.order(node, Order::Isolate { on: true }),
-            FaultKind::SlowDisk { extra } => subject.order(node, Order::SlowDisk { extra }),
-            FaultKind::SlowLink { extra } => subject.order(node, Order::SlowLink { extra }),
-            FaultKind::Slow { factor } => subject.order(node, Order::Slow { factor }),
             FaultKind::Transfer => {
                 let next = (1..self.voters).map(|ahead| (node + ahead) % self.voters).find(|&next| !self.down[next]);
                 if let Some(to) = next {
                     subject.order(node, Order::Transfer { to: to as u32 });
                 }
             }
+            kind => tell(node, kind, true, subject),
         }
         if let Some(lasts) = fault.lasts {
             self.ends.push((now + lasts.as_nanos() as u64, index));
@@ -188,24 +189,35 @@ impl FaultPlan {
         let Some(node) = self.done[index].node else { return Ok(()) };
         self.done[index].ended = Some(now);
         let others = (0..subject.replicas()).filter(|&other| other != node);
-        let slot = others.filter_map(|other| subject.standing(other)).map(|standing| standing.delivered).max();
-        let as_before = std::time::Duration::ZERO;
+        let slot = others.filter_map(|other| self.standing(other, subject)).map(|standing| standing.delivered).max();
         match self.faults[index].kind {
             FaultKind::Kill | FaultKind::Restart => {
                 subject.restart(node)?;
                 self.down[node] = false;
+                // What else is done to it goes on.
+                let goes_on = |done: &Done| done.node == Some(node) && done.ended.is_none();
+                let others = self.faults.iter().zip(&self.done).filter(|(_, done)| goes_on(done));
+                others.for_each(|(other, _)| tell(node, other.kind, true, subject));
             }
-            FaultKind::Pause => subject.order(node, Order::Pause { on: false }),
-            FaultKind::Partition => subject.order(node, Order::Isolate { on: false }),
-            FaultKind::SlowDisk { .. } => subject.order(node, Order::SlowDisk { extra: as_before }),
-            FaultKind::SlowLink { .. } => subject.order(node, Order::SlowLink { extra: as_before }),
-            FaultKind::Slow { .. } => subject.order(node, Order::Slow { factor: 1 }),
-            FaultKind::Transfer => {}
+            kind => tell(node, kind, false, subject),
         }
         if let Some(slot) = slot {
             subject.order(node, Order::CatchUp { slot });
         }
         Ok(())
+    }
+
+    /// Kills a replica, and remembers how far it had come.
+    fn kill(&mut self, node: usize, subject: &mut (impl Subject + ?Sized)) -> Result<(), DriveError> {
+        subject.kill(node)?;
+        self.had[node] = self.standing(node, subject).map_or(0, |standing| standing.delivered);
+        Ok(())
+    }
+
+    /// Where a replica stands, with what it had been delivered in earlier lives.
+    fn standing(&self, node: usize, subject: &(impl Subject + ?Sized)) -> Option<Standing> {
+        let now = subject.standing(node)?;
+        Some(Standing { delivered: now.delivered.max(self.had[node]), ..now })
     }
 
     /// Notes how the node of the last fault stands.
@@ -214,19 +226,124 @@ impl FaultPlan {
             return;
         }
         self.sampled_at = now;
-        let last = self.done.iter_mut().filter(|done| done.began.is_some()).max_by_key(|done| done.began);
-        let Some(done) = last else { return };
-        let Some(node) = done.node else { return };
+        let begun = (0..self.done.len()).filter(|&index| self.done[index].began.is_some());
+        let Some(last) = begun.max_by_key(|&index| self.done[index].began) else { return };
+        let Some(node) = self.done[last].node else { return };
         let others = (0..subject.replicas()).filter(|&other| other != node);
-        let others: Vec<Standing> = others.filter_map(|other| subject.standing(other)).collect();
-        if let Some(standing) = subject.standing(node) {
+        let others: Vec<Standing> = others.filter_map(|other| self.standing(other, subject)).collect();
+        if let Some(standing) = self.standing(node, subject) {
             let ahead = others.iter().map(|other| other.delivered).max().unwrap_or_default();
-            done.samples.push(Sample {
+            self.done[last].samples.push(Sample {
                 at: now,
                 lag: ahead.saturating_sub(standing.delivered),
                 kept_bytes: standing.kept.bytes,
                 others_kept_bytes: others.iter().map(|other| other.kept.bytes).max().unwrap_or_default(),
             });
         }
+    }
+}
+
+/// Tells a replica that this is done to it from now on, or no more. Its death is nothing that it could be told.
+fn tell(node: usize, kind: FaultKind, on: bool, subject: &mut (impl Subject + ?Sized)) {
+    let so_much = |extra: Duration| if on { extra } else { Duration::ZERO };
+    let order = match kind {
+        FaultKind::Pause => Order::Pause { on },
+        FaultKind::Partition => Order::Isolate { on },
+        FaultKind::SlowDisk { extra } => Order::SlowDisk { extra: so_much(extra) },
+        FaultKind::SlowLink { extra } => Order::SlowLink { extra: so_much(extra) },
+        FaultKind::Slow { factor } => Order::Slow { factor: if on { factor } else { 1 } },
+        FaultKind::Kill | FaultKind::Restart | FaultKind::Transfer => return,
+    };
+    subject.order(node, order);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+
+    /// Three replicas that do as they are told, and remember it. The first one leads.
+    #[derive(Default)]
+    struct Told {
+        delivered: [u64; 3],
+        orders: Vec<(usize, Order)>,
+    }
+
+    impl Subject for Told {
+        fn replicas(&self) -> usize {
+            self.delivered.len()
+        }
+
+        fn leader(&self) -> Option<usize> {
+            Some(0)
+        }
+
+        fn standing(&self, index: usize) -> Option<Standing> {
+            Some(Standing { delivered: self.delivered[index], ..Standing::default() })
+        }
+
+        fn kill(&mut self, _: usize) -> Result<(), DriveError> {
+            Ok(())
+        }
+
+        /// With a log to read, and nothing else.
+        fn restart(&mut self, index: usize) -> Result<(), DriveError> {
+            self.delivered[index] = 0;
+            Ok(())
+        }
+
+        fn order(&mut self, index: usize, order: Order) {
+            self.orders.push((index, order));
+        }
+    }
+
+    const MS: u64 = 1_000_000;
+
+    /// `kind`, done to replica 1 at so many milliseconds.
+    fn fault(at: u64, kind: FaultKind, lasts: u64) -> Fault {
+        Fault::new(Duration::from_millis(at), kind).on(Target::Id(1)).lasting(Duration::from_millis(lasts))
+    }
+
+    fn plan(faults: &[Fault]) -> FaultPlan {
+        let spec = Spec::parse("name = 'plan'", "plan.toml", &[]).expect("a valid config");
+        FaultPlan::new(faults, &spec.points()[0], Window { from: Nanos(0), until: Nanos(10_000 * MS) }, 1)
+    }
+
+    #[test]
+    fn who_is_back_lacks_what_it_had_not_and_not_what_its_log_holds() {
+        let mut plan = plan(&[fault(100, FaultKind::Kill, 50)]);
+        let mut told = Told { delivered: [1000; 3], ..Told::default() };
+        for (at, delivered) in [(100, [1000, 1000, 990]), (150, [1040, 1000, 1030])] {
+            told.delivered = delivered;
+            plan.turn(Nanos(at * MS), &mut told).expect("nothing fails");
+        }
+        for (at, delivered) in [(160, [1050, 0, 1040]), (170, [1060, 700, 1050]), (180, [1070, 1065, 1070])] {
+            told.delivered = delivered;
+            plan.turn(Nanos(at * MS), &mut told).expect("nothing fails");
+        }
+        let (_, done) = plan.into_done().remove(0);
+        let lags: Vec<_> = done.samples.iter().map(|sample| sample.lag).collect();
+        assert_eq!(lags, [40, 50, 60, 5]);
+    }
+
+    #[test]
+    fn what_else_is_done_to_a_replica_goes_on_when_it_is_back() {
+        let faults = [
+            fault(100, FaultKind::Partition, 300),
+            fault(110, FaultKind::Slow { factor: 7 }, 20),
+            fault(150, FaultKind::Kill, 50),
+        ];
+        let (mut plan, mut told) = (plan(&faults), Told::default());
+        let mut told_at = |at: u64| {
+            plan.turn(Nanos(at * MS), &mut told).expect("nothing fails");
+            let orders = std::mem::take(&mut told.orders).into_iter();
+            orders.filter(|(_, order)| !matches!(order, Order::CatchUp { .. })).collect::<Vec<_>>()
+        };
+        assert_eq!(told_at(100), [(1, Order::Isolate { on: true })]);
+        assert_eq!(told_at(110), [(1, Order::Slow { factor: 7 })]);
+        assert_eq!(told_at(130), [(1, Order::Slow { factor: 1 })]);
+        assert_eq!(told_at(150), []);
+        assert_eq!(told_at(200), [(1, Order::Isolate { on: true })], "it is as cut off as before");
+        assert_eq!(told_at(400), [(1, Order::Isolate { on: false })]);
     }
 }

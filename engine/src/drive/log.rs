@@ -7,14 +7,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use quorumbench_protocols::{Nanos, NodeId};
 use quorumbench_transports::storage::{FileWrite, FileWritten};
 use quorumbench_transports::{Clock, Transport};
 
 use super::control::LOOK_NS;
 use super::replica::{self, Replica};
-use crate::measure::{Window, histogram};
+use crate::measure::Window;
 use crate::spec::{self, Point};
 use crate::wal::{Durability, Identity, Options, Recovered, Wal};
 
@@ -29,8 +28,8 @@ pub(super) struct Log {
     /// Writes that are over, and are not said to be before their time: the disk is made slower than it is.
     held: VecDeque<(Nanos, FileWritten)>,
     extra_ns: u64,
-    /// How long batches took, in the measured window.
-    times: Histogram<u64>,
+    /// How long batches took in the measured window, since that was last taken.
+    times: Vec<u64>,
 }
 
 /// Where a replica's log is, and whose it is.
@@ -116,7 +115,7 @@ impl Log {
             under_way: 0,
             held: VecDeque::new(),
             extra_ns: 0,
-            times: histogram(),
+            times: Vec::new(),
         }
     }
 
@@ -144,7 +143,7 @@ impl Log {
             if window.is_some_and(|window| window.contains(now))
                 && let Some(took_ns) = self.wal.under_way_for(now, written.id)
             {
-                self.times.saturating_record(took_ns);
+                self.times.push(took_ns);
             }
             if let Some(lsn) = self.wal.written(now, written)? {
                 replica.durable(lsn);
@@ -204,8 +203,8 @@ impl Log {
         self.under_way -= self.written.len();
     }
 
-    /// How long its batches took in the measured window.
-    pub(super) fn times(&self) -> &Histogram<u64> {
-        &self.times
+    /// How long its batches took in the measured window, since this was last asked, in nanoseconds.
+    pub(super) fn take_times(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.times)
     }
 }

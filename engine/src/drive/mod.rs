@@ -34,6 +34,7 @@ mod disk;
 mod faults;
 mod gossip;
 mod groups;
+mod ledger;
 mod links;
 mod log;
 mod orders;
@@ -127,8 +128,8 @@ pub struct Outcome {
     pub replicas: Usage,
     /// What the clients used in the window, together.
     pub clients: Usage,
-    /// CPU time in the window of all processes that took part, whoever used it. A replica that was
-    /// killed took what its process had used with it.
+    /// CPU time in the window of all processes that took part, whoever used it. Of a process that was killed,
+    /// what it used in its last moments is not in it.
     pub process_cpu_ns: u64,
     /// How much memory they took.
     pub memory: Memory,
@@ -172,9 +173,10 @@ pub struct Memory {
 /// What threads used between two moments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// CPU time.
+    /// CPU time: of their processes, where they have some of their own; else of the nodes' threads, and of those that
+    /// write to files for them.
     pub cpu_ns: u64,
-    /// The most CPU time that one of them used.
+    /// The most CPU time that one node's own thread used.
     pub busiest_cpu_ns: u64,
     /// What their transports did.
     #[serde(with = "remote::counters")]

@@ -100,7 +100,7 @@ impl Part {
 /// What a node used and did.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Account {
-    /// What its thread used in the window.
+    /// What it used in the window, its own threads counted and nothing else of its process.
     pub(super) usage: Usage,
     /// CPU time of its process in the window, which other nodes may share.
     pub(super) process_cpu_ns: u64,
@@ -123,7 +123,27 @@ pub(super) struct Timings {
     pub(super) lateness: Histogram<u64>,
 }
 
+impl Account {
+    /// Of two lives of one node, of which this was the first.
+    #[must_use]
+    pub(super) fn followed_by(self, later: Self) -> Self {
+        let busiest_cpu_ns = self.usage.busiest_cpu_ns + later.usage.busiest_cpu_ns;
+        Self {
+            usage: Usage { busiest_cpu_ns, ..self.usage.plus(later.usage) },
+            process_cpu_ns: self.process_cpu_ns + later.process_cpu_ns,
+            stats: self.stats.plus(later.stats),
+            total: self.total.plus(later.total),
+            groups_led: [self.groups_led[0], later.groups_led[1]],
+        }
+    }
+}
+
 impl Timings {
+    /// So long took writes of a log.
+    pub(super) fn wrote(&mut self, took_ns: &[u64]) {
+        took_ns.iter().for_each(|&took_ns| self.log_writes.saturating_record(took_ns));
+    }
+
     pub(super) fn add(&mut self, more: &Self) {
         for (sum, more) in [(&mut self.log_writes, &more.log_writes), (&mut self.lateness, &more.lateness)] {
             sum.add(more).expect("all have the same bounds");

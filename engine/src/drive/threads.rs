@@ -11,17 +11,18 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_t
 
 use super::body::Body;
 use super::control::{Control, LOOK_NS, Meter};
+use super::ledger::Ledger;
 use super::links::{self, Shaped, Shaping};
 use super::log::Log;
 use super::orders::{Board, Diary, Orders};
-use super::part::{Account, Timings};
+use super::part::Account;
 use super::replica::Replica;
 use super::seat::Seat;
 use super::ward::Ward;
 use super::{DriveError, EventKind};
 use crate::check::witness::ClientTrace;
 use crate::client::{Client, Pace};
-use crate::measure::{Recording, histogram};
+use crate::measure::Recording;
 use crate::node::NodeStats;
 
 /// A replica between two threads: what outlives the one that ran it.
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) board: Option<Arc<Board>>,
     /// Where what it applies goes at once, if it may be lost with it.
     pub(super) diary: Option<Arc<Diary>>,
+    /// Where what it used and did goes now and then, if it may be lost with it.
+    pub(super) ledger: Option<Arc<Ledger>>,
     /// How many nodes there are, clients among them.
     pub(super) nodes: usize,
     /// Its links to them, where it shapes them.
@@ -97,8 +100,8 @@ pub(super) fn run_replica(
         }
     };
     let Shaping { lateness, counters: besides } = shaping;
-    let log_writes = log.as_ref().map_or_else(histogram, |log| log.times().clone());
-    meter.timed(&Timings { log_writes, lateness });
+    meter.wrote(&log.map_or_else(Vec::new, |mut log| log.take_times()));
+    meter.held(&lateness);
     meter.carry(counters.plus(besides));
     Ok(ReplicaEnd { replica, meter, seat, led })
 }
@@ -132,7 +135,13 @@ fn replica_loop(
             log.give(now, &mut ward.link, replica)?;
         }
         ward.link.send(replica.transmits())?;
-        meter.turn(now, control.window(), || ward.link.counters(), || (replica.stats(), replica.groups_led()));
+        if meter.turn(now, control.window(), || ward.link.counters(), || (replica.stats(), replica.groups_led())) {
+            let times = log.as_mut().map_or_else(Vec::new, |log| log.take_times());
+            meter.wrote(&times);
+            if let Some(ledger) = &shared.ledger {
+                ledger.write(&meter.account(replica.stats()), &times);
+            }
+        }
         let leads = replica.leader() == Some(id);
         if leads && !led {
             control.note(EventKind::Leader, id);
@@ -166,7 +175,7 @@ pub(super) fn run_client(
     let mut transport = seat.join()?;
     let (mut end, Shaping { lateness, .. }) =
         links::over(shaped, &mut *transport, |transport| client_loop(client, pace, transport, control))?;
-    end.meter.timed(&Timings { lateness, ..Timings::default() });
+    end.meter.held(&lateness);
     Ok(end)
 }
 

@@ -177,13 +177,20 @@ impl<'a> VirtualTime<'a> {
         }
     }
 
-    /// Another cycle: some crash, and some join, who know nothing.
+    /// Another cycle: some crash, and some join, who know nothing. Not if the epidemic ended with the last one, which
+    /// nodes would notice only in their turns.
     fn begin_cycle(&mut self) {
+        let now = Nanos((self.cycle + 1) * CYCLE);
+        if self.overlay.changes() {
+            self.settle(now);
+            if self.is_over() {
+                return;
+            }
+        }
         self.cycle += 1;
         if !self.overlay.has_churn() {
             return;
         }
-        let now = Nanos(self.cycle * CYCLE);
         self.overlay.cycle(&mut self.prng);
         for index in 0..self.overlay.gone.len() {
             let node = &mut self.members[self.overlay.gone[index] as usize];
@@ -197,6 +204,14 @@ impl<'a> VirtualTime<'a> {
             self.plan(NodeId(id));
         }
         self.introduce();
+    }
+
+    /// What was said in the cycle that ends now has its effect on those that spread something.
+    fn settle(&mut self, now: Nanos) {
+        for node in self.members.iter_mut().filter(|node| node.spreads()) {
+            node.settle(now);
+            self.spreading -= usize::from(!node.spreads());
+        }
     }
 
     fn step(&mut self, now: Nanos, id: NodeId, input: Input<'_>) {

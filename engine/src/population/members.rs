@@ -118,6 +118,11 @@ impl Members {
         self.up.as_ref().map_or(u64::MAX, |up| up.word(index))
     }
 
+    /// True if some may crash, or join, at the next cycle's begin.
+    pub(crate) fn changes(&self) -> bool {
+        self.has_churn() && !self.is_held
+    }
+
     /// True where the members change.
     pub(crate) fn has_churn(&self) -> bool {
         self.up.is_some()

@@ -138,9 +138,9 @@ impl From<&Histogram<u64>> for Percentiles {
 pub struct Cost {
     /// CPU time of the whole run: of its process, or of all of them.
     pub cpu_ns_per_command: f64,
-    /// CPU time of the replicas' threads.
+    /// CPU time of the replicas: of their processes, or of their threads and those that write their logs.
     pub replica_cpu_ns_per_command: f64,
-    /// CPU time of the clients' threads: the generator's own.
+    /// CPU time of the clients, the generator's own: of their processes, or of their threads.
     pub client_cpu_ns_per_command: f64,
     /// System calls. Each look of a node that waits by `yield` is one, whether it finds anything or not.
     pub syscalls_per_command: f64,

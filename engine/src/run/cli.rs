@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::{Experiment, Finished, RunError};
 use crate::compare::cli::{THRESHOLD, compared, gate, metric, percent};
-use crate::compare::{Design, InterleaveError, Interleaving, Metric, SIDES, interleave, least_observations};
+use crate::compare::{
+    Design, InterleaveError, Interleaving, Metric, SIDES, end_with_conductor, interleave, least_observations,
+};
 use crate::console::{exit, fail, print, say, stop_on_signals, typed};
 use crate::drive;
 use crate::metrics::{self, Metrics};
@@ -118,6 +120,9 @@ impl RunArgs {
             Ok(flag) => flag,
             Err(error) => return fail(exit::FAILED, &format!("cannot listen for signals: {error}")),
         };
+        if let Err(error) = end_with_conductor() {
+            return fail(exit::FAILED, &format!("cannot end with the run that this one is part of: {error}"));
+        }
         let metrics = match self.metrics.map(Metrics::serve).transpose() {
             Ok(metrics) => metrics,
             Err(error) => {

@@ -104,6 +104,11 @@ impl ProtocolName {
         matches!(self, Self::Paxos)
     }
 
+    /// True where a leader may be asked to hand over.
+    pub const fn hands_over(self) -> bool {
+        matches!(self, Self::Raft | Self::MultiPaxos)
+    }
+
     /// True for a protocol of two phases, whose quorums need not be majorities.
     pub const fn has_quorums(self) -> bool {
         matches!(self, Self::MultiPaxos)

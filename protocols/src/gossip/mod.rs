@@ -179,8 +179,14 @@ impl Gossip {
         self.turn_at
     }
 
-    /// Whether it spreads a rumor, or will from its next cycle, as far as it knows: it notices at its next turn that it
-    /// has lost interest. With Plumtree, whether it has anything to say, or waits for something.
+    /// The cycle before is over, if it is by `now`: what its contacts said has its effect. Without it, that waits for the
+    /// next input.
+    pub fn settle(&mut self, now: Nanos) {
+        self.advance(now);
+    }
+
+    /// Whether it spreads a rumor, or will from its next cycle, as far as it knows: it notices with its next input, or
+    /// when it [settles](Self::settle), that it has lost interest. With Plumtree, whether it has anything to say, or waits for something.
     pub fn spreads(&self) -> bool {
         self.spreading > 0 || self.tree.is_busy()
     }

@@ -100,8 +100,7 @@ impl Learner {
 
     /// Answers another's word that it stands further back, once for each news of that, or again after a
     /// heartbeat. The other is ahead by then, perhaps, and answers in turn: two who answered everything would
-    /// never end, and on a network that duplicates they would say more and more. A request is answered always:
-    /// nobody answers the answer.
+    /// never end, and on a network that duplicates they would say more and more. A request is answered always.
     pub(super) fn answer(&mut self, site: &Site, journal: &Journal, to: NodeId, out: &mut Outbox) {
         let last = self.log.last();
         if std::mem::replace(&mut self.others[to.0 as usize].answered, last) < last {

@@ -8,16 +8,19 @@ use quorumbench_protocols::NodeId;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+use ring::hmac;
+use ring::rand::SystemRandom;
 
 /// The one that a run's nodes trust. Whoever starts the run makes it, gives each node its
 /// [`Credentials`], and drops it: with its key gone, nobody else can join.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    secret: hmac::Key,
     certificate: Vec<u8>,
 }
 
-/// What a node proves with that it belongs to a run, and that it is who it says. Three byte strings, in
-/// DER (ITU-T X.690), so that they can be handed to a process.
+/// What a node proves with that it belongs to a run, and that it is who it says. Byte strings, so that they can
+/// be handed to a process; all but the last in DER (ITU-T X.690).
 #[derive(Clone)]
 pub struct Credentials {
     /// The node's X.509 certificate: its name is [`name`] of its id.
@@ -26,6 +29,9 @@ pub struct Credentials {
     pub key: Vec<u8>,
     /// The certificate of the authority that all certificates of the run are signed by.
     pub authority: Vec<u8>,
+    /// What the node, however often it comes back, shares with nobody: what it says with it of the connections of its
+    /// earlier lives is believed.
+    pub secret: Vec<u8>,
 }
 
 /// How long a run may last that nobody said the end of.
@@ -51,11 +57,13 @@ impl Authority {
         (params.not_before, params.not_after) = lifetime(SystemTime::now() + LIFETIME);
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate = params.self_signed(&key).map_err(io::Error::other)?.der().to_vec();
-        Ok(Self { issuer: Issuer::new(params, key), certificate })
+        let secret = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
+        let secret = secret.map_err(|_| io::Error::other("no randomness"))?;
+        Ok(Self { issuer: Issuer::new(params, key), secret, certificate })
     }
 
     /// Proof that its holder is node `id` of the run, for a month. Each call makes a new key, and what
-    /// was given before stays good.
+    /// was given before stays good; the secret is the same each time.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -76,7 +84,8 @@ impl Authority {
         (params.not_before, params.not_after) = lifetime(end);
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(io::Error::other)?.der().to_vec();
-        Ok(Credentials { certificate, key: key.serialize_der(), authority: self.certificate.clone() })
+        let secret = hmac::sign(&self.secret, name(id).as_bytes()).as_ref().to_vec();
+        Ok(Credentials { certificate, key: key.serialize_der(), authority: self.certificate.clone(), secret })
     }
 }
 
@@ -93,7 +102,7 @@ impl fmt::Debug for Authority {
 }
 
 impl fmt::Debug for Credentials {
-    /// Without the key, which belongs in no log.
+    /// Without the key and the secret, which belong in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").finish_non_exhaustive()
     }

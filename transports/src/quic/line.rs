@@ -23,7 +23,7 @@ pub(super) struct Line {
     handle: ConnectionHandle,
     origin: Origin,
     /// Whose it is, when that is known.
-    peer: Option<NodeId>,
+    peer: Option<Hello>,
     /// Until when that must be.
     until: Nanos,
     greeting: Greeting,
@@ -94,11 +94,11 @@ impl Line {
         self.stirred = true;
     }
 
-    /// The other end is `peer`, and this one says hello if it has not yet.
-    pub(super) fn welcome(&mut self, peer: NodeId, hello: &Head) {
-        self.peer = Some(peer);
+    /// The other end has said `theirs`, and this one says `ours` if it has not yet.
+    pub(super) fn welcome(&mut self, theirs: Hello, ours: &Head) {
+        self.peer = Some(theirs);
         if self.origin == Origin::Accepted {
-            self.open(hello);
+            self.open(ours);
         }
         // Frames may have come right behind its hello.
         self.lanes.read_again();
@@ -180,16 +180,24 @@ impl Line {
         waits
     }
 
-    /// Sends what there is to send, as far as the kernel takes it.
-    pub(super) fn flush(&mut self, now: Instant, port: &mut Port, packets: &mut Vec<u8>, counters: &mut Counters) {
+    /// Sends what there is to send, as far as the kernel takes it. Whether it took nothing.
+    pub(super) fn flush(
+        &mut self,
+        now: Instant,
+        port: &mut Port,
+        packets: &mut Vec<u8>,
+        counters: &mut Counters,
+    ) -> bool {
         if !self.stirred {
-            return;
+            return false;
         }
+        let mut left_out = true;
         (self.fresh_bytes, self.looks) = (0, 0);
         self.lanes.write(&mut self.quinn);
         let most = port.most_datagrams(self.quinn.current_mtu());
         while port.flush(counters) {
             packets.clear();
+            left_out = false;
             let Some(transmit) = self.quinn.poll_transmit(now, most, packets) else {
                 self.stirred = false;
                 break;
@@ -197,6 +205,7 @@ impl Line {
             port.send(transmit, packets, counters);
         }
         self.due = self.quinn.poll_timeout();
+        left_out
     }
 
     /// Lets quinn do what is due.
@@ -233,7 +242,11 @@ impl Line {
     }
 
     pub(super) fn peer(&self) -> Option<NodeId> {
-        self.peer
+        self.peer.map(|peer| peer.id)
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.peer.is_some_and(Hello::is_client)
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -324,7 +337,7 @@ impl Line {
     /// Reads all that has come.
     fn read(&mut self, inbox: &mut Vec<Frame>, counters: &mut Counters) -> Progress {
         self.readable = false;
-        let Some(peer) = self.peer else { return Progress::Going };
+        let Some(peer) = self.peer() else { return Progress::Going };
         let first = inbox.len();
         let outcome = self.lanes.read(&mut self.quinn, inbox, counters);
         let outcome =

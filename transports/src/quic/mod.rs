@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Incoming};
+use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Incoming};
 use quorumbench_protocols::{Frame, Nanos, Transmit};
 
 use crate::dial::Dials;
@@ -45,11 +45,13 @@ use crate::{Clock, Counters, Mesh, Options, Transport, Wait};
 mod bell;
 mod credentials;
 mod line;
+mod lives;
 mod options;
 mod outgoing;
 mod port;
 mod streams;
 mod tls;
+mod turns;
 
 pub use credentials::{Authority, Credentials, name};
 pub use options::{Cipher, Congestion, QuicOptions, Streams};
@@ -58,6 +60,7 @@ use bell::Bell;
 use line::{Line, Progress};
 use port::Port;
 use tls::Tls;
+use turns::turns;
 
 /// One node of a run over QUIC.
 ///
@@ -89,6 +92,8 @@ pub struct Quic {
     endpoint: Endpoint,
     /// By quinn's number, which is the one that `peers` knows them by.
     lines: Vec<Option<Line>>,
+    /// The first that got nothing when the lines were last served, because the kernel was full.
+    left_out: Option<usize>,
     scratch: Scratch,
     /// Streams wait for a chunk to come home, which nothing announces.
     starved: bool,
@@ -127,8 +132,7 @@ impl Quic {
         let tls = Tls::new(&credentials, &mesh.options)?;
         let server = mesh.listener.is_some().then(|| tls.server.clone());
         let port = Port::open(&mut mesh)?;
-        let mut config = EndpointConfig::default();
-        config.max_udp_payload_size(options::MOST_MTU).map_err(io::Error::other)?;
+        let config = lives::endpoint(&credentials.secret);
         let bell = Bell::new()?;
         Ok(Self {
             clock: mesh.clock,
@@ -139,6 +143,7 @@ impl Quic {
             endpoint: Endpoint::new(Arc::new(config), server, port.keeps_datagrams_whole(), None),
             port,
             lines: Vec::new(),
+            left_out: None,
             scratch: Scratch { packets: Vec::new(), rooms: outgoing::rooms() },
             starved: false,
             calm: false,
@@ -245,7 +250,7 @@ impl Quic {
             Progress::Going if late => self.close(at, End::Lost),
             Progress::Going => {}
             Progress::Known(hello) => {
-                line.welcome(hello.id, peers.hello());
+                line.welcome(hello, peers.hello());
                 self.welcome(at, hello, now, inbox);
             }
             Progress::Stranger => {
@@ -285,10 +290,11 @@ impl Quic {
     /// Sends what there is to send; of a node that is `busy` and only looks, what cannot wait for company.
     fn flush(&mut self, busy: bool) {
         let now = Instant::now();
-        // A replica's clients, who wait for nothing but their answers, have joined after the others.
-        for line in self.lines.iter_mut().rev().flatten() {
-            if !(busy && line.waits()) {
-                line.flush(now, &mut self.port, &mut self.scratch.packets, &mut self.counters);
+        for (at, whom) in turns(self.left_out.take(), self.lines.len()) {
+            let Some(line) = self.lines[at].as_mut().filter(|line| whom.is(line.is_client())) else { continue };
+            if !(busy && line.waits()) && line.flush(now, &mut self.port, &mut self.scratch.packets, &mut self.counters)
+            {
+                self.left_out.get_or_insert(at);
             }
         }
     }

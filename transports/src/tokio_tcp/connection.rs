@@ -9,13 +9,14 @@ use super::chunks::{self, Chunks};
 use super::line::Line;
 use super::newcomer::Newcomer;
 use crate::framing::Framer;
+use crate::hello::Hello;
 use crate::peers::{self, End, Origin};
 use crate::{Counters, Options};
 
 /// Frames in both directions.
 #[derive(Debug)]
 pub(super) struct Connection {
-    peer: NodeId,
+    peer: Hello,
     origin: Origin,
     line: Line,
     framer: Framer,
@@ -38,7 +39,7 @@ pub(super) enum More {
 const READS: usize = 4;
 
 impl Connection {
-    pub(super) fn new(peer: NodeId, newcomer: Newcomer, max_body: usize) -> Self {
+    pub(super) fn new(peer: Hello, newcomer: Newcomer, max_body: usize) -> Self {
         let (origin, framer) = (newcomer.origin(), Framer::new(max_body));
         Self { peer, origin, line: newcomer.into_line(), framer, rest: None }
     }
@@ -83,7 +84,11 @@ impl Connection {
     }
 
     pub(super) fn peer(&self) -> NodeId {
-        self.peer
+        self.peer.id
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.peer.is_client()
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -102,7 +107,7 @@ impl Connection {
     fn frames(&mut self, chunk: &mut BytesMut, inbox: &mut Vec<Frame>, counters: &mut Counters) -> Result<(), End> {
         let first = inbox.len();
         let framed = self.framer.frames(chunk, inbox);
-        peers::admit(self.peer, inbox, first, counters)?;
+        peers::admit(self.peer.id, inbox, first, counters)?;
         Ok(framed?)
     }
 

@@ -188,10 +188,17 @@ impl Node {
                 }
             }
         }
-        // A replica's clients, who wait for nothing but their answers, have joined after the others.
-        for at in (0..self.connections.len()).rev() {
+        self.write(true);
+        self.write(false);
+    }
+
+    /// Writes what was queued for clients, or for all others.
+    fn write(&mut self, clients: bool) {
+        for at in 0..self.connections.len() {
             let Some(connection) = &mut self.connections[at] else { continue };
-            if let Err(end) = connection.write(&mut self.counters) {
+            if connection.is_client() == clients
+                && let Err(end) = connection.write(&mut self.counters)
+            {
                 self.close(at, end);
             }
         }
@@ -288,7 +295,7 @@ impl Node {
         if let Origin::Dialled(peer) = newcomer.origin() {
             self.dials.answered(peer);
         }
-        let connection = Connection::new(hello.id, newcomer, self.options.max_body);
+        let connection = Connection::new(hello, newcomer, self.options.max_body);
         let free = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::operation::{Op, Tag};
 use super::ring::{Buffers, Completion, Flight, Greeting, Received, Ring};
 use crate::framing::{Framer, TooLong};
+use crate::hello::Hello;
 use crate::peers::{self, End, Origin};
 use crate::pool::Pool;
 use crate::{Counters, Options};
@@ -23,6 +24,8 @@ pub(super) struct Connection {
     pub(super) connecting: bool,
     /// Whether it waits for its turn to write.
     pub(super) is_dirty: bool,
+    /// Whether a client is known to be at the other end.
+    pub(super) is_client: bool,
     flight: Flight,
     greeting: Greeting,
     inbound: Option<Inbound>,
@@ -65,6 +68,7 @@ impl Connection {
             origin,
             connecting: false,
             is_dirty: false,
+            is_client: false,
             flight: Flight::new(tag),
             greeting: Greeting::new(tag),
             inbound: None,
@@ -116,14 +120,16 @@ impl Connection {
     /// It is known who is there: from now on there are frames.
     pub(super) fn establish(
         &mut self,
-        peer: NodeId,
+        hello: Hello,
         ring: &mut Ring,
         incremental: bool,
         max_body: usize,
     ) -> io::Result<()> {
         let buffers = Buffers::register(ring, self.tag, incremental)?;
         let framer = Framer::new(max_body);
+        let peer = hello.id;
         self.phase = Phase::Established { peer };
+        self.is_client = hello.is_client();
         self.inbound = Some(Inbound { peer, framer, buffers, wanted: FIRST_CHUNKS, landing: None });
         Ok(())
     }

@@ -220,16 +220,19 @@ impl Uring {
         }
     }
 
-    /// Starts the writes of all that was queued.
+    /// Starts the writes of all that was queued: for clients, and then for all others.
     fn write(&mut self) -> io::Result<()> {
         let wanted = self.options.zero_copy_threshold.filter(|_| self.capabilities.zero_copy);
-        // A replica speaks to others first and to its clients last, who wait for nothing but that.
-        for slot in self.dirty.drain(..).rev() {
-            if let Some(connection) = &mut self.connections[usize::from(slot)] {
-                connection.is_dirty = false;
-                connection.write(&mut self.ring, wanted.unwrap_or(usize::MAX))?;
+        for clients in [true, false] {
+            for &slot in &self.dirty {
+                let connection = self.connections[usize::from(slot)].as_mut();
+                if let Some(connection) = connection.filter(|connection| connection.is_client == clients) {
+                    connection.is_dirty = false;
+                    connection.write(&mut self.ring, wanted.unwrap_or(usize::MAX))?;
+                }
             }
         }
+        self.dirty.clear();
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::Uring;
 use super::connection::{Connection, Phase};
 use super::operation::{Op, Patience, Tag};
 use super::ring::Completion;
+use crate::hello::Hello;
 use crate::peers::{ACCEPT_PAUSE_NS, HELLO_PATIENCE_NS, Origin, makes_room};
 use crate::pool::STARVED_NS;
 use crate::{socket, storage};
@@ -133,7 +134,7 @@ impl Uring {
         match greeted {
             _ if phase == Phase::Closing => self.release(slot),
             Ok(None) => connection.greet(&mut self.ring)?,
-            Ok(Some(Some(hello))) => self.establish(slot, hello.id)?,
+            Ok(Some(Some(hello))) => self.establish(slot, hello)?,
             // A peer that was dialled in vain is no stranger.
             Err(_) if origin != Origin::Accepted => self.give_up(slot)?,
             Ok(Some(None)) | Err(_) => self.turn_away(slot)?,
@@ -141,14 +142,14 @@ impl Uring {
         Ok(())
     }
 
-    fn establish(&mut self, slot: u16, peer: NodeId) -> io::Result<()> {
+    fn establish(&mut self, slot: u16, hello: Hello) -> io::Result<()> {
         // The peer has begun anew: what it left open is dead.
-        if let Some(older) = self.peers.connect(peer, usize::from(slot)) {
+        if let Some(older) = self.peers.connect(hello.id, usize::from(slot)) {
             self.give_up(older as u16)?;
         }
         let connection = self.connections[usize::from(slot)].as_mut().expect("a slot in use");
         let incremental = self.capabilities.incremental;
-        connection.establish(peer, &mut self.ring, incremental, self.options.max_body)?;
+        connection.establish(hello, &mut self.ring, incremental, self.options.max_body)?;
         match connection.origin {
             Origin::Dialled(peer) => self.dials.answered(peer),
             Origin::Accepted => self.say_hello(slot),

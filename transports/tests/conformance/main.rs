@@ -14,7 +14,9 @@ mod delivery;
 mod files;
 mod harness;
 mod hostile;
+mod order;
 mod pressure;
+mod quic_lives;
 mod quic_only;
 mod quic_paths;
 mod raw;
@@ -128,6 +130,7 @@ macro_rules! over_sockets {
                 reconnect::what_was_queued_for_a_lost_connection_is_counted,
                 reconnect::a_node_that_leaves_closes_its_connections,
                 reconnect::a_node_may_leave_in_the_middle_of_a_write,
+                order::clients_are_written_to_before_replicas,
                 hostile::random_bytes_are_no_hello,
                 hostile::a_hello_must_be_of_this_run_and_version,
                 hostile::nobody_may_take_an_id_that_is_not_theirs,
@@ -178,6 +181,9 @@ macro_rules! over_quic {
             quic_only::payloads_are_slices_of_what_was_received,
             quic_only::every_cipher_and_congestion_control_carries_frames,
             quic_only::a_node_without_credentials_is_an_error,
+            quic_lives::who_died_without_a_word_is_dialled_again_at_once,
+            quic_lives::a_reset_of_another_s_making_is_not_believed,
+            quic_lives::resets_are_few_and_die_out,
             quic_paths::what_is_lost_or_late_comes_all_the_same,
             quic_paths::a_peer_whose_address_changes_stays_connected,
             quic_paths::a_cut_path_is_a_lost_connection,

@@ -2,11 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use quorumbench_protocols::{Head, NodeId};
-use quorumbench_transports::{Clock, Options, hello::Hello};
+use quorumbench_transports::{Clock, Options, Role, hello::Hello};
 use rustix::net::getpeername;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use zerocopy::IntoBytes;
@@ -29,6 +29,9 @@ pub(crate) trait Raw: 'static {
 
     /// The next head that is said, if it is there already and nothing follows a part of it.
     fn head(&mut self) -> Option<Head>;
+
+    /// Where it comes in.
+    fn socket(&self) -> BorrowedFd<'_>;
 }
 
 /// Such a one over TCP.
@@ -85,12 +88,21 @@ impl Raw for RawTcp {
         let mut head = Head::default();
         self.stream.read_exact(head.as_mut_bytes()).is_ok().then_some(head)
     }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
-/// The hello of node `id` in the suite's run.
+/// The hello of node `id` in the suite's run, a replica.
 pub(crate) fn hello(id: u32) -> Head {
+    hello_as(id, Role::Replica)
+}
+
+/// The same of a node that is whatever it says.
+pub(crate) fn hello_as(id: u32, role: Role) -> Head {
     let mut mesh = mesh(id, None, &[], Clock::start(), &Options::default());
-    mesh.run = RUN;
+    (mesh.run, mesh.role) = (RUN, role);
     Hello::head(&mesh)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -184,6 +185,10 @@ impl Raw for RawQuic {
             head.as_mut_bytes().copy_from_slice(&self.heard.split_to(Head::BYTES));
             head
         })
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -74,6 +74,11 @@ impl Relay {
         self.far = Socket::new();
     }
 
+    /// From here on another listens, at `to`, where who dials still sees the same address.
+    pub(crate) fn redirect(&mut self, to: SocketAddr) {
+        self.to = to;
+    }
+
     /// Moves all that has come, as `fate` has it, and whatever was held back until now.
     pub(crate) fn pump(&mut self, mut fate: impl FnMut(Way, &[u8]) -> Fate) {
         self.pumps += 1;

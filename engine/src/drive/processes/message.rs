@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::DriveError;
 use super::super::control::{Begun, Notice};
+use super::super::ledger::SoFar;
 use super::super::orders::{Order, Standing};
 use super::super::part::{Account, Part, Timings};
 use super::Outlet;
@@ -61,6 +62,8 @@ pub(super) enum ToConductor<'a> {
     Notice(Notice),
     /// Where a replica stands, where there are faults.
     Standing(Standing),
+    /// What a replica used and did so far, where there are faults.
+    SoFar(Box<SoFar>),
     /// What a client has seen so far, where somebody looks.
     Seen(Snapshot),
     /// It is over before its time.

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::process::Child;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::packets::Network;
 use super::part::{Cluster, Ended, Part};
 use super::seat::{self, Held};
 use super::{DriveError, EventKind};
-use crate::check::witness::ReplicaTrace;
+use crate::host;
 use crate::spec::Point;
 
 mod channel;
@@ -38,7 +39,7 @@ mod node;
 
 pub(super) use channel::{Inlet, Outlet};
 pub use child::{ChildError, set_program};
-use heard::{Heard, Shown};
+use heard::{Heard, Past, Shown};
 use message::{Assignment, ToNode};
 pub use node::node;
 
@@ -58,8 +59,6 @@ pub(super) struct Processes {
     nodes: Vec<Node>,
     /// Where they are.
     network: Network,
-    /// What replicas applied before they were killed, if that was kept.
-    past: Vec<ReplicaTrace>,
     /// Goes last, when no process writes to it any more.
     logs: Option<LogFolder>,
 }
@@ -76,6 +75,8 @@ struct Node {
     shown: Arc<Shown>,
     /// Hears it out; `None` once it was waited for.
     ear: Option<JoinHandle<Heard>>,
+    /// What its lives before this one left; once it was killed, this one's too.
+    past: Past,
 }
 
 impl Processes {
@@ -92,18 +93,8 @@ impl Processes {
         let failed = |source| DriveError::Transport { node: point.cluster.transport.name().into(), source };
         let ports = seat::hold(&point, &network).map_err(failed)?;
         let credentials = seat::credentials(&point, run, parts.len()).map_err(failed)?;
-        let mut cluster = Self {
-            control,
-            point,
-            run,
-            ports,
-            introduced: false,
-            credentials,
-            nodes: Vec::new(),
-            network,
-            past: Vec::new(),
-            logs,
-        };
+        let mut cluster =
+            Self { control, point, run, ports, introduced: false, credentials, nodes: Vec::new(), network, logs };
         for &part in parts {
             let node = cluster.spawn(part, 0)?;
             cluster.nodes.push(node);
@@ -177,11 +168,10 @@ impl Cluster for Processes {
         let point = &self.point;
         for node in &mut self.nodes {
             match node.wait() {
-                Ok(heard) => heard.unwrap_or_default().add_to(&mut ended, node.part, point),
+                Ok(heard) => heard.unwrap_or_default().add_to(mem::take(&mut node.past), &mut ended, node.part, point),
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        ended.trace.replicas.append(&mut self.past);
         outcome?;
         self.network.end(&mut ended)?;
         Ok(ended)
@@ -208,9 +198,9 @@ impl Subject for Processes {
         if node.ear.is_some() && matches!(node.process.try_wait(), Ok(Some(_))) {
             return node.wait().map(drop);
         }
-        let heard = node.kill();
-        if node.part.keep.trace {
-            self.past.extend(heard.into_iter().flat_map(Heard::into_traces));
+        let rss_bytes = host::peak_rss_bytes_of(node.process.id());
+        if let Some(heard) = node.kill() {
+            node.past.add(heard, rss_bytes);
         }
         self.control.note(EventKind::Killed, node.part.id());
         Ok(())
@@ -221,8 +211,9 @@ impl Subject for Processes {
             return Ok(());
         }
         self.control.note(EventKind::Restarted, NodeId(index as u32));
-        let Node { part, life, .. } = self.nodes[index];
-        self.nodes[index] = self.spawn(part, life + 1)?;
+        let node = &mut self.nodes[index];
+        let (part, life, past) = (node.part, node.life, mem::take(&mut node.past));
+        self.nodes[index] = Node { past, ..self.spawn(part, life + 1)? };
         self.nodes[index].tell(&ToNode::Replicas(self.addresses()));
         if let Some(begun) = self.control.begun() {
             self.nodes[index].tell(&ToNode::Begin(begun));
@@ -266,7 +257,7 @@ impl Node {
             thread::Builder::new().name(format!("ear for {name}")).spawn(body)
         };
         let life = assignment.life;
-        let mut node = Self { part, life, name, process, outlet, shown, ear: None };
+        let mut node = Self { part, life, name, process, outlet, shown, ear: None, past: Past::default() };
         match ear {
             Ok(ear) => node.ear = Some(ear),
             Err(error) => {

@@ -12,6 +12,7 @@ use quorumbench_transports::Clock;
 
 use super::super::body::Body;
 use super::super::control::{Control, Meter};
+use super::super::ledger::Ledger;
 use super::super::links::Shaped;
 use super::super::orders::{Board, Diary, Standing};
 use super::super::seat::{self, Place};
@@ -66,6 +67,7 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
         orders: Arc::default(),
         board: part.keep.timeline.then(Arc::default),
         diary: (part.keep.timeline && part.keep.trace).then(Arc::default),
+        ledger: part.keep.timeline.then(Arc::default),
         nodes: point.nodes(),
         shaped: Shaped::of(point, part, clock),
     };
@@ -73,13 +75,14 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
     obey(inlet, shared.clone())?;
     if part.is_replica(point) {
         if let Some(board) = shared.board.clone() {
-            show(board, shared.diary.clone(), outlet.clone())?;
+            show(board, shared.diary.clone(), shared.ledger.clone(), outlet.clone())?;
         }
         let diary = shared.diary.clone().unwrap_or_default();
         let point = Point::clone(point);
+        let meter = if life == 0 { Meter::default() } else { Meter::born(clock.now()) };
         let body = move || {
             let body = Body::make(part, &point, run, life)?;
-            threads::run_replica(body, Meter::default(), false, seat, id, &shared)
+            threads::run_replica(body, meter, false, seat, id, &shared)
         };
         tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?, &diary)?;
     } else {
@@ -106,8 +109,9 @@ fn obey(mut inlet: Inlet, Shared { control, orders, .. }: Shared) -> io::Result<
     thread::Builder::new().name("control".into()).spawn(body).map(drop)
 }
 
-/// Says again and again where a replica stands and what it has applied, where there are faults: it may die any moment.
-fn show(board: Arc<Board>, diary: Option<Arc<Diary>>, outlet: Outlet) -> io::Result<()> {
+/// Says again and again where a replica stands, what it has applied, and what it has used and done, where there are
+/// faults: it may die any moment.
+fn show(board: Arc<Board>, diary: Option<Arc<Diary>>, ledger: Option<Arc<Ledger>>, outlet: Outlet) -> io::Result<()> {
     let body = move || {
         let mut said = Standing::default();
         loop {
@@ -117,6 +121,10 @@ fn show(board: Arc<Board>, diary: Option<Arc<Diary>>, outlet: Outlet) -> io::Res
                 leave();
             }
             said = standing;
+            let so_far = ledger.as_ref().and_then(|ledger| ledger.take());
+            if so_far.is_some_and(|so_far| outlet.send(&ToConductor::SoFar(Box::new(so_far))).is_err()) {
+                leave();
+            }
             let told = diary.as_ref().map(|diary| diary.hand_on(|latest| tell_what_was_applied(&outlet, &latest)));
             if told.is_some_and(|told| told.is_err()) {
                 leave();

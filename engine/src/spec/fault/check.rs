@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{AT, EVERY, EXTRA, FACTOR, FOR, KIND, LEADER, Setting, TARGET, TIMES, Target};
 use crate::spec::error::{Complaint, SpecError};
 use crate::spec::keys::{self, Draft, Key};
-use crate::spec::names::{Durability, FaultName, Placement};
+use crate::spec::names::{Durability, FaultName, Placement, ProtocolName};
 use crate::spec::parse::default;
 use crate::spec::point::{Point, Run};
 use crate::spec::tables::Given;
@@ -140,6 +140,13 @@ fn at_point(setting: &Setting, point: &Point) -> Option<Wrong> {
             let complaint =
                 Complaint::new(format!("{}, a floor, which survives no fault", of_protocol(&KIND, kind.name())));
             Some((&KIND, complaint.help("leave the floors out, or use a kind that loses nothing")))
+        }
+        _ if kind == FaultName::Transfer && !protocol.hands_over() => {
+            let what = of_protocol(&KIND, kind.name());
+            let complaint = Complaint::new(format!("{what}, whose leader goes only when it fails"));
+            let able: Vec<_> =
+                ProtocolName::ALL.iter().filter(|each| each.hands_over()).map(ToString::to_string).collect();
+            Some((&KIND, complaint.help(format!("leave it out, or use {}", able.join(" or ")))))
         }
         (Target::Follower, _) if followers == 0 => {
             let complaint = Complaint::new(format!("{} \"{}\" of a cluster without one", &TARGET, super::FOLLOWER));
