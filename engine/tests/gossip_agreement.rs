@@ -45,6 +45,7 @@ fn variants() -> Vec<Gossip> {
     let rumors =
         "exchange = ['push', 'pull', 'push-pull'], interest = ['feedback', 'blind'], stop = ['counter', 'coin'],
         k = [1, 2]";
+    let first = "interest = 'blind', stop = 'coin', toss = 'before'";
     let feedback = "exchange = ['push', 'pull', 'push-pull'], k = 2";
     [
         rules(rumors),
@@ -72,6 +73,26 @@ fn variants() -> Vec<Gossip> {
         rules("style = 'anti-entropy', exchange = 'pull', rumors = 4, rounds = 'asynchronous'"),
         rules("exchange = 'push-pull', minimize = true, k = [1, 2, 3]"),
         rules("exchange = 'push-pull', minimize = true, k = 2, reset = false, loss = 0.1, fanout = 2"),
+        rules("exchange = ['pull', 'push-pull'], k = 2, pulls = 'each', stop = ['counter', 'coin'], fanout = [1, 2]"),
+        rules("exchange = 'push-pull', minimize = true, k = 3, pulls = 'each', reset = false, loss = 0.1"),
+        rules("exchange = ['pull', 'push-pull'], k = 2, pulls = 'each', rounds = 'asynchronous'"),
+        rules(&format!("{first}, exchange = ['push', 'pull', 'push-pull'], k = [2, 4]")),
+        rules(&format!("{first}, exchange = ['push', 'pull'], k = 3, rounds = 'asynchronous'")),
+        rules(&format!("{first}, exchange = 'push-pull', k = 3, rumors = 3, crash = 0.02")),
+        rules(&format!("acts = 'same-cycle', {}", rumors.replace("k = [1, 2]", "k = 2"))),
+        rules(&format!("{feedback}, acts = 'same-cycle', judging = 'arrival', fanout = [1, 2]")),
+        rules(&format!("{feedback}, acts = 'same-cycle', loss = 0.1, fanout = 2")),
+        rules(&format!("{feedback}, acts = 'same-cycle', connection_limit = 2, hunt_limit = 1, fanout = 2")),
+        rules("exchange = 'push-pull', acts = 'same-cycle', minimize = true, k = 3, rumors = 4, loss = 0.1"),
+        rules("exchange = ['push', 'push-pull'], acts = 'same-cycle', partners = 'not-sender', k = 2"),
+        rules("exchange = 'push', acts = 'same-cycle', k = 2, rumors = 4, crash = 0.02, join = 0.02"),
+        rules(&format!("{first}, exchange = ['push', 'pull'], acts = 'same-cycle', k = 3")),
+        rules(
+            "style = 'anti-entropy', acts = 'same-cycle', exchange = ['push', 'pull', 'push-pull'],
+            judging = ['snapshot', 'arrival'], fanout = [1, 2]",
+        ),
+        rules("style = 'anti-entropy', acts = 'same-cycle', exchange = 'push-pull', rumors = 3, loss = 0.1"),
+        rules("style = 'anti-entropy', acts = 'same-cycle', connection_limit = 1, hunt_limit = [0, 2, 'unlimited']"),
         rules("style = 'median-counter', fanout = [1, 2], loss = [0.0, 0.1]"),
         rules("style = 'median-counter', partners = ['not-sender', 'not-sent'], loss = 0.1"),
         rules("style = 'median-counter', partners = 'ring', exponent = 1.5"),
@@ -184,7 +205,7 @@ fn for_each<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 
 fn all_agree(trials: u64) {
     let variants = variants();
-    assert_eq!(variants.len(), 228);
+    assert_eq!(variants.len(), 294);
     let furthest = AtomicUsize::new(0);
     for_each(&variants, |gossip| {
         let (figure, errors) = difference(&over_a_population(gossip, trials), &among_machines(gossip, trials));
@@ -219,6 +240,10 @@ fn a_wrong_rule_is_noticed() {
         ("reset = true", "reset = false"),
         ("judging = 'snapshot', k = 1", "judging = 'arrival', k = 1"),
         (plain, "exchange = 'push-pull', k = 2, minimize = true"),
+        ("exchange = 'pull', k = 3, pulls = 'each'", "exchange = 'pull', k = 3"),
+        ("interest = 'blind', stop = 'coin', k = 4, toss = 'before'", "interest = 'blind', stop = 'coin', k = 4"),
+        ("k = 1, acts = 'same-cycle'", "k = 1"),
+        ("style = 'anti-entropy', exchange = 'pull', acts = 'same-cycle'", "style = 'anti-entropy', exchange = 'pull'"),
         ("loss = 0.1", "loss = 0.15"),
         ("k = 1, fanout = 2", "k = 1, fanout = 3"),
         ("connection_limit = 1", "connection_limit = 2"),

@@ -189,6 +189,49 @@ fn minimization_saves_traffic() {
 }
 
 #[test]
+fn who_tosses_first_sends_once_less() {
+    let coins = |more: &str| trials(1000, &format!("interest = 'blind', stop = 'coin', {more}"), 100);
+    assert!(
+        coins("k = 1, toss = 'before'").iter().all(|trial| (trial.sent, trial.reached()) == (0, 1)),
+        "not even one"
+    );
+    for (toss, expected) in [("after", 4.0), ("before", 3.0)] {
+        let trials = coins(&format!("k = 4, toss = '{toss}'"));
+        let [sent, reached] = [Trial::reached, |trial: &Trial| trial.sent].map(|of| trials.iter().map(of).sum::<u64>());
+        let each = reached as f64 / sent as f64;
+        assert!((each - expected).abs() < 0.1, "{toss}: {each} updates from each who knows");
+    }
+}
+
+/// Once everyone knows, a node is asked by one other in a cycle on average, often by several and often by nobody. So it
+/// takes more cycles until there were k in which someone asked, than until k have.
+#[test]
+fn who_counts_each_that_asks_is_tired_sooner() {
+    let [together, each] = ["together", "each"]
+        .map(|pulls| one(1000, &format!("exchange = 'pull', k = 3, pulls = '{pulls}', trials = 50")));
+    assert!(each.traffic.mean < 0.85 * together.traffic.mean, "{:?} of {:?}", each.traffic, together.traffic);
+    assert!(each.residue.mean > together.residue.mean, "{:?} of {:?}", each.residue, together.residue);
+}
+
+/// Those who know are e^r times as many after a cycle in which everyone has its turn at a random time and acts at once,
+/// with r = 1 by push or pull, and 2 both ways. In the end, by push, 1/e of the others are missed in a cycle, as ever.
+#[test]
+fn who_acts_at_once_is_faster() {
+    for (exchange, r, end) in [("push", 1.0, 100_f64.ln()), ("pull", 1.0, 1.0), ("push-pull", 2.0, 1.0)] {
+        let gossip = format!("style = 'anti-entropy', exchange = '{exchange}', trials = 40, acts = 'same-cycle'");
+        let sizes = epidemics("[100, 10_000]", &gossip);
+        let (grew, expected) = (sizes[1].rounds_last.mean - sizes[0].rounds_last.mean, 100_f64.ln() / r + end);
+        assert!((grew - expected).abs() < 0.7, "{exchange}: {grew} rounds more, not {expected}");
+        assert!(sizes.iter().all(|row| row.residue.max == 0.0), "everyone is reached, always");
+    }
+    // The cycle in which it came is not among those that are counted.
+    let blind = trials(500, "interest = 'blind', k = 3, acts = 'same-cycle'", 20);
+    let [sent, reached] = [|trial: &Trial| trial.sent, Trial::reached].map(|of| blind.iter().map(of).sum::<u64>());
+    let each = sent as f64 / reached as f64;
+    assert!((3.3..3.7).contains(&each), "three turns each, and in half of all cases one before: {each}");
+}
+
+#[test]
 fn what_is_lost_is_sent_all_the_same() {
     let mailed = one(10_000, "style = 'direct-mail', loss = 0.3, trials = 50");
     assert!((mailed.residue.mean - 0.3).abs() < 0.003, "{:?}", mailed.residue);

@@ -109,6 +109,36 @@ fn rules_of_gossip_make_points_where_they_do_something() {
         rows(&counters.points(), &["exchange", "stop", "minimize"]),
         ["push,counter,", "push,coin,", "push-pull,counter,false", "push-pull,counter,true", "push-pull,coin,"],
     );
+    let asked = spec(
+        text,
+        &["exchange=[push,pull]", "interest=[feedback,blind]", "stop=[counter,coin]", "pulls=[together,each]"],
+    );
+    assert_eq!(
+        rows(&asked.points(), &["exchange", "interest", "stop", "pulls"]),
+        [
+            "push,feedback,counter,",
+            "push,feedback,coin,",
+            "push,blind,counter,",
+            "push,blind,coin,",
+            "pull,feedback,counter,together",
+            "pull,feedback,counter,each",
+            "pull,feedback,coin,together",
+            "pull,feedback,coin,each",
+            "pull,blind,counter,",
+            "pull,blind,coin,",
+        ],
+    );
+    let tossed = spec(text, &["interest=[feedback,blind]", "stop=[counter,coin]", "toss=[after,before]"]);
+    assert_eq!(
+        rows(&tossed.points(), &["interest", "stop", "toss"]),
+        ["feedback,counter,", "feedback,coin,", "blind,counter,", "blind,coin,after", "blind,coin,before"],
+    );
+    let at_once =
+        spec(text, &["style=[rumor,plumtree]", "rounds=[synchronous,asynchronous]", "acts=[next-cycle,same-cycle]"]);
+    assert_eq!(
+        rows(&at_once.points(), &["style", "rounds", "acts"]),
+        ["rumor,synchronous,next-cycle", "rumor,synchronous,same-cycle", "rumor,asynchronous,", "plumtree,,"],
+    );
     let judged = spec(text, &["style=[rumor,anti-entropy]", "interest=[feedback,blind]", "judging=[snapshot,arrival]"]);
     assert_eq!(
         rows(&judged.points(), &["style", "interest", "judging"]),

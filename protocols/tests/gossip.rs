@@ -8,13 +8,20 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quorumbench_protocols::gossip::message::Message;
 use quorumbench_protocols::gossip::{
-    Config, Exchange, Gossip, Interest, Judging, Mongering, Partners, Stages, Stop, Style,
+    Acts, Config, Exchange, Gossip, Interest, Judging, Mongering, Partners, Pulls, Stages, Stop, Style, Toss,
 };
 use quorumbench_protocols::{Change, Delivery, Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Slot};
 
 const CYCLE: u64 = 1000;
-const K: Mongering =
-    Mongering { interest: Interest::Feedback, stop: Stop::Counter, k: 1, reset: true, minimize: false };
+const K: Mongering = Mongering {
+    interest: Interest::Feedback,
+    stop: Stop::Counter,
+    k: 1,
+    reset: true,
+    pulls: Pulls::Together,
+    toss: Toss::After,
+    minimize: false,
+};
 
 /// Nodes whose frames go where a test lets them.
 struct Bench {
@@ -138,6 +145,71 @@ fn whoever_pulls_says_what_it_was_worth() {
     assert_eq!(blind.turn(0), ["n0 to n1: Ask", "n1 to n0: Rumor 2 answer"], "nobody would hear it");
 }
 
+/// With k = 1 a coin is always lost.
+#[test]
+fn a_coin_is_tossed_after_or_before() {
+    let blind = Mongering { interest: Interest::Blind, stop: Stop::Coin, ..K };
+    for (toss, exchange, expected) in [
+        (Toss::After, Exchange::Push, &["n0 to n1: Rumor 1", "n1 to n0: Rumor 1"][..]),
+        (Toss::After, Exchange::Pull, &["n0 to n1: Rumor 1 answer", "n1 to n0: Rumor 1 answer"]),
+        (Toss::Before, Exchange::Push, &[]),
+        (Toss::Before, Exchange::Pull, &[]),
+    ] {
+        let style = Style::Rumor(Mongering { toss, ..blind });
+        let mut bench = Bench::new(2, |config| (config.style, config.exchange) = (style, exchange));
+        bench.submit(0, "news");
+        let said: Vec<_> = (0..5).flat_map(|_| bench.cycle()).filter(|line| line.contains("Rumor")).collect();
+        assert_eq!(said, expected, "{toss:?} {exchange:?}");
+    }
+}
+
+#[test]
+fn who_acts_at_once_answers_and_has_its_turn() {
+    let head = |message: Message, from| message.head(NodeId(from), NodeId(1));
+    let rumor = Frame { head: head(Message::Rumor { number: Slot(1), is_answer: false }, 0), body: Payload::EMPTY };
+    let ask = Frame { head: head(Message::Ask, 2), body: Payload::EMPTY };
+    let told = ["n1 to n0: Feedback 1 useful", "n1 to n2: Rumor 1 answer", "n2 to n1: Feedback 1 answer useful"];
+    // Turns are in the first half of a cycle.
+    for (acts, at, turn_in, said) in [
+        (Acts::NextCycle, CYCLE, 2, &told[..1]),
+        (Acts::SameCycle, CYCLE, 1, &told),
+        (Acts::SameCycle, CYCLE + CYCLE / 2, 2, &told),
+    ] {
+        let mut bench = Bench::new(3, |config| (config.style, config.acts) = (Style::Rumor(K), acts));
+        bench.now = Nanos(at);
+        bench.step(1, Input::Frame(&rumor));
+        bench.step(1, Input::Frame(&ask));
+        assert_eq!(bench.nodes[1].deadline().0 / CYCLE, turn_in, "{acts:?}");
+        assert_eq!(bench.settle(), said, "{acts:?}");
+    }
+    let mut bench = Bench::new(3, |config| (config.style, config.acts) = (Style::Rumor(K), Acts::SameCycle));
+    bench.submit(1, "news");
+    for cycle in 1..3 {
+        assert_eq!(bench.nodes[1].deadline().0 / CYCLE, cycle, "one turn in a cycle, however much comes after it");
+        let _ = bench.turn(1);
+        bench.step(1, Input::Frame(&rumor));
+    }
+}
+
+/// With k = 2 two who ask in vain are enough, if each counts.
+#[test]
+fn those_who_ask_in_one_cycle_count_together_or_each() {
+    for (pulls, is_tired) in [(Pulls::Together, false), (Pulls::Each, true)] {
+        let rules = Mongering { k: 2, pulls, ..K };
+        let mut bench = Bench::new(3, |config| (config.style, config.exchange) = (Style::Rumor(rules), Exchange::Pull));
+        bench.submit(0, "news");
+        bench.now = Nanos(CYCLE);
+        for from in [1, 2] {
+            let useless = Message::Feedback { number: Slot(1), was_answer: true, was_useful: false, counter: None };
+            let head = useless.head(NodeId(from), NodeId(0));
+            bench.step(0, Input::Frame(&Frame { head, body: Payload::EMPTY }));
+        }
+        bench.now = Nanos(2 * CYCLE);
+        bench.step(0, Input::Timeout);
+        assert_eq!(bench.nodes[0].spreads(), !is_tired, "{pulls:?}");
+    }
+}
+
 /// With M = 1: two in B-1 who meet make C of each other, and are done after a cycle in it.
 #[test]
 fn calls_go_both_ways_until_it_is_old() {
@@ -221,10 +293,10 @@ fn counters_are_compared_where_that_is_minimal() {
     bench.cycle();
     let said = bench.turn(0);
     let expected = [
-        "n0 to n1: Rumor 1",
         "n0 to n1: Ask",
-        "n1 to n0: Feedback 1 useless counter=0",
+        "n0 to n1: Rumor 1",
         "n1 to n0: Rumor 1 answer",
+        "n1 to n0: Feedback 1 useless counter=0",
         "n0 to n1: Feedback 1 answer useless counter=0",
     ];
     assert_eq!(said, expected);

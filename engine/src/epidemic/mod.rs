@@ -15,7 +15,7 @@ use quorumbench_protocols::{Nanos, NodeId, Prng};
 
 use crate::population::{epidemic_of, places, stages};
 use crate::results::Epidemic;
-use crate::spec::{Exchange, Gossip, Interest, Judging, PartnerChoice, Rounds, Stop, Style};
+use crate::spec::{Acts, Exchange, Gossip, Interest, Judging, PartnerChoice, Pulls, Rounds, Stop, Style, Toss};
 
 pub(crate) use updates::{Updates, together};
 pub use virtual_time::VirtualTime;
@@ -93,6 +93,10 @@ fn config(nodes: usize, rules: &Gossip) -> Config {
         connection_limit: rules.connection_limit,
         hunt_limit: rules.hunt_limit,
         judging: if at_start { gossip::Judging::Snapshot } else { gossip::Judging::Arrival },
+        acts: match rules.acts {
+            Acts::NextCycle => gossip::Acts::NextCycle,
+            Acts::SameCycle => gossip::Acts::SameCycle,
+        },
         ..Config::new(NodeId(0), nodes as u32)
     }
 }
@@ -109,6 +113,14 @@ fn mongering(rules: &Gossip) -> Mongering {
         },
         k: rules.k as u64,
         reset: rules.reset,
+        pulls: match rules.pulls {
+            Pulls::Together => gossip::Pulls::Together,
+            Pulls::Each => gossip::Pulls::Each,
+        },
+        toss: match rules.toss {
+            Toss::After => gossip::Toss::After,
+            Toss::Before => gossip::Toss::Before,
+        },
         minimize: rules.minimize,
     }
 }

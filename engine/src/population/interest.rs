@@ -3,7 +3,7 @@
 use quorumbench_protocols::Prng;
 
 use super::bits::{Bits, for_each_of};
-use crate::spec::{Gossip, Interest, Stop};
+use crate::spec::{Acts, Gossip, Interest, Stop, Toss};
 
 /// The infective nodes, and what their contacts made of the rumor.
 ///
@@ -11,10 +11,10 @@ use crate::spec::{Gossip, Interest, Stop};
 /// nodes are looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Interests {
-    /// Who spreads it: as of the start of the cycle.
+    /// Who spreads it: as of the start of the cycle, unless nodes act at once.
     infective: Bits,
     counters: Vec<u16>,
-    /// How many in this cycle were told by each node and knew already.
+    /// How many in this cycle were told by each node and knew already, of those that count by themselves.
     useless: Vec<u16>,
     /// Who pulled from each node and knew already: however many, they count once.
     asked_in_vain: Bits,
@@ -50,7 +50,7 @@ impl Interests {
         self.useless.fill(0);
     }
 
-    /// `node` spreads it.
+    /// `node` spreads it, from now on.
     pub(super) fn add(&mut self, node: u32) {
         self.infective.add(node);
     }
@@ -66,7 +66,7 @@ impl Interests {
         (one <= other, other <= one)
     }
 
-    /// `node` has told a partner that it chose.
+    /// `node` has told a partner that it chose, or another that counts by itself.
     #[inline]
     pub(super) fn told(&mut self, node: u32, was_useful: bool) {
         self.useful.add_if(node, was_useful);
@@ -74,7 +74,7 @@ impl Interests {
         *useless = useless.saturating_add(u16::from(!was_useful));
     }
 
-    /// `node` has answered one that chose it.
+    /// `node` has answered one that chose it, and counts together with others that did.
     #[inline]
     pub(super) fn answered(&mut self, node: u32, was_useful: bool) {
         self.useful.add_if(node, was_useful);
@@ -83,6 +83,15 @@ impl Interests {
 
     /// The cycle is over: some lose interest, and those that heard of the rumor in it begin to spread it.
     pub(super) fn end_cycle(&mut self, fresh: &Bits, gossip: &Gossip, prng: &mut Prng) {
+        let at_once = gossip.acts == Acts::SameCycle;
+        // Those who heard of it may toss before they send, or act at once and have met others. A cycle that they have
+        // only a part of is none for those who count these.
+        let counts_for_all = gossip.toss == Toss::Before || (at_once && gossip.interest == Interest::Feedback);
+        if counts_for_all {
+            self.infective.add_all(fresh);
+        } else if at_once {
+            (0..fresh.len()).for_each(|index| self.infective.remove(index, fresh.word(index)));
+        }
         // Each rule has a loop of its own, that asks nothing twice.
         let rule = Rule { k: gossip.k, reset: gossip.reset };
         match (gossip.interest, gossip.stop) {
@@ -103,11 +112,16 @@ impl Interests {
             self.asked_in_vain.clear();
             self.useful.clear();
         }
-        self.infective.add_all(fresh);
+        if !counts_for_all {
+            self.infective.add_all(fresh);
+        }
     }
 
     /// The same of one node, whose turn it is again: what it met with since its last one has its effect.
     pub(super) fn end_turn(&mut self, node: u32, is_fresh: bool, gossip: &Gossip, prng: &mut Prng) {
+        if is_fresh && gossip.toss == Toss::Before {
+            self.infective.add(node);
+        }
         if self.infective.has(node) {
             let useful = self.useful.has(node);
             let rule = Rule { k: gossip.k, reset: gossip.reset };

@@ -7,7 +7,7 @@ use super::Trial;
 use super::bits::for_each_of;
 use super::partners::Partners;
 use super::update::Update;
-use crate::spec::{Exchange, Gossip, Rounds};
+use crate::spec::{Acts, Exchange, Gossip, Rounds};
 
 /// Nodes among which updates spread.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Spread<'a> {
     /// Those that spread at once, over the same contacts.
     pub(super) updates: Vec<Update>,
     pub(super) partners: Partners,
-    /// Where partners refuse, nodes have their turns in a random order: nobody is always the first.
+    /// Where partners refuse, or act at once, nodes have their turns in a random order: nobody is always the first.
     queue: Vec<u32>,
     pub(super) prng: Prng,
     /// Contacts in which one might have been sent.
@@ -68,7 +68,7 @@ impl<'a> Spread<'a> {
         }
         for (index, update) in self.updates.iter_mut().enumerate() {
             let origin = if index == 0 { ORIGIN } else { self.prng.below(self.nodes as u64) as u32 };
-            update.begin(origin, self.gossip.rounds);
+            update.begin(origin, self.gossip, &mut self.prng);
         }
         true
     }
@@ -131,9 +131,13 @@ impl<'a> Spread<'a> {
         self.gossip.fanout == 1 && self.partners.is_uniform() && self.updates.len() == 1
     }
 
+    fn acts_at_once(&self) -> bool {
+        self.gossip.acts == Acts::SameCycle
+    }
+
     /// Everyone's turn who chooses partners.
     fn turns<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self) {
-        if self.gossip.connection_limit.is_some() {
+        if self.gossip.connection_limit.is_some() || self.acts_at_once() {
             return self.queued_turns::<RUMOR, PUSH, PULL>();
         }
         let is_plain = self.is_plain();
@@ -186,12 +190,12 @@ impl<'a> Spread<'a> {
         choose & self.partners.members.word(index)
     }
 
-    /// The same where partners may refuse: in random order, and all who would connect.
+    /// The same where partners may refuse, or act at once: in random order, and all who would connect, or may yet.
     fn queued_turns<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self) {
         let mut queue = std::mem::take(&mut self.queue);
         queue.clear();
         for index in 0..self.nodes.div_ceil(64) {
-            let initiators = if RUMOR && !PULL {
+            let initiators = if RUMOR && !PULL && !self.acts_at_once() {
                 self.initiators::<RUMOR, PUSH, PULL>(index)
             } else {
                 self.updates[0].known.everyone(index) & self.partners.members.word(index)
@@ -201,12 +205,21 @@ impl<'a> Spread<'a> {
         for last in (1..queue.len()).rev() {
             queue.swap(last, self.prng.below(last as u64 + 1) as usize);
         }
-        queue.iter().for_each(|&node| self.turn::<RUMOR, PUSH, PULL>(node));
+        // Who was told before its turn is not known before.
+        let all_have_a_say = !RUMOR || PULL || !self.acts_at_once();
+        for &node in &queue {
+            if all_have_a_say || self.updates.iter().any(|update| update.spreaders().has(node)) {
+                self.turn::<RUMOR, PUSH, PULL>(node);
+            }
+        }
         self.queue = queue;
     }
 
     pub(super) fn turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(&mut self, node: u32) {
         self.partners.begin_turn();
+        if RUMOR && self.acts_at_once() {
+            self.updates.iter_mut().for_each(|update| update.begin_turn(node));
+        }
         for _ in 0..self.gossip.fanout {
             if let Some(partner) = self.partners.next(node, &self.updates[0].history, &mut self.prng) {
                 self.contacts += 1;

@@ -1,7 +1,7 @@
 //! What the literature says that should come out.
 
 use crate::results::Theory;
-use crate::spec::{Exchange, Gossip, Interest, PartnerChoice, Rounds, Stop, Style, View};
+use crate::spec::{Acts, Exchange, Gossip, Interest, PartnerChoice, Rounds, Stop, Style, Toss, View};
 
 /// Of so many nodes that gossip so, and were measured to send so many updates each. Empty where there is none: for
 /// partners that refuse, and for updates that are lost, but by mail.
@@ -11,7 +11,8 @@ pub(super) fn of(nodes: usize, gossip: &Gossip, traffic: f64) -> Theory {
         && gossip.crash == 0.0
         && gossip.partners == PartnerChoice::Uniform
         && gossip.view == View::Full
-        && gossip.rounds == Rounds::Synchronous;
+        && gossip.rounds == Rounds::Synchronous
+        && gossip.acts == Acts::NextCycle;
     match gossip.style {
         Style::DirectMail => Theory { rounds_last: Some(1.0), residue: Some(gossip.loss), residue_of_traffic: None },
         _ if !plain => Theory::default(),
@@ -46,13 +47,14 @@ fn rounds(nodes: usize, exchange: Exchange) -> f64 {
 
 /// By the differential equations of Demers et al. 1987, section 1.4, for push with one partner: s = e^-(k+1)(1-s) with
 /// feedback and a coin, which a counter comes close to. With time alone the same equations give s = e^-k(1-s), and for
-/// nodes that spread for k cycles, to f partners in each, s = e^-kf(1-s).
+/// nodes that spread for k cycles, to f partners in each, s = e^-kf(1-s). Who tosses before it sends does so once less.
 fn residue(gossip: &Gossip) -> Option<f64> {
     let (k, fanout) = (gossip.k as f64, gossip.fanout as f64);
     let told = match (gossip.exchange, gossip.interest) {
         (Exchange::Push, Interest::Feedback) if gossip.fanout == 1 && (gossip.stop == Stop::Coin || gossip.reset) => {
             k + 1.0
         }
+        (Exchange::Push, Interest::Blind) if gossip.toss == Toss::Before => (k - 1.0) * fanout,
         (Exchange::Push, Interest::Blind) => k * fanout,
         _ => return None,
     };

@@ -5,14 +5,14 @@ use quorumbench_protocols::Prng;
 use super::bits::Bits;
 use super::history::History;
 use super::interest::Interests;
-use crate::spec::{Gossip, Interest, Judging, Rounds, Style};
+use crate::spec::{Acts, Gossip, Interest, Judging, Pulls, Rounds, Style};
 
 /// An update that spreads by contacts.
 #[derive(Clone, Debug)]
 pub(super) struct Update {
     /// Who knew it at the start of the cycle; in asynchronous rounds, of its own.
     pub(super) known: Bits,
-    /// Who got it in this cycle, and acts from the next.
+    /// Who got it in this cycle, and acts from the next, if not at once.
     fresh: Bits,
     /// `None` for anti-entropy, of which nobody ever tires.
     pub(super) interests: Option<Interests>,
@@ -20,6 +20,10 @@ pub(super) struct Update {
     pub(super) history: History,
     /// Whether it is judged on arrival what a contact knew.
     on_arrival: bool,
+    /// Whether nodes act on it in the cycle in which they get it.
+    at_once: bool,
+    /// Whether the node whose turn it is may tell it: it had it when the turn began.
+    tells: bool,
     /// Updates that were sent.
     pub(super) sent: u64,
     /// Arrivals so far.
@@ -37,6 +41,8 @@ impl Update {
             interests: (gossip.style == Style::Rumor).then(|| Interests::new(nodes)),
             history: History::new(nodes, gossip.partners),
             on_arrival: gossip.judging == Judging::Arrival || gossip.rounds == Rounds::Asynchronous,
+            at_once: gossip.acts == Acts::SameCycle,
+            tells: true,
             sent: 0,
             arrived: 0,
             knowing: 0,
@@ -44,18 +50,17 @@ impl Update {
     }
 
     /// Only `origin` knows it: from the first cycle, or its own first turn.
-    pub(super) fn begin(&mut self, origin: u32, rounds: Rounds) {
+    pub(super) fn begin(&mut self, origin: u32, gossip: &Gossip, prng: &mut Prng) {
         self.known.clear();
         self.fresh.clear();
         self.history.clear();
         if let Some(interests) = &mut self.interests {
             interests.begin();
         }
-        if rounds == Rounds::Synchronous {
-            self.known.add(origin);
-            self.interests.iter_mut().for_each(|interests| interests.add(origin));
-        } else {
-            self.fresh.add(origin);
+        // It got it in the cycle before the first.
+        self.fresh.add(origin);
+        if gossip.rounds == Rounds::Synchronous {
+            self.end_cycle(gossip, prng);
         }
         (self.sent, self.arrived, self.knowing) = (0, 0, 1);
     }
@@ -118,6 +123,11 @@ impl Update {
         knew
     }
 
+    /// A node's turn begins, where nodes act at once: a rumor that comes in its turn it does not tell in it.
+    pub(super) fn begin_turn(&mut self, node: u32) {
+        self.tells = self.spreaders().has(node);
+    }
+
     /// A node has chosen its partner. With `NOTES`, what is sent is noted: for the history, and for the arrivals in
     /// asynchronous rounds.
     #[inline]
@@ -146,6 +156,14 @@ impl Update {
         knows: bool,
         partner: u32,
     ) {
+        if NOTES && self.at_once {
+            let tells = PUSH && self.holds(node) && self.is_missing(partner);
+            let answers = PULL && self.holds(partner) && self.is_missing(node);
+            for (_, from, to) in [(tells, node, partner), (answers, partner, node)].into_iter().filter(|way| way.0) {
+                self.send::<NOTES>(gossip, prng, from, to);
+            }
+            return;
+        }
         match (knows, self.known.has(partner)) {
             (true, false) if PUSH && self.is_missing(partner) => _ = self.send::<NOTES>(gossip, prng, node, partner),
             (false, true) if PULL && self.is_missing(node) => _ = self.send::<NOTES>(gossip, prng, partner, node),
@@ -163,7 +181,7 @@ impl Update {
         partner: u32,
     ) {
         let Some(interests) = &self.interests else { return };
-        let pushes = PUSH && (!PULL || interests.infective().has(node));
+        let pushes = PUSH && (!PULL || (interests.infective().has(node) && (!NOTES || self.tells)));
         let answers = PULL && interests.infective().has(partner);
         let compared = (gossip.minimize && pushes && answers).then(|| interests.smaller(node, partner));
         let (node_tires, partner_tires) = compared.unwrap_or((true, true));
@@ -176,7 +194,10 @@ impl Update {
         if answers {
             let is_useful = self.is_missing(node);
             if self.send::<NOTES>(gossip, prng, partner, node) && (is_useful || partner_tires) {
-                self.learn(gossip, |interests| interests.answered(partner, is_useful));
+                self.learn(gossip, |interests| match gossip.pulls {
+                    Pulls::Together => interests.answered(partner, is_useful),
+                    Pulls::Each => interests.told(partner, is_useful),
+                });
             }
         }
     }
@@ -187,6 +208,12 @@ impl Update {
         if let Some(interests) = self.interests.as_mut().filter(|_| gossip.interest == Interest::Feedback) {
             learn(interests);
         }
+    }
+
+    /// Whether a node has it to send, where nodes act at once.
+    #[inline]
+    fn holds(&self, node: u32) -> bool {
+        self.known.has(node) || self.fresh.has(node)
     }
 
     /// Whether a node is judged not to know the update.
@@ -218,5 +245,8 @@ impl Update {
         let is_new = !(is_lost | self.known.has(to) | self.fresh.has(to));
         self.arrived += u64::from(is_new);
         self.history.note(from, to, is_new);
+        if self.at_once && is_new {
+            self.interests.iter_mut().for_each(|interests| interests.add(to));
+        }
     }
 }

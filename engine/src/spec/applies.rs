@@ -46,10 +46,16 @@ pub enum Applies {
     Rumor,
     /// With rumors that are lost interest in for what contacts knew.
     Feedback,
+    /// With such rumors, where some are asked for.
+    Pulled,
     /// With such rumors, where contacts are counted.
     Counted,
     /// With such counts, of both ends of a contact.
     Compared,
+    /// With rumors that are lost interest in with time alone.
+    Blind,
+    /// With such rumors, by a coin.
+    Tossed,
     /// With gossip in cycles, where a node may be refused.
     Refused,
     /// With gossip in cycles, unless nodes care nothing for what contacts knew.
@@ -160,8 +166,11 @@ impl Applies {
                 | Self::Crash
                 | Self::Rumor
                 | Self::Feedback
+                | Self::Pulled
                 | Self::Counted
                 | Self::Compared
+                | Self::Blind
+                | Self::Tossed
                 | Self::Refused
                 | Self::Judged
         )
@@ -195,7 +204,8 @@ impl Applies {
     /// What else must hold.
     pub(super) const fn also(self) -> Self {
         match self {
-            Self::Counted => Self::Feedback,
+            Self::Pulled | Self::Counted => Self::Feedback,
+            Self::Tossed => Self::Blind,
             Self::Compared => Self::Counted,
             Self::Grown => Self::Tree,
             Self::Refused | Self::Judged => Self::Cycles,
@@ -246,6 +256,9 @@ impl Applies {
             Self::Crash => return vec![Rule::more_than_nothing(&CRASH)],
             Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
             Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),
+            Self::Pulled => (&EXCHANGE, |name| Exchange::named(name).is_some_and(Exchange::pulls)),
+            Self::Blind => (&INTEREST, |name| name == Interest::Blind.name()),
+            Self::Tossed => (&STOP, |name| name == Stop::Coin.name()),
             Self::Counted => (&STOP, |name| name == Stop::Counter.name()),
             Self::Compared => (&EXCHANGE, |name| name == Exchange::PushPull.name()),
             Self::Refused => return vec![Rule { key: &CONNECTION_LIMIT, allows: Allows::Numbers }],

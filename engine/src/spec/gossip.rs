@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::expand::Conflict;
 use super::keys;
 use super::names::{
-    Exchange, Interest, Judging, PartnerChoice, ProtocolName, Rounds, Stop, Style, TransportName, View,
+    Acts, Exchange, Interest, Judging, PartnerChoice, ProtocolName, Pulls, Rounds, Stop, Style, Toss, TransportName,
+    View,
 };
 use super::point::Point;
 use super::units::duration_text;
@@ -61,6 +62,12 @@ pub struct Gossip {
     pub judging: Judging,
     /// Whether a useful contact sets the counter back to zero.
     pub reset: bool,
+    /// How those count who pull from one node in a cycle and knew.
+    pub pulls: Pulls,
+    /// When a blind node tosses its coin.
+    pub toss: Toss,
+    /// When a node acts on an update that it has got.
+    pub acts: Acts,
     /// How long a cycle is.
     pub interval: Duration,
     /// Epidemics of each point.
@@ -96,6 +103,9 @@ impl Gossip {
             minimize: false,
             judging: Judging::ALL[0],
             reset: false,
+            pulls: Pulls::ALL[0],
+            toss: Toss::ALL[0],
+            acts: Acts::ALL[0],
             interval: Duration::ZERO,
             trials: 0,
             payload: 0,
@@ -166,7 +176,10 @@ impl Gossip {
             _ => self.cycles(nodes),
         };
         // A contact among them is a few nanoseconds, or a miss of the cache where nodes have to queue for each other.
-        let is_plain = self.connection_limit.is_none() && self.partners == PartnerChoice::Uniform && !self.is_partial();
+        let is_plain = self.connection_limit.is_none()
+            && self.acts == Acts::NextCycle
+            && self.partners == PartnerChoice::Uniform
+            && !self.is_partial();
         let contact_ns = slower * if is_plain { 10.0 } else { 100.0 };
         let contacts = turns * (self.fanout * self.rumors) as f64;
         // To join, to settle, and to keep a view while others come and go: with a tree, in the last broadcast.

@@ -81,9 +81,9 @@ pub use gossip::Gossip;
 pub use keys::Key;
 pub use links::{Link, LinkEnd, Way};
 pub use names::{
-    ArrivalName, Choice, Cipher, Durability, Emulation, Exchange, FaultName, Interest, JitterDistribution, Judging,
-    MachineName, Mover, PartnerChoice, Pin, Placement, ProtocolName, QuicCongestion, QuicStreams, ReadsMode, Rounds,
-    SnapshotBasis, Stop, Style, TransportName, View, Wait,
+    Acts, ArrivalName, Choice, Cipher, Durability, Emulation, Exchange, FaultName, Interest, JitterDistribution,
+    Judging, MachineName, Mover, PartnerChoice, Pin, Placement, ProtocolName, Pulls, QuicCongestion, QuicStreams,
+    ReadsMode, Rounds, SnapshotBasis, Stop, Style, Toss, TransportName, View, Wait,
 };
 pub use names::{CrdtType, DeletionName, DigestName, SyncName, Topology};
 pub use point::{Arrival, Batch, Cluster, Cost, Load, Network, Point, Reads, Run, Storage, TransportOptions};

@@ -431,6 +431,30 @@ names! {
 }
 
 names! {
+    /// How those count who pulled a rumor from one node in one cycle, and knew it.
+    Pulls {
+        Together = "together": "once a cycle, unless the node was of use to anyone",
+        Each = "each": "each by itself, as each does that is told in vain",
+    }
+}
+
+names! {
+    /// When a node acts on an update that it has got.
+    Acts {
+        NextCycle = "next-cycle": "from the next cycle",
+        SameCycle = "same-cycle": "at once: it answers, and has its turn if that is still to come",
+    }
+}
+
+names! {
+    /// When a blind node tosses its coin.
+    Toss {
+        After = "after": "after each cycle in which it sent",
+        Before = "before": "before each cycle: if it loses, it sends nothing any more",
+    }
+}
+
+names! {
     /// What is replicated.
     CrdtType {
         GCounter = "g-counter": "a counter that only grows",

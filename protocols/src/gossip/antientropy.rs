@@ -13,15 +13,18 @@ use crate::wire::{NodeId, Payload};
 impl Gossip {
     pub(super) fn compare_with(&self, partner: NodeId, contact: u64, out: &mut Outbox) {
         let known = self.rumors.iter().map(|(&number, rumor)| Known { number, is_fresh: rumor.since >= self.cycle });
-        let listed = known.filter(|known| !known.is_fresh || self.config.judging == Judging::Arrival);
+        let lists_all = self.config.judging == Judging::Arrival || self.acts_at_once();
+        let listed = known.filter(|known| !known.is_fresh || lists_all);
         self.say(Message::Digest { contact }, partner, message::digest(listed), out);
     }
 
     pub(super) fn on_digest(&self, from: NodeId, contact: u64, body: &Payload, out: &mut Outbox) {
         if self.config.exchange.pulls() {
-            self.send_all_but(message::read_digest(body), from, out);
+            let knew = |known: &Known| !known.is_fresh || self.config.judging == Judging::Arrival;
+            self.send_all_but(message::read_digest(body).filter(knew), from, out);
         }
-        let offered = message::read_digest(body).filter(|known| self.config.exchange.pushes() && !known.is_fresh);
+        let acts_on = |known: &Known| !known.is_fresh || self.acts_at_once();
+        let offered = message::read_digest(body).filter(|known| self.config.exchange.pushes() && acts_on(known));
         let wanted = message::wants(offered.map(|known| known.number).filter(|&number| self.is_missing(number)));
         self.say(Message::Want { contact }, from, wanted, out);
     }

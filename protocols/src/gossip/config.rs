@@ -29,6 +29,8 @@ pub struct Config {
     pub hunt_limit: Option<usize>,
     /// When it is judged whether a node knew a rumor.
     pub judging: Judging,
+    /// When it acts on a rumor that it has got.
+    pub acts: Acts,
     /// When its first cycle begins. Where rounds are synchronous, it is the same moment for all.
     pub first_cycle: Nanos,
     /// How long a cycle is, in nanoseconds; at least 1.
@@ -52,6 +54,7 @@ impl Config {
             connection_limit: None,
             hunt_limit: Some(0),
             judging: Judging::Snapshot,
+            acts: Acts::NextCycle,
             first_cycle: Nanos::ZERO,
             interval: 1_000_000_000,
             turns: 500_000_000,
@@ -129,9 +132,20 @@ pub struct Mongering {
     pub k: u64,
     /// Whether a useful contact sets the counter back to zero.
     pub reset: bool,
+    /// How those count who pull it from one node in a cycle and knew. For feedback.
+    pub pulls: Pulls,
+    /// When a coin is tossed that does not depend on contacts.
+    pub toss: Toss,
     /// Whether of two who both spread it only the one with the smaller counter takes the other for useless, or both if
     /// they are equal. For both ways at once.
     pub minimize: bool,
+}
+
+impl Mongering {
+    /// Whether a node tosses before it has sent anything, too.
+    pub(super) const fn tosses_first(&self) -> bool {
+        matches!((self.interest, self.stop, self.toss), (Interest::Blind, Stop::Coin, Toss::Before))
+    }
 }
 
 /// What makes a node lose interest.
@@ -143,6 +157,15 @@ pub enum Interest {
     Blind,
 }
 
+/// When a node acts on a rumor that it has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    /// From the cycle after: it has its effect then.
+    NextCycle,
+    /// At once: it answers with it, and tells it in the same cycle if its turn has not been yet.
+    SameCycle,
+}
+
 /// How a node loses interest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -150,6 +173,24 @@ pub enum Stop {
     Counter,
     /// With probability 1/`k` after each.
     Coin,
+}
+
+/// How those count who pull a rumor from one node in a cycle and knew it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulls {
+    /// Once, and not at all if the node was of use to anyone.
+    Together,
+    /// Each by itself.
+    Each,
+}
+
+/// When a blind node tosses its coin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toss {
+    /// After each cycle in which it spread the rumor.
+    After,
+    /// Before each cycle in which it would.
+    Before,
 }
 
 /// When it is judged whether a node knew a rumor.

@@ -1,6 +1,6 @@
 //! How a node loses interest in a rumor (Demers et al. 1987, section 1.4).
 
-use super::config::{Interest, Mongering, Stop};
+use super::config::{Interest, Mongering, Pulls, Stop};
 use crate::prng::Prng;
 
 /// What a node that spreads a rumor has learned from its contacts.
@@ -12,8 +12,8 @@ pub(super) struct Spreading {
     counter: u64,
     /// How many it told in this cycle who knew.
     told_in_vain: u64,
-    /// Whether someone who knew asked in this cycle: however many did, they count once (the note on table 3).
-    asked_in_vain: bool,
+    /// How many who knew asked in this cycle.
+    asked_in_vain: u64,
     was_useful: bool,
 }
 
@@ -33,7 +33,7 @@ impl Spreading {
             return;
         }
         if was_answer {
-            self.asked_in_vain = true;
+            self.asked_in_vain += 1;
         } else {
             self.told_in_vain += 1;
         }
@@ -43,7 +43,9 @@ impl Spreading {
     pub(super) fn end_cycle(&mut self, rules: &Mongering, prng: &mut Prng) -> bool {
         let Self { counter, told_in_vain, asked_in_vain, was_useful } = std::mem::take(self);
         let useless = match rules.interest {
-            Interest::Feedback => told_in_vain + u64::from(asked_in_vain && !was_useful),
+            Interest::Feedback if rules.pulls == Pulls::Each => told_in_vain + asked_in_vain,
+            // However many asked, they count once (the note on table 3).
+            Interest::Feedback => told_in_vain + u64::from(asked_in_vain > 0 && !was_useful),
             Interest::Blind => 1,
         };
         match rules.stop {

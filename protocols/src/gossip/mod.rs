@@ -79,7 +79,7 @@ use crate::prng::Prng;
 use crate::wire::{Frame, Head, Malformed, Nanos, NodeId, Payload, Recipients, Slot, reject};
 
 pub use self::choice::{Choice, other};
-pub use self::config::{Config, Exchange, Interest, Judging, Mongering, Partners, Stop, Style};
+pub use self::config::{Acts, Config, Exchange, Interest, Judging, Mongering, Partners, Pulls, Stop, Style, Toss};
 pub use self::median::Stages;
 pub use self::places::Places;
 
@@ -95,6 +95,8 @@ pub struct Gossip {
     /// Its next turn.
     turn_at: Nanos,
     turn: Turn,
+    /// The cycle of its last turn.
+    turned: u64,
     /// Whom it may talk to; `None` for everyone.
     peers: Option<Vec<u32>>,
     tree: Tree,
@@ -125,6 +127,7 @@ impl Gossip {
             cycle: 0,
             turn_at: Nanos::NEVER,
             turn: Turn::default(),
+            turned: 0,
             peers: None,
             tree: Tree::default(),
             accepted: 0,
@@ -134,7 +137,7 @@ impl Gossip {
             named: 0,
             contacts: 0,
         };
-        node.plan_turn();
+        node.plan_turn(Nanos::ZERO);
         node
     }
 
@@ -158,13 +161,13 @@ impl Gossip {
             }
             Input::Timeout if now >= self.turn_at => {
                 self.advance(now);
-                self.turn_at = Nanos::NEVER;
+                (self.turn_at, self.turned) = (Nanos::NEVER, self.cycle);
                 self.begin_turn(out);
             }
             _ => {}
         }
         self.remember(&out.transmits[said..]);
-        self.plan_turn();
+        self.plan_turn(now);
         Ok(())
     }
 
@@ -287,16 +290,22 @@ impl Gossip {
         now.0.checked_sub(self.config.first_cycle.0).map_or(0, |since| since / self.config.interval + 1)
     }
 
-    /// In the next cycle, if there will be anything to do in it and no turn is planned yet.
-    fn plan_turn(&mut self) {
+    /// In the next cycle, if there will be anything to do in it and no turn is planned yet. Who acts at once has one in
+    /// this cycle, unless it had: at a moment as random as if it had been drawn when the cycle began, if that is still
+    /// to come.
+    fn plan_turn(&mut self, now: Nanos) {
         let always = match self.config.style {
             Style::DirectMail | Style::Plumtree { .. } => false,
             Style::AntiEntropy | Style::MedianCounter(_) => true,
             Style::Rumor(_) => self.config.exchange.pulls(),
         };
         if self.turn_at == Nanos::NEVER && (always || self.spreads()) {
-            let begins = self.config.first_cycle.later(self.cycle.saturating_mul(self.config.interval));
-            self.turn_at = begins.later(self.prng.below(self.config.turns.max(1)));
+            let Config { first_cycle, interval, turns, acts, .. } = self.config;
+            let mut drawn =
+                |cycle: u64| first_cycle.later(cycle.saturating_mul(interval)).later(self.prng.below(turns.max(1)));
+            let had_none = acts == Acts::SameCycle && self.turned < self.cycle;
+            let at_once = had_none.then(|| drawn(self.cycle - 1)).filter(|&at| at > now);
+            self.turn_at = at_once.unwrap_or_else(|| drawn(self.cycle));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Rumors, and letters: told without asking what the other knows (Demers et al. 1987, sections 1.2 and 1.4).
 
 use super::Gossip;
-use super::config::{Interest, Judging, Style};
+use super::config::{Acts, Interest, Judging, Style};
 use super::interest::Spreading;
 use super::median::Meetings;
 use super::message::Message;
@@ -12,8 +12,10 @@ use crate::wire::{NodeId, Payload, Slot};
 #[derive(Clone, Debug)]
 pub(super) struct Rumor {
     pub(super) body: Payload,
-    /// The cycle in which it came: it is acted upon from the next.
+    /// The cycle in which it came: it is acted upon from the next, if not at once.
     pub(super) since: u64,
+    /// Whether this node's turn had begun in that cycle.
+    after_turn: bool,
     /// Whom it came from; `None` if it began here.
     pub(super) from: Option<NodeId>,
     /// Whom it was sent to, where partners depend on that.
@@ -44,11 +46,12 @@ impl Gossip {
         if self.stages().is_some() {
             return self.call(partner, false, out);
         }
-        if self.config.exchange.pushes() {
-            self.tell_all(partner, false, out);
-        }
+        // First the question, so that nobody answers with what it is told in the same contact.
         if self.config.exchange.pulls() {
             self.say(Message::Ask, partner, Payload::EMPTY, out);
+        }
+        if self.config.exchange.pushes() {
+            self.tell_all(partner, false, out);
         }
     }
 
@@ -62,7 +65,8 @@ impl Gossip {
         }
         let was_useful = self.is_missing(number);
         if self.config.mongering().is_some_and(|rules| rules.interest == Interest::Feedback) {
-            let counter = self.counter_to_compare(number);
+            // Who acts at once may spread what it is judged not to know.
+            let counter = self.counter_to_compare(number).filter(|_| !was_useful);
             let feedback = Message::Feedback { number, was_answer: is_answer, was_useful, counter };
             self.say(feedback, from, Payload::EMPTY, out);
         }
@@ -85,14 +89,15 @@ impl Gossip {
         self.spreading += usize::from(spreads);
         let meetings = if from.is_none() { Meetings::origin() } else { Meetings::default() };
         let (body_here, since, sent) = (body.clone(), self.cycle, Vec::new());
-        self.rumors.insert(number, Rumor { body: body_here, since, from, sent, meetings, spreading });
+        let after_turn = self.turned == self.cycle;
+        self.rumors.insert(number, Rumor { body: body_here, since, after_turn, from, sent, meetings, spreading });
         out.deliveries.push(Delivery { slot: number, kind: DeliveryKind::Batch, body: body.clone() });
     }
 
-    /// Whoever has lost interest, or only knows since this cycle, has nothing to learn of it.
+    /// Whoever has lost interest, or does not spread it yet, has nothing to learn of it.
     pub(super) fn on_feedback(&mut self, number: Slot, was_answer: bool, was_useful: bool, counter: Option<u64>) {
-        let cycle = self.cycle;
-        let rumor = self.rumors.get_mut(&number).filter(|rumor| rumor.since < cycle);
+        let (cycle, at_once) = (self.cycle, self.acts_at_once());
+        let rumor = self.rumors.get_mut(&number).filter(|rumor| at_once || rumor.since < cycle);
         let Some(spreading) = rumor.and_then(|rumor| rumor.spreading.as_mut()) else { return };
         if was_useful {
             spreading.useful();
@@ -112,7 +117,10 @@ impl Gossip {
             }
         }
         let Some(&rules) = self.config.mongering() else { return };
-        for rumor in self.rumors.values_mut().filter(|rumor| rumor.since < self.cycle) {
+        // Who acts at once has met others in that cycle, too; but it is no whole cycle for those who count these.
+        let met_others = self.acts_at_once() && rules.interest == Interest::Feedback;
+        let (all, cycle) = (met_others || rules.tosses_first(), self.cycle);
+        for rumor in self.rumors.values_mut().filter(|rumor| all || rumor.since < cycle) {
             if rumor.spreading.as_mut().is_some_and(|spreading| spreading.end_cycle(&rules, &mut self.prng)) {
                 rumor.spreading = None;
                 self.spreading -= 1;
@@ -130,19 +138,31 @@ impl Gossip {
 
     fn counter_to_compare(&self, number: Slot) -> Option<u64> {
         self.config.mongering().filter(|rules| rules.minimize)?;
-        let rumor = self.rumors.get(&number).filter(|rumor| rumor.since < self.cycle)?;
+        let rumor = self.rumors.get(&number).filter(|rumor| self.acts_on(rumor))?;
         Some(rumor.spreading.as_ref()?.counter())
     }
 
     /// What it may offer in this cycle: what it spreads; of anti-entropy, what it knows.
     pub(super) fn offered(&self) -> impl Iterator<Item = (Slot, &Rumor)> {
         let all = self.config.style == Style::AntiEntropy;
-        let offered = move |rumor: &Rumor| rumor.since < self.cycle && (all || rumor.spreading.is_some());
+        let offered = move |rumor: &Rumor| self.acts_on(rumor) && (all || rumor.spreading.is_some());
         self.rumors.iter().map(|(&number, rumor)| (number, rumor)).filter(move |(_, rumor)| offered(rumor))
     }
 
+    pub(super) fn acts_at_once(&self) -> bool {
+        self.config.acts == Acts::SameCycle
+    }
+
+    /// Whether it came early enough that this node acts on it.
+    fn acts_on(&self, rumor: &Rumor) -> bool {
+        rumor.since < self.cycle || self.acts_at_once()
+    }
+
+    /// In its turn a node tells what it had when that began.
     fn tell_all(&self, to: NodeId, is_answer: bool, out: &mut Outbox) {
-        self.offered().for_each(|(number, rumor)| self.tell(to, number, rumor, is_answer, out));
+        let told = |rumor: &Rumor| is_answer || rumor.since < self.cycle || !rumor.after_turn;
+        let rumors = self.offered().filter(|(_, rumor)| told(rumor));
+        rumors.for_each(|(number, rumor)| self.tell(to, number, rumor, is_answer, out));
     }
 
     pub(super) fn tell(&self, to: NodeId, number: Slot, rumor: &Rumor, is_answer: bool, out: &mut Outbox) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::applies::Applies;
-use super::super::names::{Exchange, Interest, Judging, PartnerChoice, Rounds, Stop, Style, View};
+use super::super::names::{Acts, Exchange, Interest, Judging, PartnerChoice, Pulls, Rounds, Stop, Style, Toss, View};
 use super::super::value::Kind;
 use super::{BATCH_BYTES, HOUR, Key, count, duration, key, size};
 
@@ -75,6 +75,15 @@ table! {
         RESET = key("reset", Kind::Switch, "true",
             "whether a useful contact sets the counter back to zero",
             |to, value| to.point.gossip.reset = value.switch()).axis().when(Applies::Counted);
+        PULLS = key("pulls", Kind::Choice(Pulls::CHOICES), "together",
+            "how those count who pull from one node in a cycle and knew the update",
+            |to, value| to.point.gossip.pulls = value.choice(Pulls::named)).axis().when(Applies::Pulled);
+        TOSS = key("toss", Kind::Choice(Toss::CHOICES), "after",
+            "when a blind node tosses its coin",
+            |to, value| to.point.gossip.toss = value.choice(Toss::named)).axis().when(Applies::Tossed);
+        ACTS = key("acts", Kind::Choice(Acts::CHOICES), "next-cycle",
+            "when a node acts on an update that it has got",
+            |to, value| to.point.gossip.acts = value.choice(Acts::named)).axis().when(Applies::Cycles);
         INTERVAL = key("interval", duration(Duration::from_micros(1), HOUR), "1s",
             "how long a cycle is: what turns rounds into time",
             |to, value| to.point.gossip.interval = value.duration()).axis().when(Applies::Gossip);
