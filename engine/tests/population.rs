@@ -441,6 +441,12 @@ fn several_rumors_share_contacts() {
 }
 
 #[test]
+fn large_views_and_small_clusters_need_no_large_passive_view() {
+    points("1000", "style = 'anti-entropy', view = 'partial', view_size = [5, 40, 64]");
+    points("8", "style = 'anti-entropy', view = 'partial', view_size = 5, passive_size = 2");
+}
+
+#[test]
 fn an_overlay_in_parts_is_told() {
     let spec = points("100", "style = 'anti-entropy', view = 'partial', view_size = 3, passive_size = 3, crash = 0.3");
     let ran = run_spec(&spec);

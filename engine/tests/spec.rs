@@ -311,7 +311,7 @@ fn bundled_configs_are_valid_and_ask_a_question() {
         ("batch-sweep", 15, 52_500),
         ("cluster-size", 9, 31_500),
         ("compare-protocols", 90, 315_000),
-        ("durability", 120, 300_000),
+        ("durability", 132, 330_000),
         ("failover", 9, 175_500),
         ("groups", 20, 50_000),
         ("head-of-line", 9, 108_000),

@@ -65,7 +65,8 @@ pub mod uring;
 pub trait Transport {
     /// Takes every transmit. Never blocks: what a peer has no room for is dropped and
     /// counted, as is what goes to a node that is not connected. Their order is kept within a pair of nodes only:
-    /// over sockets what is for clients leaves first, whenever it was handed over. What is taken leaves at once or with
+    /// over sockets what is for clients leaves first, whenever it was handed over (but over
+    /// `quic` after the kernel had no room). What is taken leaves at once or with
     /// the next [`recv`](Self::recv), so that one system call can do both. Only over `quic` it may stay
     /// for some that only look ([`MOST_LOOKS`]): what comes meanwhile goes in the same datagram.
     ///

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, test_kill_process};
 use side::Side;
 
@@ -193,7 +194,10 @@ pub fn end_with_conductor() -> io::Result<()> {
     let conductor = env::var(CONDUCTOR).ok().and_then(|process| Pid::from_raw(process.parse().ok()?));
     let Some(conductor) = conductor else { return Ok(()) };
     set_parent_process_death_signal(Some(Signal::TERM))?;
-    Ok(test_kill_process(conductor)?)
+    match test_kill_process(conductor) {
+        Err(gone @ Errno::SRCH) => Err(gone.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Repetition, point and side of each run: of each point base, new, new, base, and so on.

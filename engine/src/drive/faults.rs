@@ -188,6 +188,11 @@ impl FaultPlan {
     fn end(&mut self, now: Nanos, index: usize, subject: &mut (impl Subject + ?Sized)) -> Result<(), DriveError> {
         let Some(node) = self.done[index].node else { return Ok(()) };
         self.done[index].ended = Some(now);
+        let returns = matches!(self.faults[index].kind, FaultKind::Kill | FaultKind::Restart);
+        if self.down[node] && !returns {
+            // It comes back without it.
+            return Ok(());
+        }
         let others = (0..subject.replicas()).filter(|&other| other != node);
         let slot = others.filter_map(|other| self.standing(other, subject)).map(|standing| standing.delivered).max();
         match self.faults[index].kind {
@@ -345,5 +350,18 @@ mod tests {
         assert_eq!(told_at(150), []);
         assert_eq!(told_at(200), [(1, Order::Isolate { on: true })], "it is as cut off as before");
         assert_eq!(told_at(400), [(1, Order::Isolate { on: false })]);
+    }
+
+    #[test]
+    fn what_ends_while_a_replica_is_dead_is_not_told_to_it() {
+        let faults = [fault(100, FaultKind::Partition, 50), fault(110, FaultKind::Kill, 100)];
+        let (mut plan, mut told) = (plan(&faults), Told::default());
+        for at in [100, 110, 150, 210, 300] {
+            plan.turn(Nanos(at * MS), &mut told).expect("nothing fails");
+        }
+        let catches_up = |order: &Order| matches!(order, Order::CatchUp { .. });
+        let orders: Vec<_> = told.orders.into_iter().map(|(_, order)| order).collect();
+        assert_eq!(orders[0], Order::Isolate { on: true });
+        assert!(orders[1..].iter().all(catches_up) && orders.len() <= 2, "{orders:?}");
     }
 }

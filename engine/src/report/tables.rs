@@ -80,15 +80,18 @@ pub(super) fn convergences(group: &Group) -> Option<Section> {
 }
 
 /// What of a fault is shown, with where it stands in the fault's part of a line.
-const FAULTS: [Figure; 8] = [
+const FAULTS: [Figure; 11] = [
     ("no service", "gap_ns", Unit::Nanoseconds),
     ("new leader", "leader_ns", Unit::Nanoseconds),
     ("throughput back", "throughput_back_ns", Unit::Nanoseconds),
     ("p99 back", "p99_back_ns", Unit::Nanoseconds),
     ("caught up", "catch_up_ns", Unit::Nanoseconds),
     ("with", "catch_up_bytes", Unit::Bytes),
+    ("lag, slots", "lag_slots", Unit::Number),
+    ("others keep", "others_kept_bytes", Unit::Bytes),
     ("unknown", "unknown", Unit::Number),
     ("resent", "resent", Unit::Number),
+    ("lost", "lost", Unit::Number),
 ];
 
 /// What came of each fault, a row a point and fault.

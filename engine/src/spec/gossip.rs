@@ -355,13 +355,16 @@ fn places_exist(point: &Point) -> Option<Conflict> {
 /// active one, half of them and more.
 fn views_hold_together(point: &Point) -> Option<Conflict> {
     let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    let (active, passive) = (gossip.view_size, gossip.passive_size);
     let least = if nodes > MOST_OF_THREE { 4 } else { 3 };
-    let (key, size, least) = match gossip.view_size {
-        size if size < least => (&keys::VIEW_SIZE, size, least),
-        least if gossip.passive_size < least => (&keys::PASSIVE_SIZE, gossip.passive_size, least),
-        _ => return None,
+    // A passive view has no one of the active one.
+    let least_passive = active.min(MOST_PASSIVE).min(nodes.saturating_sub(active + 1));
+    let (key, size, least) = match () {
+        () if active < least => (&keys::VIEW_SIZE, active, least),
+        () if passive < least_passive => (&keys::PASSIVE_SIZE, passive, least_passive),
+        () => return None,
     };
-    (gossip.is_partial() && nodes > gossip.view_size + 1).then(|| Conflict {
+    (gossip.is_partial() && nodes > active + 1).then(|| Conflict {
         keys: [key, &keys::NODES],
         message: format!(
             "{key} {size} of {} {nodes}: the graph of who may talk to whom would not be connected",
@@ -373,6 +376,9 @@ fn views_hold_together(point: &Point) -> Option<Conflict> {
 
 /// More nodes than this are hardly ever connected by three peers each.
 const MOST_OF_THREE: usize = 1_000;
+
+/// With views of five nobody needs more than this to fall back on; larger ones are connected anyway.
+const MOST_PASSIVE: usize = 5;
 
 fn views_fit(point: &Point) -> Option<Conflict> {
     let (gossip, nodes) = (&point.gossip, point.cluster.nodes);

@@ -54,7 +54,7 @@ struct Column {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times and counts far below 2^53")]
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 12] = [
     Column { title: "no service", of: |fault| fault.gap_ns.map(|ns| ns as f64), text: time_text },
     Column { title: "new leader", of: |fault| fault.leader_ns.map(|ns| ns as f64), text: time_text },
     Column { title: "throughput back", of: |fault| fault.throughput_back_ns.map(|ns| ns as f64), text: time_text },
@@ -62,10 +62,21 @@ const COLUMNS: [Column; 10] = [
     Column { title: "caught up", of: |fault| fault.catch_up_ns.map(|ns| ns as f64), text: time_text },
     Column { title: "with bytes", of: |fault| fault.catch_up_bytes.map(|bytes| bytes as f64), text: thousands },
     Column { title: "lag, slots", of: |fault| fault.lag_slots.map(|slots| slots as f64), text: thousands },
+    Column { title: "its lag", of: |fault| fault.lag_grows.map(|grows| f64::from(u8::from(grows))), text: lag_text },
+    Column {
+        title: "others keep, bytes",
+        of: |fault| fault.others_kept_bytes.map(|bytes| bytes as f64),
+        text: thousands,
+    },
     Column { title: "unknown", of: |fault| Some(fault.unknown as f64), text: thousands },
     Column { title: "resent", of: |fault| Some(fault.resent as f64), text: thousands },
     Column { title: "lost", of: |fault| fault.lost.map(|lost| lost as f64), text: thousands },
 ];
+
+/// Whether it still grew in the end: half of the times or more.
+fn lag_text(grows: f64) -> String {
+    if grows >= 0.5 { "grows" } else { "bounded" }.to_owned()
+}
 
 /// Over all times that faults of this kind came at this point, those that have the figure.
 fn median(row: &Row<'_>, kind: &str, of: fn(&FaultLine) -> Option<f64>) -> Option<f64> {

@@ -107,3 +107,17 @@ impl fmt::Debug for Credentials {
         f.debug_struct("Credentials").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_one_node_s_of_one_run_and_the_same_each_time() {
+        let runs = [(); 2].map(|()| Authority::new(1).expect("an authority"));
+        let of = |run: usize, id| runs[run].admit(NodeId(id)).expect("credentials").secret;
+        assert_eq!(of(0, 0), of(0, 0));
+        assert_ne!(of(0, 0), of(0, 1));
+        assert_ne!(of(0, 0), of(1, 0));
+    }
+}

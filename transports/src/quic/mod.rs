@@ -18,7 +18,8 @@
 //!
 //! TLS 1.3 is always on. Both ends prove with a certificate of the run's [`Authority`] that they are the
 //! node that their hello says, and ALPN names the wire's version. Who cannot is turned away and
-//! counted. Datagrams that belong to no connection and begin none are dropped. There is no 0-RTT and no
+//! counted. Datagrams that belong to no connection and begin none are dropped, unless a former life of
+//! this node gave out their id: who sends such hears that it is gone (a stateless reset). There is no 0-RTT and no
 //! resumption: what is sent before the handshake is over can be replayed by anyone who saw it, and a
 //! protocol's frames must not be; connections last as long as a run, so that one round trip for each is
 //! nothing.
@@ -128,11 +129,14 @@ impl Quic {
         let credentials = mesh.credentials.take().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "over QUIC a node must have credentials of its run")
         })?;
+        if credentials.secret.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "credentials without a secret"));
+        }
         let (peers, dials) = (Peers::new(&mesh), Dials::new(&mesh));
         let tls = Tls::new(&credentials, &mesh.options)?;
         let server = mesh.listener.is_some().then(|| tls.server.clone());
         let port = Port::open(&mut mesh)?;
-        let config = lives::endpoint(&credentials.secret);
+        let config = lives::endpoint(&credentials.secret, server.is_some());
         let bell = Bell::new()?;
         Ok(Self {
             clock: mesh.clock,

@@ -35,6 +35,8 @@ pub(super) struct Heard {
     /// What it said of itself until then, of which the last counts.
     so_far: Account,
     timings: Timings,
+    /// Whether it has handed those in.
+    is_timed: bool,
     recorded: Option<Box<Recorded>>,
     intervals: Vec<Interval>,
     /// As its bytes.
@@ -87,14 +89,17 @@ impl Heard {
         match message {
             ToConductor::Listening => shown.listening.store(true, Ordering::Relaxed),
             ToConductor::Standing(standing) => shown.board.write(standing),
+            // What is under way when it hands in its timings is in these.
             ToConductor::SoFar(so_far) => {
                 self.so_far = so_far.account;
-                self.timings.wrote(&so_far.log_writes);
+                if !self.is_timed {
+                    self.timings.wrote(&so_far.log_writes);
+                }
             }
             ToConductor::Seen(seen) => shown.slot.iter().for_each(|slot| slot.write(&seen)),
             ToConductor::Notice(notice) => control.hear(notice),
             ToConductor::Failed(failure) => self.failure = Some(failure),
-            ToConductor::Timings(timings) => self.timings = timings.into_owned(),
+            ToConductor::Timings(timings) => (self.timings, self.is_timed) = (timings.into_owned(), true),
             ToConductor::Recorded(recorded) => self.recorded = Some(recorded),
             ToConductor::Timeline(piece) => self.timeline.extend_from_slice(&piece),
             ToConductor::Interval(interval) => self.intervals.push(interval),
