@@ -188,11 +188,6 @@ impl FaultPlan {
     fn end(&mut self, now: Nanos, index: usize, subject: &mut (impl Subject + ?Sized)) -> Result<(), DriveError> {
         let Some(node) = self.done[index].node else { return Ok(()) };
         self.done[index].ended = Some(now);
-        let returns = matches!(self.faults[index].kind, FaultKind::Kill | FaultKind::Restart);
-        if self.down[node] && !returns {
-            // It comes back without it.
-            return Ok(());
-        }
         let others = (0..subject.replicas()).filter(|&other| other != node);
         let slot = others.filter_map(|other| self.standing(other, subject)).map(|standing| standing.delivered).max();
         match self.faults[index].kind {
@@ -204,6 +199,8 @@ impl FaultPlan {
                 let others = self.faults.iter().zip(&self.done).filter(|(_, done)| goes_on(done));
                 others.for_each(|(other, _)| tell(node, other.kind, true, subject));
             }
+            // It comes back without it.
+            _ if self.down[node] => return Ok(()),
             kind => tell(node, kind, false, subject),
         }
         if let Some(slot) = slot {

@@ -186,7 +186,8 @@ impl Gossip {
     }
 
     /// Whether it spreads a rumor, or will from its next cycle, as far as it knows: it notices with its next input, or
-    /// when it [settles](Self::settle), that it has lost interest. With Plumtree, whether it has anything to say, or waits for something.
+    /// when it [settles](Self::settle), that it has lost interest. With Plumtree, whether it has anything to say, or waits
+    /// for something.
     pub fn spreads(&self) -> bool {
         self.spreading > 0 || self.tree.is_busy()
     }
