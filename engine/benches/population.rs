@@ -60,17 +60,22 @@ fn contacts(criterion: &mut Criterion) {
     group.finish();
 }
 
-const EVENTS: [(&str, &str); 3] = [
-    ("anti-entropy push", "style = 'anti-entropy'"),
-    ("anti-entropy push-pull", "style = 'anti-entropy', exchange = 'push-pull'"),
-    ("rumor push counter", "k = 2"),
+/// With the messages of each contact that are events of their own.
+const EVENTS: [(&str, &str, u64); 6] = [
+    ("anti-entropy push", "style = 'anti-entropy'", 0),
+    ("anti-entropy push-pull", "style = 'anti-entropy', exchange = 'push-pull'", 0),
+    ("rumor push counter", "k = 2", 0),
+    // That an update is wanted, and the update, comes on top: once for each node.
+    ("anti-entropy push, late", "style = 'anti-entropy', latency = '250ms'", 1),
+    ("rumor push blind, late", "interest = 'blind', k = 10, latency = '250ms'", 1),
+    ("rumor push counter, late", "k = 2, latency = '250ms'", 2),
 ];
 
 fn events(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("event");
     group.throughput(Throughput::Elements(1)).sample_size(20);
     let nodes = 1_000_000;
-    for (name, gossip) in EVENTS {
+    for (name, gossip, messages) in EVENTS {
         let config = format!(
             "name = 'x'\ncluster = {{ protocol = 'gossip', transport = 'population', nodes = {nodes} }}
             gossip = {{ rounds = 'asynchronous', {gossip} }}"
@@ -81,7 +86,7 @@ fn events(criterion: &mut Criterion) {
             measured(bencher, |seed| {
                 let trial = population.trial(Prng::new(seed), &|| true).expect("nobody stops it");
                 // Each node has one turn in a round.
-                trial.arrivals.len() as u64 / trial.parts * nodes as u64
+                trial.arrivals.len() as u64 / trial.parts * nodes as u64 + messages * trial.contacts
             });
         });
     }

@@ -24,7 +24,7 @@ macro_rules! bundled {
 }
 
 bundled! {
-    "quickstart" "peak" "compare-protocols" "batch-sweep" "window-sweep" "payload-sweep" "cluster-size" "groups" "head-of-line" "reads" "transports" "placement" "durability" "failover" "slow-follower" "smoke" "virtual-disk" "wan-three-regions" "wan-five-regions" "wan" "shaped-links" "uneven-links" "lossy-link" "paxos-duel" "regression" "tune-raft" "tune-gossip" "gossip-demers" "gossip-fanout" "gossip-real" "gossip-far" "gossip-scale" "gossip-loss-churn" "gossip-broadcast-trees" "gossip-digests" "gossip-deletion" "crdt"
+    "quickstart" "peak" "compare-protocols" "batch-sweep" "window-sweep" "payload-sweep" "cluster-size" "groups" "head-of-line" "reads" "transports" "placement" "durability" "failover" "slow-follower" "smoke" "virtual-disk" "wan-three-regions" "wan-five-regions" "wan" "shaped-links" "uneven-links" "lossy-link" "paxos-duel" "regression" "tune-raft" "tune-gossip" "gossip-demers" "gossip-fanout" "gossip-real" "gossip-far" "gossip-scale" "gossip-loss-churn" "gossip-latency" "gossip-broadcast-trees" "gossip-digests" "gossip-deletion" "crdt"
 }
 
 /// What `list` prints.

@@ -46,7 +46,9 @@ fn variants() -> Vec<Gossip> {
         "exchange = ['push', 'pull', 'push-pull'], interest = ['feedback', 'blind'], stop = ['counter', 'coin'],
         k = [1, 2]";
     let first = "interest = 'blind', stop = 'coin', toss = 'before'";
-    let feedback = "exchange = ['push', 'pull', 'push-pull'], k = 2";
+    let every = "exchange = ['push', 'pull', 'push-pull']";
+    let feedback = format!("{every}, k = 2");
+    let late = "rounds = 'asynchronous', latency";
     [
         rules(rumors),
         rules("style = 'direct-mail', loss = [0.0, 0.3]"),
@@ -66,6 +68,15 @@ fn variants() -> Vec<Gossip> {
         rules(&format!("{feedback}, rounds = 'asynchronous', stop = ['counter', 'coin'], fanout = [1, 2]")),
         rules("exchange = ['push', 'push-pull'], interest = 'blind', stop = 'coin', k = 3, rounds = 'asynchronous'"),
         rules("style = 'anti-entropy', exchange = ['push', 'pull', 'push-pull'], rounds = 'asynchronous', loss = [0.0, 0.1]"),
+        rules(&format!("{late} = ['100ms', '1500ms'], {feedback}, stop = ['counter', 'coin']")),
+        rules(&format!("{late} = '400ms', exchange = ['push', 'push-pull'], interest = 'blind', fanout = 2, loss = 0.1")),
+        rules(&format!("{late} = ['100ms', '2s'], style = 'anti-entropy', {every}, loss = [0.0, 0.1]")),
+        rules(&format!("{late} = '500ms', exchange = ['pull', 'push-pull'], pulls = 'each', reset = false, fanout = 2")),
+        rules(&format!("{late} = '300ms', {first}, exchange = ['push', 'pull'], k = 3")),
+        rules(&format!("{late} = '700ms', {every}, style = ['rumor', 'anti-entropy'], crash = 0.02, join = [0.0, 0.02]")),
+        rules(&format!("{late} = '300ms', exchange = ['push', 'push-pull'], partners = ['not-sender', 'not-sent'], k = 3")),
+        rules(&format!("{late} = '300ms', style = ['rumor', 'anti-entropy'], view = 'partial', exchange = 'push-pull'")),
+        rules(&format!("{late} = '300ms', partners = 'ring', exponent = 1.5, k = 4")),
         rules(&format!("{feedback}, rumors = 4, fanout = [1, 2]")),
         rules("exchange = 'push-pull', minimize = true, k = 2, rumors = 4, connection_limit = 2, loss = 0.1"),
         rules("style = 'anti-entropy', exchange = ['push', 'pull', 'push-pull'], rumors = 4, loss = [0.0, 0.1]"),
@@ -205,7 +216,7 @@ fn for_each<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 
 fn all_agree(trials: u64) {
     let variants = variants();
-    assert_eq!(variants.len(), 294);
+    assert_eq!(variants.len(), 339);
     let furthest = AtomicUsize::new(0);
     for_each(&variants, |gossip| {
         let (figure, errors) = difference(&over_a_population(gossip, trials), &among_machines(gossip, trials));
@@ -252,6 +263,7 @@ fn a_wrong_rule_is_noticed() {
         ("style = 'anti-entropy', judging = 'arrival'", "style = 'anti-entropy'"),
         ("k = 1, rounds = 'asynchronous'", "k = 1"),
         ("style = 'anti-entropy', rounds = 'asynchronous'", "style = 'anti-entropy'"),
+        ("k = 1, rounds = 'asynchronous', latency = '100ms'", "k = 1, rounds = 'asynchronous'"),
         ("style = 'anti-entropy', exchange = 'pull'", "style = 'anti-entropy', exchange = 'push-pull'"),
         ("style = 'plumtree', broadcasts = 1", "style = 'plumtree', broadcasts = 2"),
         ("style = 'plumtree', loss = 0.2, graft_timeout = 3", "style = 'plumtree', loss = 0.2, graft_timeout = 4"),

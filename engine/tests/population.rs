@@ -424,6 +424,21 @@ fn rounds_of_ones_own_are_faster() {
     assert!(blind.iter().all(|trial| trial.sent == 3 * trial.reached()), "three turns each, and one update in each");
 }
 
+/// With a trip's time L, uniform up to twice its mean, an update by push goes on with r = E[e^-rL]^3: a digest, "send it",
+/// and the update. By pull with r = e^-r E[e^rL]: who was told acts from its turn after the one in which it asked, while
+/// both trips fit between two; and that question it sent before it arrived.
+#[test]
+fn trips_take_their_time() {
+    for (exchange, r, end) in [("push", 0.631, 100_f64.ln()), ("pull", 0.627, 1.4)] {
+        grows(exchange, "rounds = 'asynchronous', latency = '250ms'", 100_f64.ln() / r + end, 1.0);
+    }
+    // What is under way when the last one has lost interest arrives all the same.
+    let late = "interest = 'blind', k = 3, rounds = 'asynchronous', latency = '16s'";
+    let blind = trials(500, late, 5);
+    assert!(blind.iter().all(|trial| trial.sent == 3 * trial.reached()), "three turns each, and one update in each");
+    assert!(blind.iter().all(|trial| trial.last() > 30 * trial.parts), "twice the mean, to the furthest");
+}
+
 /// Contacts are shared, and nothing else is: each update spreads as if it were alone.
 #[test]
 fn several_rumors_share_contacts() {

@@ -4,6 +4,7 @@
 //! [`crate::population`] has the same rules over bitsets, for millions of nodes at once; what comes out is the same, and a
 //! test holds the two to each other. Here the nodes run in virtual time, one event after the other.
 
+mod trips;
 mod updates;
 mod virtual_time;
 
@@ -17,6 +18,7 @@ use crate::population::{epidemic_of, places, stages};
 use crate::results::Epidemic;
 use crate::spec::{Acts, Exchange, Gossip, Interest, Judging, PartnerChoice, Pulls, Rounds, Stop, Style, Toss};
 
+use trips::Trips;
 pub(crate) use updates::{Updates, together};
 pub use virtual_time::VirtualTime;
 pub(crate) use virtual_time::refusal;

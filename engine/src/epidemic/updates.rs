@@ -71,9 +71,9 @@ impl Updates {
         self.seen.iter_mut().for_each(|seen| *seen = Trial { parts: seen.parts, ..Trial::default() });
     }
 
-    /// Whether each is known by all of so many, or can never be.
-    pub(crate) fn are_settled(&self, alive: u64) -> bool {
-        self.seen.iter().map(Trial::reached).all(|reached| reached == alive || reached == 0)
+    /// Whether each is known by all of so many, or can never be: none is under way then.
+    pub(crate) fn are_settled(&self, alive: u64, is_under_way: bool) -> bool {
+        self.seen.iter().map(Trial::reached).all(|reached| reached == alive || (reached == 0 && !is_under_way))
     }
 
     /// What was seen, and what is the same for all: contacts, and who may talk to whom.

@@ -1,21 +1,20 @@
-//! Nodes that gossip in virtual time: a queue of turns, and frames that all take equally long.
-
-use std::collections::VecDeque;
+//! Nodes that gossip in virtual time: a queue of turns, and frames that take their time.
 
 use bytes::Bytes;
 use quorumbench_protocols::gossip::Gossip as Node;
 use quorumbench_protocols::gossip::message::Message;
 use quorumbench_protocols::{Frame, Head, Input, Nanos, NodeId, Outbox, Payload, Prng, Transmit};
 
-use super::{Rules, Updates};
+use super::{Rules, Trips, Updates};
 use crate::population::{Members, Trial};
 use crate::sim::queue::Queue;
 use crate::spec::{Gossip, Style};
 
 /// As many nodes as there are, among which one update after the other spreads.
 ///
-/// How long a cycle is does not matter: a trip is so short against it that no two contacts are under way at once, but by
-/// a rare chance. So nodes have their turns one after the other, in a random order.
+/// How long a cycle is does not matter: unless messages are [given](Gossip::latency) their time, a trip is so short
+/// against it that no two contacts are under way at once, but by a rare chance. So nodes have their turns one after the
+/// other, in a random order.
 #[derive(Debug)]
 pub struct VirtualTime<'a> {
     nodes: usize,
@@ -26,8 +25,7 @@ pub struct VirtualTime<'a> {
     overlay: Members,
     /// When each member's next turn is, of those that have one.
     turns: Queue<u32>,
-    /// On their way, in the order of their arrival.
-    frames: VecDeque<(Nanos, Frame)>,
+    trips: Trips,
     out: Outbox,
     /// Whether an update is lost, and who crashes and joins.
     prng: Prng,
@@ -43,7 +41,7 @@ pub struct VirtualTime<'a> {
 
 /// The length of a cycle: the first begins at this time, too, and what arrives in it arrives in round 1.
 const CYCLE: u64 = 1_000_000_000_000;
-/// One way between any two.
+/// One way between any two, if trips take no time to speak of.
 const TRIP: u64 = 1_000;
 /// Events between two looks at the outside.
 const LOOK_EVENTS: u64 = 1 << 12;
@@ -58,7 +56,7 @@ impl<'a> VirtualTime<'a> {
             members: Vec::with_capacity(nodes),
             overlay: Members::new(nodes, gossip),
             turns: Queue::new(),
-            frames: VecDeque::new(),
+            trips: Trips::new(TRIP, gossip.mean_trip(CYCLE)),
             out: Outbox::default(),
             prng: Prng::new(0),
             cycle: 0,
@@ -104,7 +102,7 @@ impl<'a> VirtualTime<'a> {
 
     /// New nodes, that know nothing.
     fn begin(&mut self, mut prng: Prng, go_on: &dyn Fn() -> bool) -> bool {
-        self.frames.clear();
+        self.trips.clear();
         self.turns = Queue::new();
         (self.cycle, self.spreading) = (0, 0);
         self.members.clear();
@@ -142,18 +140,18 @@ impl<'a> VirtualTime<'a> {
         match self.gossip.style {
             _ if ends_cycle && self.cycle - (self.first - 1) >= self.overlay.last_cycle() => true,
             Style::AntiEntropy => {
-                ends_cycle && self.gossip.join == 0.0 && self.updates.are_settled(self.overlay.alive())
+                let is_under_way = self.trips.carry_updates();
+                ends_cycle && self.gossip.join == 0.0 && self.updates.are_settled(self.overlay.alive(), is_under_way)
             }
             // The turns of those that have nothing to say any more come before the next broadcast.
             Style::Plumtree => ends_cycle && self.spreading == 0,
-            _ => self.spreading == 0 && self.frames.is_empty(),
+            _ => self.spreading == 0 && !self.trips.carry_updates(),
         }
     }
 
     /// The next event.
     fn next_at(&self) -> Nanos {
-        let frame_at = self.frames.front().map_or(Nanos::NEVER, |(at, _)| *at);
-        self.turns.next_at().unwrap_or(Nanos::NEVER).min(frame_at)
+        self.turns.next_at().unwrap_or(Nanos::NEVER).min(self.trips.next_at())
     }
 
     fn event(&mut self) {
@@ -161,8 +159,8 @@ impl<'a> VirtualTime<'a> {
         if next_at.0 / CYCLE > self.cycle {
             return self.begin_cycle();
         }
-        if self.frames.front().is_some_and(|(at, _)| *at <= next_at) {
-            let (at, frame) = self.frames.pop_front().expect("there is one");
+        if self.trips.next_at() <= next_at {
+            let (at, frame) = self.trips.pop().expect("there is one");
             let to = Message::recipient(&frame.head);
             if self.overlay.is_up(to.0) {
                 self.step(at, to, Input::Frame(&frame));
@@ -228,9 +226,10 @@ impl<'a> VirtualTime<'a> {
                 self.updates.arrived(delivery.slot, after, CYCLE);
             }
         }
+        self.trips.depart(now);
         for Transmit { head, body, .. } in self.out.transmits.drain(..) {
             if !self.overlay.is_up(Message::recipient(&head).0) {
-                self.frames.extend(refusal(&Frame { head, body }).map(|answer| (now + TRIP, answer)));
+                refusal(&Frame { head, body }).into_iter().for_each(|answer| self.trips.push(answer, &mut self.prng));
                 continue;
             }
             self.control += u64::from(Message::is_control(&head));
@@ -240,7 +239,7 @@ impl<'a> VirtualTime<'a> {
                     continue;
                 }
             }
-            self.frames.push_back((now + TRIP, Frame { head, body }));
+            self.trips.push(Frame { head, body }, &mut self.prng);
         }
     }
 

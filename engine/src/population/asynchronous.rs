@@ -1,18 +1,19 @@
 //! Asynchronous rounds: every node has its turns by a clock of its own.
 //!
-//! A turn is an event on a timing wheel (Varghese, Lauck, *Hashed and Hierarchical Timing Wheels*, SOSP 1987). A round is
-//! [`TICKS`] of its ticks, in which each node has one turn: at a phase that is its own, and as clocks are, now a little
-//! early, now a little late. What a node met with since its last turn has its effect in its next one, which is where a
-//! synchronous cycle would end for it.
+//! A turn is an event on a timing wheel. A round is [`TICKS`] of its ticks, in which each node has one turn: at a phase
+//! that is its own, and as clocks are, now a little early, now a little late. What a node met with since its last turn
+//! has its effect in its next one, which is where a synchronous cycle would end for it.
+//!
+//! A contact is over at once, unless messages take their [time](super::trips).
 
 use quorumbench_protocols::gossip::other;
 
 use super::Trial;
 use super::spread::Spread;
+use super::trips::Trips;
+use super::wheel::{TICKS, Wheel};
 use crate::spec::Exchange;
 
-/// Ticks of a round.
-const TICKS: usize = 1024;
 /// How early or late a turn is at most, beside when it is due.
 const JITTER: usize = 16;
 /// Into how many parts of a round arrivals are counted.
@@ -34,18 +35,32 @@ fn rounds<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
     spread: &mut Spread<'_>,
     go_on: &dyn Fn() -> bool,
 ) -> Option<Trial> {
+    let mut trips = (!spread.gossip.latency.is_zero()).then(|| Trips::new(spread));
     let mut trials = vec![Trial { parts: PARTS as u64, ..Trial::default() }; spread.updates.len()];
-    let mut wheel = Wheel::new(spread);
+    let mut turns = Turns::new(spread);
     let is_plain = spread.is_plain();
     let mut rounds = 0;
-    while !spread.is_over(rounds) {
+    while !spread.is_over(rounds, trips.as_ref().is_some_and(Trips::carry_updates)) {
         if !go_on() {
             return None;
         }
         spread.lose_and_win(&mut trials);
         for _ in 0..PARTS {
             for _ in 0..TICKS / PARTS {
-                wheel.tick(spread, |spread, node| own_turn::<RUMOR, PUSH, PULL>(spread, node, is_plain));
+                if let Some(trips) = &mut trips {
+                    turns.tick(spread, |spread, node| {
+                        if begins_turn::<RUMOR, PUSH, PULL>(spread, node) {
+                            trips.turn::<RUMOR, PUSH, PULL>(spread, node);
+                        }
+                    });
+                    trips.tick::<RUMOR, PUSH, PULL>(spread);
+                } else {
+                    turns.tick(spread, |spread, node| {
+                        if begins_turn::<RUMOR, PUSH, PULL>(spread, node) {
+                            contact::<RUMOR, PUSH, PULL>(spread, node, is_plain);
+                        }
+                    });
+                }
             }
             for (trial, update) in trials.iter_mut().zip(&mut spread.updates) {
                 trial.arrivals.push(update.take_arrived());
@@ -56,12 +71,12 @@ fn rounds<const RUMOR: bool, const PUSH: bool, const PULL: bool>(
     spread.finished(trials)
 }
 
-/// A node's cycle ends, and its next begins.
+/// A node's cycle ends, and its next begins. Whether it chooses partners in it.
 #[inline]
-fn own_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut Spread<'_>, node: u32, is_plain: bool) {
+fn begins_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut Spread<'_>, node: u32) -> bool {
     let mut chooses = RUMOR && PULL;
     if !spread.partners.members.is_up(node) {
-        return;
+        return false;
     }
     for update in &mut spread.updates {
         update.end_turn(node, spread.gossip, &mut spread.prng);
@@ -71,9 +86,12 @@ fn own_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut 
             _ => true,
         };
     }
-    if !chooses {
-        return;
-    }
+    chooses
+}
+
+/// What a node does in its turn is over at once.
+#[inline]
+fn contact<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut Spread<'_>, node: u32, is_plain: bool) {
     if !is_plain {
         return spread.turn::<RUMOR, PUSH, PULL>(node);
     }
@@ -85,38 +103,32 @@ fn own_turn<const RUMOR: bool, const PUSH: bool, const PULL: bool>(spread: &mut 
 
 /// Whose turn it is at which tick.
 #[derive(Debug)]
-struct Wheel {
-    slots: Vec<Vec<u32>>,
-    now: usize,
+struct Turns {
+    wheel: Wheel<u32>,
     /// Random bits that are left of the last draw.
     bits: u64,
 }
 
-/// Slots: more than a turn can be ahead.
-const SLOTS: usize = 2 * TICKS;
-
-impl Wheel {
+impl Turns {
     /// Each node has its first turn at a random time in the first round.
     fn new(spread: &mut Spread<'_>) -> Self {
-        let mut slots = vec![Vec::new(); SLOTS];
+        let mut wheel = Wheel::new(TICKS + JITTER);
         for node in 0..spread.nodes as u32 {
-            slots[spread.prng.below(TICKS as u64) as usize].push(node);
+            wheel.plan(spread.prng.below(TICKS as u64) as usize, node);
         }
-        Self { slots, now: 0, bits: 1 }
+        Self { wheel, bits: 1 }
     }
 
     /// All turns of one tick.
     #[inline]
-    fn tick<'a>(&mut self, spread: &mut Spread<'a>, turn: impl Fn(&mut Spread<'a>, u32)) {
-        let mut due = std::mem::take(&mut self.slots[self.now % SLOTS]);
+    fn tick<'a>(&mut self, spread: &mut Spread<'a>, mut turn: impl FnMut(&mut Spread<'a>, u32)) {
+        let due = self.wheel.due();
         for &node in &due {
             turn(spread, node);
             let late = self.lateness(spread);
-            self.slots[(self.now + TICKS - JITTER + late) % SLOTS].push(node);
+            self.wheel.plan(TICKS - JITTER + late, node);
         }
-        due.clear();
-        self.slots[self.now % SLOTS] = due;
-        self.now += 1;
+        self.wheel.pass(due);
     }
 
     /// Uniform in `0..2 * JITTER`.

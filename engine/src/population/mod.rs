@@ -35,8 +35,10 @@ mod plumtree;
 mod spread;
 mod theory;
 mod trials;
+mod trips;
 mod update;
 mod views;
+mod wheel;
 
 use quorumbench_protocols::Prng;
 

@@ -50,7 +50,7 @@ impl<'a> Spread<'a> {
         }
         let mut trials = vec![Trial::default(); self.updates.len()];
         let mut cycles = 0;
-        while !self.is_over(cycles) {
+        while !self.is_over(cycles, false) {
             if !go_on() {
                 return None;
             }
@@ -73,11 +73,12 @@ impl<'a> Spread<'a> {
         true
     }
 
-    /// True if nothing can happen any more; with nodes that join, after so many cycles.
-    pub(super) fn is_over(&self, cycles: u64) -> bool {
+    /// True if nothing can happen any more, not even by updates that are under way; with nodes that join, after so many
+    /// cycles.
+    pub(super) fn is_over(&self, cycles: u64, is_under_way: bool) -> bool {
         let members = &self.partners.members;
         let comes = self.gossip.join > 0.0 && self.updates.iter().any(|update| update.interests.is_none());
-        let is_over = |update: &Update| update.is_over(members.alive());
+        let is_over = |update: &Update| update.is_over(members.alive(), is_under_way);
         cycles >= members.last_cycle() || (!comes && self.updates.iter().all(is_over))
     }
 

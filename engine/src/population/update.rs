@@ -65,11 +65,11 @@ impl Update {
         (self.sent, self.arrived, self.knowing) = (0, 0, 1);
     }
 
-    /// True if nobody spreads it, or all of so many know it.
-    pub(super) fn is_over(&self, alive: u64) -> bool {
+    /// True if nobody spreads it, or all of so many know it; and none is under way.
+    pub(super) fn is_over(&self, alive: u64, is_under_way: bool) -> bool {
         match &self.interests {
-            Some(_) => self.spreaders().is_empty() && (self.fresh.is_empty()),
-            None => self.knowing == alive || self.knowing == 0,
+            Some(_) => !is_under_way && self.spreaders().is_empty() && self.fresh.is_empty(),
+            None => self.knowing == alive || (self.knowing == 0 && !is_under_way),
         }
     }
 
@@ -210,9 +210,40 @@ impl Update {
         }
     }
 
-    /// Whether a node has it to send, where nodes act at once.
+    /// It is sent, and will take its time. Whether it will arrive.
     #[inline]
-    fn holds(&self, node: u32) -> bool {
+    pub(super) fn post(&mut self, gossip: &Gossip, prng: &mut Prng, from: u32, to: u32) -> bool {
+        self.sent += 1;
+        self.history.note(from, to, false);
+        gossip.loss == 0.0 || prng.unit() >= gossip.loss
+    }
+
+    /// It arrives, after its time. Whether that was of use.
+    #[inline]
+    pub(super) fn take(&mut self, from: u32, to: u32) -> bool {
+        let is_new = !self.holds(to);
+        self.arrived += u64::from(is_new);
+        self.fresh.add_if(to, is_new);
+        self.history.note(from, to, is_new);
+        is_new
+    }
+
+    /// A sender hears what it was good for, some time later: whoever has lost interest meanwhile does not care.
+    #[inline]
+    pub(super) fn hear(&mut self, gossip: &Gossip, node: u32, was_answer: bool, was_useful: bool) {
+        let Some(interests) = self.interests.as_mut().filter(|interests| interests.infective().has(node)) else {
+            return;
+        };
+        if was_answer && gossip.pulls == Pulls::Together {
+            interests.answered(node, was_useful);
+        } else {
+            interests.told(node, was_useful);
+        }
+    }
+
+    /// Whether a node has it, acting on it yet or not.
+    #[inline]
+    pub(super) fn holds(&self, node: u32) -> bool {
         self.known.has(node) || self.fresh.has(node)
     }
 

@@ -19,7 +19,7 @@ pub struct EpidemicResult {
     pub name: String,
     /// Which repetition, from 0.
     pub repetition: usize,
-    /// `"population"`: computed in synchronous rounds, without any time but their number. `"virtual"`: among nodes that
+    /// `"population"`: computed in rounds, without any time but their number. `"virtual"`: among nodes that
     /// are state machines, in virtual time. `"real"`: among the same, on a real transport.
     pub world: String,
     /// The seed of this very run.

@@ -32,6 +32,10 @@ pub enum Applies {
     Epidemic,
     /// With such gossip, where all have their turns at once.
     Cycles,
+    /// With such gossip, where each node has a clock of its own, and trips take the time that they are given.
+    Delayed,
+    /// With gossip on no real transport.
+    Imagined,
     /// With partners at a distance.
     Spatial,
     /// With gossip over an overlay.
@@ -159,6 +163,8 @@ impl Applies {
                 | Self::Partners
                 | Self::Epidemic
                 | Self::Cycles
+                | Self::Delayed
+                | Self::Imagined
                 | Self::Spatial
                 | Self::PartialView
                 | Self::Tree
@@ -208,6 +214,7 @@ impl Applies {
             Self::Tossed => Self::Blind,
             Self::Compared => Self::Counted,
             Self::Grown => Self::Tree,
+            Self::Delayed => Self::Imagined,
             Self::Refused | Self::Judged => Self::Cycles,
             Self::Hosts => Self::Gossip,
             Self::Streams => Self::ManyGroups,
@@ -246,13 +253,16 @@ impl Applies {
             Self::Partners => (&STYLE, |name| Style::named(name).is_some_and(Style::chooses_partners)),
             Self::Epidemic => (&STYLE, |name| Style::named(name).is_some_and(Style::has_contacts)),
             Self::Cycles => (&ROUNDS, |name| name == Rounds::Synchronous.name()),
+            Self::Delayed => (&ROUNDS, |name| name == Rounds::Asynchronous.name()),
             Self::Spatial => (&PARTNERS, |name| PartnerChoice::named(name).is_some_and(PartnerChoice::is_spatial)),
             Self::PartialView => {
                 let partial = Rule { key: &VIEW, allows: Allows::Names(|name| name == View::Partial.name()) };
                 return [vec![partial], Self::Tree.rules()].concat();
             }
             Self::Tree => (&STYLE, |name| name == Style::Plumtree.name()),
-            Self::Grown => (&TRANSPORT, |name| TransportName::named(name).is_some_and(|each| !each.is_real())),
+            Self::Grown | Self::Imagined => {
+                (&TRANSPORT, |name| TransportName::named(name).is_some_and(|each| !each.is_real()))
+            }
             Self::Crash => return vec![Rule::more_than_nothing(&CRASH)],
             Self::Rumor => (&STYLE, |name| name == Style::Rumor.name()),
             Self::Feedback => (&INTEREST, |name| name == Interest::Feedback.name()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::expand::Conflict;
-use super::keys;
+use super::keys::{self, Key};
 use super::names::{
     Acts, Exchange, Interest, Judging, PartnerChoice, ProtocolName, Pulls, Rounds, Stop, Style, Toss, TransportName,
     View,
@@ -46,6 +46,8 @@ pub struct Gossip {
     pub graft_timeout: usize,
     /// When nodes have their turns.
     pub rounds: Rounds,
+    /// How long a message is under way in asynchronous rounds, on average.
+    pub latency: Duration,
     /// Updates that spread at once.
     pub rumors: usize,
     /// The share of the nodes that crash in a cycle.
@@ -95,6 +97,7 @@ impl Gossip {
             broadcasts: 0,
             graft_timeout: 0,
             rounds: Rounds::ALL[0],
+            latency: Duration::ZERO,
             rumors: 0,
             crash: 0.0,
             join: 0.0,
@@ -116,6 +119,16 @@ impl Gossip {
     /// Whether nodes know only some of the others.
     pub fn is_partial(&self) -> bool {
         self.view == View::Partial || self.style == Style::Plumtree
+    }
+
+    /// How long a message is under way on average, where a cycle is so many ticks: to the next of them.
+    pub(crate) fn mean_trip(&self, cycle: u64) -> u64 {
+        (self.trips() * cycle as f64).round() as u64
+    }
+
+    /// How many cycles a message is under way on average.
+    fn trips(&self) -> f64 {
+        self.latency.as_secs_f64() / self.interval.as_secs_f64()
     }
 
     /// About how long all trials take: to be read as minutes or days, not more exactly.
@@ -155,7 +168,8 @@ impl Gossip {
         let nearness = ((self.exponent - dimension) / (2.0 * dimension)).clamp(0.0, 1.6);
         let is_spatial = matches!(self.partners, PartnerChoice::Ring | PartnerChoice::Grid);
         let detour = if is_spatial { nodes.powf(0.6 * nearness / dimension) } else { 1.0 };
-        let reach = 2.0 * nodes.log2() * detour / (1.0 - self.loss);
+        // A contact is up to three trips.
+        let reach = 2.0 * nodes.log2() * detour * (1.0 + 3.0 * self.trips()) / (1.0 - self.loss);
         match self.style {
             Style::DirectMail => 1.0,
             Style::Plumtree => reach * self.broadcasts as f64,
@@ -201,6 +215,7 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
             hunts_are_uniform,
             senders_push,
             one_is_remembered,
+            trips_fit,
             places_exist,
             views_hold_together,
             views_fit,
@@ -323,6 +338,70 @@ fn one_is_remembered(point: &Point) -> Option<Conflict> {
         help: format!("set {} to 1", keys::RUMORS),
     })
 }
+
+/// What is under way is one update, of a contact that waits for none before it, and may be looked at when it arrives.
+fn trips_fit(point: &Point) -> Option<Conflict> {
+    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
+    if gossip.latency.is_zero() {
+        return None;
+    }
+    let with = |key: &'static Key, value: String, why: &str, help: String| Conflict {
+        keys: [&keys::LATENCY, key],
+        message: format!("{} {} with {key} {value}: {why}", keys::LATENCY, duration_text(gossip.latency)),
+        help,
+    };
+    let interval = duration_text(gossip.interval);
+    let shortest = gossip.interval / SHORTEST_TRIP;
+    let each = gossip.trips() * gossip.fanout as f64;
+    let most = if point.cluster.transport == TransportName::Sim { MOST_FRAMES } else { MOST_UNDER_WAY };
+    match () {
+        () if gossip.latency < shortest => Some(with(
+            &keys::INTERVAL,
+            interval,
+            "too short to matter",
+            format!("set it to 0s, or at least {}", duration_text(shortest)),
+        )),
+        () if gossip.latency > gossip.interval * LONGEST_TRIP => Some(with(
+            &keys::INTERVAL,
+            interval,
+            "many cycles long",
+            format!("it can be at most {}", duration_text(gossip.interval * LONGEST_TRIP)),
+        )),
+        () if each * nodes as f64 > most => Some(with(
+            &keys::NODES,
+            nodes.to_string(),
+            "all that is under way takes several GiB for each thread",
+            format!("with such trips there can be at most {:.0}", (most / each).floor()),
+        )),
+        () if gossip.rumors > 1 => Some(with(
+            &keys::RUMORS,
+            gossip.rumors.to_string(),
+            "each would need messages of its own",
+            format!("set {} to 1", keys::RUMORS),
+        )),
+        () if gossip.minimize => Some(with(
+            &keys::MINIMIZE,
+            "true".into(),
+            "counters that are compared would be those of different times",
+            format!("set {} to false", keys::MINIMIZE),
+        )),
+        () if gossip.style == Style::AntiEntropy && gossip.fanout > 1 => Some(with(
+            &keys::FANOUT,
+            gossip.fanout.to_string(),
+            "anti-entropy begins a contact when the one before it is over",
+            format!("set {} to 1", keys::FANOUT),
+        )),
+        () => None,
+    }
+}
+
+/// The shortest latency that is not nothing is this part of a cycle, and the longest so many cycles.
+const SHORTEST_TRIP: u32 = 250;
+const LONGEST_TRIP: u32 = 16;
+
+/// Messages, of eight bytes each; and frames of state machines.
+const MOST_UNDER_WAY: f64 = (1_u64 << 28) as f64;
+const MOST_FRAMES: f64 = (1_u64 << 22) as f64;
 
 /// A grid is a square, and who has a place in it may be anywhere in a view.
 fn places_exist(point: &Point) -> Option<Conflict> {

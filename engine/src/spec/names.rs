@@ -138,7 +138,7 @@ names! {
         TokioTcp = "tokio-tcp": "TCP on tokio: what most would write, and the portable fallback",
         Quic = "quic": "QUIC in the node's own loop: every byte encrypted, every peer authenticated",
         Sim = "sim": "a virtual network in virtual time, as far away as its keys say; never compared with real ones",
-        Population = "population": "none: gossip in synchronous rounds, over as many as 100 million nodes in memory",
+        Population = "population": "none: gossip in rounds, over as many as 100 million nodes in memory",
     }
 }
 

@@ -51,6 +51,9 @@ table! {
         ROUNDS = key("rounds", Kind::Choice(Rounds::CHOICES), "synchronous",
             "when nodes have their turns",
             |to, value| to.point.gossip.rounds = value.choice(Rounds::named)).axis().when(Applies::Epidemic);
+        LATENCY = key("latency", duration(Duration::ZERO, HOUR), "0s",
+            "how long a message is under way on average: up to twice as long, at random",
+            |to, value| to.point.gossip.latency = value.duration()).axis().when(Applies::Delayed);
         RUMORS = key("rumors", count(1, 1024), "1",
             "updates that spread at once, and share contacts",
             |to, value| to.point.gossip.rumors = value.count()).axis().when(Applies::Epidemic);
