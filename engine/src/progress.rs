@@ -83,15 +83,20 @@ impl<'a> Progress<'a> {
     fn end(&mut self, result: &dyn Outline) {
         let label = if self.status.label.is_empty() { result.name() } else { &self.status.label };
         let text = format!("  {label}: {}", result.outline());
+        self.say(&text);
+        if let View::Bar(bar) = &self.view {
+            bar.inc(1);
+        }
+    }
+
+    /// A line above what is going on.
+    fn say(&mut self, line: &str) {
         match &mut self.view {
-            View::Bar(bar) => {
-                bar.println(&text);
-                bar.inc(1);
-            }
-            View::Lines => note(&text),
+            View::Bar(bar) => bar.println(line),
+            View::Lines => note(line),
             View::Quiet => {}
             #[cfg(feature = "tui")]
-            View::Screen(screen) => screen.say(text),
+            View::Screen(screen) => screen.say(line.to_owned()),
         }
     }
 
@@ -132,15 +137,8 @@ pub(crate) fn note(line: &str) {
 
 impl Observer for Progress<'_> {
     fn found(&mut self, lines: &[String]) {
-        if lines.is_empty() {
-            return;
-        }
-        let lines = lines.iter().map(String::as_str).chain(["`quorumbench doctor` says more"]);
-        match &mut self.view {
-            View::Quiet => {}
-            View::Bar(_) | View::Lines => lines.for_each(note),
-            #[cfg(feature = "tui")]
-            View::Screen(screen) => lines.for_each(|line| screen.say(line.to_owned())),
+        if !lines.is_empty() {
+            lines.iter().map(String::as_str).chain(["`quorumbench doctor` says more"]).for_each(|line| self.say(line));
         }
     }
 
@@ -178,6 +176,10 @@ impl Observer for Progress<'_> {
     fn trials(&mut self, finished: usize, of: usize) {
         self.status.trials = Some((finished, of));
         self.show(false);
+    }
+
+    fn warn(&mut self, warning: &str) {
+        self.say(&format!("  {}: warning, so far: {warning}", self.status.label));
     }
 
     fn finished(&mut self, result: &PointResult) {

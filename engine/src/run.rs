@@ -59,6 +59,8 @@ pub trait Observer {
     fn phase(&mut self, _phase: Phase) {}
     /// Of its trials, so many are finished. Called every few milliseconds where epidemics are run.
     fn trials(&mut self, _finished: usize, _of: usize) {}
+    /// Something makes this point's figures doubtful that is known before they are.
+    fn warn(&mut self, _warning: &str) {}
     /// It is finished, and stored.
     fn finished(&mut self, _result: &PointResult) {}
     /// The same of a point that gossips.

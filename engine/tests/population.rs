@@ -5,7 +5,7 @@ mod support;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use quorumbench::population::{Population, Trial, epidemic};
+use quorumbench::population::{Population, SoFar, Trial, epidemic};
 use quorumbench::results::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Spread};
 use quorumbench::spec::{Point, Spec};
 use quorumbench_protocols::Prng;
@@ -471,6 +471,11 @@ fn an_overlay_in_parts_is_told() {
     let row = &ran.finished.epidemics[0];
     assert!(row.epidemic.split.is_some_and(|split| split > 0), "{:?}", row.epidemic.split);
     assert!(row.warnings.len() == 1 && row.warnings[0].starts_with("split_view: in "), "{:?}", row.warnings);
+    // Not only when hours are spent: whoever waits hears of it with the first of them.
+    let (gossip, mut first) = (&spec.points()[0].gossip, None);
+    let hear = &mut |so_far: SoFar| first = first.or_else(|| (so_far.split > 0).then_some(so_far.finished));
+    epidemic(100, gossip, 1, 1, &AtomicBool::new(false), hear).expect("nobody interrupts");
+    assert!(first.is_some_and(|first| first < gossip.trials), "{first:?} of {}", gossip.trials);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use quorumbench_protocols::gossip::{self, Config, Mongering};
 use quorumbench_protocols::{Nanos, NodeId, Prng};
 
-use crate::population::{epidemic_of, places, stages};
+use crate::population::{SoFar, epidemic_of, places, stages};
 use crate::results::Epidemic;
 use crate::spec::{Acts, Exchange, Gossip, Interest, Judging, PartnerChoice, Pulls, Rounds, Stop, Style, Toss};
 
@@ -30,7 +30,7 @@ pub fn epidemic(
     seed: u64,
     threads: usize,
     interrupted: &AtomicBool,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(SoFar),
 ) -> Option<Epidemic> {
     epidemic_of(nodes, gossip, seed, threads, interrupted, progress, &|| {
         let mut world = VirtualTime::new(nodes, gossip);

@@ -51,7 +51,7 @@ pub(crate) use asynchronous::PARTS;
 pub(crate) use median::stages;
 pub(crate) use members::Members;
 pub(crate) use places::places;
-pub use trials::epidemic;
+pub use trials::{SoFar, epidemic};
 pub(crate) use trials::{Tally, epidemic_of};
 
 /// As many nodes as there are, among which one update after the other spreads.

@@ -1,5 +1,6 @@
 //! Many epidemics, and what they have in common.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 
 use quorumbench_protocols::Prng;
@@ -9,17 +10,26 @@ use crate::results::{Epidemic, Spread};
 use crate::spec::{Gossip, Style};
 use crate::trials;
 
+/// How far the trials of a point are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Those that are over.
+    pub finished: usize,
+    /// Of these, those in which the graph of who may talk to whom was in several parts.
+    pub split: usize,
+}
+
 /// Runs `gossip.trials` epidemics on `threads` threads, each with randomness that follows from `seed` and its number:
 /// what comes out does not depend on how many threads there are. `None` if `interrupted`.
 ///
-/// `progress` hears every few milliseconds how many are finished, on the calling thread.
+/// `progress` hears every few milliseconds how far they are, on the calling thread.
 pub fn epidemic(
     nodes: usize,
     gossip: &Gossip,
     seed: u64,
     threads: usize,
     interrupted: &AtomicBool,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(SoFar),
 ) -> Option<Epidemic> {
     epidemic_of(nodes, gossip, seed, threads, interrupted, progress, &|| {
         let mut population = Population::new(nodes, gossip);
@@ -35,7 +45,7 @@ pub(crate) fn epidemic_of<T: FnMut(Prng, &dyn Fn() -> bool) -> Option<Trial>>(
     seed: u64,
     threads: usize,
     interrupted: &AtomicBool,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(SoFar),
     world: &(dyn Fn() -> T + Sync),
 ) -> Option<Epidemic> {
     let seeds = Prng::new(seed);
@@ -44,8 +54,13 @@ pub(crate) fn epidemic_of<T: FnMut(Prng, &dyn Fn() -> bool) -> Option<Trial>>(
         let (mut run, seeds) = (world(), &seeds);
         move |index: usize, go_on: &dyn Fn() -> bool| run(seeds.fork(index as u64), go_on)
     };
-    let take = &mut |index, trial| tally.add(index, &trial);
-    trials::run(gossip.trials, threads, interrupted, progress, &numbered, take).then(|| tally.epidemic())
+    let split = Cell::new(0);
+    let take = &mut |index, trial| {
+        tally.add(index, &trial);
+        split.set(tally.split());
+    };
+    let told = &mut |finished| progress(SoFar { finished, split: split.get() });
+    trials::run(gossip.trials, threads, interrupted, told, &numbered, take).then(|| tally.epidemic())
 }
 
 /// What is kept of each trial: of all updates that spread in it, added up.
@@ -63,7 +78,6 @@ struct Kept {
     /// Those of all arrivals.
     rounds: u64,
     parts: u64,
-    is_split: Option<bool>,
 }
 
 impl Kept {
@@ -76,7 +90,7 @@ impl Kept {
         self.control += trial.control;
         self.last += trial.last();
         self.rounds += (1..).zip(&trial.arrivals).map(|(round, arrived)| round * arrived).sum::<u64>();
-        (self.parts, self.is_split) = (trial.parts, trial.is_split);
+        self.parts = trial.parts;
     }
 
     /// The share of those that are up in the end who do not know; 1 if nobody is up, who could.
@@ -98,6 +112,8 @@ pub(crate) struct Tally<'a> {
     arrivals: Vec<u64>,
     /// Of those that knew, who crashed, by round.
     departures: Vec<u64>,
+    /// How many trials were in parts.
+    split: usize,
 }
 
 impl<'a> Tally<'a> {
@@ -109,7 +125,13 @@ impl<'a> Tally<'a> {
             finished: 0,
             arrivals: Vec::new(),
             departures: Vec::new(),
+            split: 0,
         }
+    }
+
+    /// Trials so far in which some could not be reached by any means.
+    pub(crate) fn split(&self) -> usize {
+        self.split
     }
 
     pub(crate) fn add(&mut self, index: usize, trial: &Trial) {
@@ -124,6 +146,7 @@ impl<'a> Tally<'a> {
             self.departures.resize(self.departures.len().max(each.departures.len()), 0);
             self.departures.iter_mut().zip(&each.departures).for_each(|(sum, departed)| *sum += departed);
         }
+        self.split += usize::from(trial.is_split == Some(true));
         self.finished += 1;
     }
 
@@ -138,7 +161,6 @@ impl<'a> Tally<'a> {
         let traffic = spread(sent.clone());
         let anyone = self.kept.iter().filter(|kept| kept.arrived > 0);
         let rounds_last = spread(over(|kept| kept.last as f64 / (kept.parts * kept.updates) as f64));
-        let splits = || self.kept.iter().filter_map(|kept| kept.is_split);
         Epidemic {
             nodes: self.nodes,
             trials: self.finished,
@@ -152,7 +174,7 @@ impl<'a> Tally<'a> {
             coverage: spread(over(|kept| 1.0 - kept.residue())),
             bytes_per_node: spread(sent.iter().map(|sent| sent * self.gossip.payload as f64).collect()),
             control: (self.gossip.style == Style::Plumtree).then(|| spread(by_node(|kept| kept.control))),
-            split: splits().next().map(|_| splits().filter(|&is_split| is_split).count()),
+            split: self.gossip.is_partial().then_some(self.split),
             curve: self.curve(),
             theory: theory::of(self.nodes, self.gossip, traffic.mean),
             traffic,

@@ -6,7 +6,7 @@ use super::{Experiment, Missed, Observer, Shot};
 use crate::drive::{self, DriveError};
 use crate::epidemic;
 use crate::host;
-use crate::population;
+use crate::population::{self, SoFar};
 use crate::results::{EPIDEMIC_SCHEMA, Epidemic, EpidemicResult, Real};
 use crate::spec::{Point, TransportName};
 use crate::warnings::of_epidemic;
@@ -19,7 +19,13 @@ pub(super) fn shoot(
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<EpidemicResult, Missed> {
-    let progress = &mut |finished| observer.trials(finished, point.gossip.trials);
+    let mut is_told = false;
+    let progress = &mut |so_far: SoFar| {
+        observer.trials(so_far.finished, point.gossip.trials);
+        if so_far.split > 0 && !std::mem::replace(&mut is_told, true) {
+            observer.warn(&split_view(so_far.split, so_far.finished));
+        }
+    };
     let (world, (epidemic, real)) = run(point, shot.seed, interrupted, progress).map_err(Missed::Drive)?;
     Ok(EpidemicResult {
         schema: EPIDEMIC_SCHEMA.into(),
@@ -39,7 +45,7 @@ fn run(
     point: &Point,
     seed: u64,
     interrupted: &AtomicBool,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(SoFar),
 ) -> Result<(&'static str, (Epidemic, Option<Real>)), DriveError> {
     let (nodes, gossip, cores) = (point.cluster.nodes, &point.gossip, host::cores());
     let (world, computed) = match point.cluster.transport {
@@ -57,12 +63,14 @@ fn run(
 
 /// What makes its figures doubtful.
 fn warnings(epidemic: &Epidemic, real: Option<&Real>) -> Vec<String> {
-    let split = epidemic.split.filter(|&split| split > 0).map(|split| {
-        format!(
-            "split_view: in {split} of {} trials the graph of who may talk to whom was not connected: some could not be \
-             reached by any means",
-            epidemic.trials
-        )
-    });
+    let split = epidemic.split.filter(|&split| split > 0);
+    let split = split.map(|split| split_view(split, epidemic.trials));
     split.into_iter().chain(of_epidemic(real).iter().map(ToString::to_string)).collect()
+}
+
+fn split_view(split: usize, trials: usize) -> String {
+    format!(
+        "split_view: in {split} of {trials} trials the graph of who may talk to whom was not connected: some could not be \
+         reached by any means"
+    )
 }

@@ -28,7 +28,7 @@ use super::packets::Network;
 use super::seat::{self, Held, Seated};
 use super::{DriveError, PATIENCE, threads};
 use crate::measure::histogram;
-use crate::population::Tally;
+use crate::population::{SoFar, Tally};
 use crate::results::{Epidemic, NodeLinks, Percentiles, Real, Spread, Theory, encode_histogram};
 use crate::spec::{Emulation, Point};
 
@@ -37,7 +37,7 @@ const TICK: Duration = Duration::from_millis(2);
 
 /// Runs the trials of a point that gossips on a real transport, with all randomness but time's from `seed`.
 ///
-/// `progress` hears every few milliseconds how many are finished, on the calling thread.
+/// `progress` hears every few milliseconds how far they are, on the calling thread.
 ///
 /// # Errors
 /// [`DriveError`]; no thread and no socket is left behind.
@@ -45,7 +45,7 @@ pub fn gossip(
     point: &Point,
     seed: u64,
     interrupted: &AtomicBool,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(SoFar),
 ) -> Result<(Epidemic, Real), DriveError> {
     let point = &as_cluster(point);
     let control = Control::new(Clock::start());
@@ -55,8 +55,9 @@ pub fn gossip(
     hosts.wait(interrupted, &mut |stage| stage.greeted() == point.cluster.replicas)?;
     for index in 0..gossip.trials {
         hosts.stage.begin(index as u64 + 1, seeds.fork(index as u64));
+        let so_far = SoFar { finished: index, split: tally.split() };
         hosts.wait(interrupted, &mut |stage| {
-            progress(index);
+            progress(so_far);
             stage.look();
             stage.recorded() == point.cluster.replicas
         })?;
