@@ -1,6 +1,8 @@
 //! Bugs that real systems shipped, planted one at a time: the simulator finds each, by the right name.
 //!
 //! Needs the feature: `cargo test -p quorumbench --features mutants --test mutants -- --nocapture`.
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use quorumbench::sim::runner::run_many;
@@ -127,12 +129,12 @@ fn every_planted_bug_is_found_by_the_right_name() {
     let is_wanted = |mutant: &&Mutant| {
         wanted.as_ref().is_none_or(|names| names.split_whitespace().any(|name| name == mutant.name()))
     };
-    let mut wrong = Vec::new();
+    let (mut wrong, mut table) = (Vec::new(), Table::read());
     println!("| bug | what is wrong | seen in | seeds | property named |\n|---|---|---|---:|---|");
     for mutant in Mutant::ALL.iter().filter(is_wanted) {
         let (name, bug, seen) = (mutant.name(), mutant.bug(), mutant.seen());
         let Some((ground, outcome)) = found(*mutant) else {
-            println!("| {name} | {bug} | {seen} | - | survives |");
+            table.has(name, &format!("| {name} | {bug} | {seen} | - | survives |"));
             if !SURVIVORS.contains(mutant) {
                 wrong.push(name);
             }
@@ -142,7 +144,7 @@ fn every_planted_bug_is_found_by_the_right_name() {
             wrong.push(name);
         }
         let (violation, seed) = (outcome.failure.expect("it failed").violation, outcome.scenario.seed);
-        println!("| {name} | {bug} | {seen} | {}{seed} | {} |", ground.name, violation.property);
+        table.has(name, &format!("| {name} | {bug} | {seen} | {}{seed} | {} |", ground.name, violation.property));
         if !mutant.breaks().contains(&violation.property) {
             println!("  {violation}");
             wrong.push(name);
@@ -153,6 +155,47 @@ fn every_planted_bug_is_found_by_the_right_name() {
         }
     }
     assert!(wrong.is_empty(), "not found, or by another name: {}", wrong.join(" "));
+    table.end();
+}
+
+/// What `docs/planted-bugs.md` says of each.
+struct Table {
+    path: PathBuf,
+    text: String,
+    wrong: Vec<&'static str>,
+}
+
+impl Table {
+    fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/planted-bugs.md");
+        let text = fs::read_to_string(&path).expect("the document");
+        Self { path, text, wrong: Vec::new() }
+    }
+
+    /// A bug's row is this one.
+    fn has(&mut self, name: &'static str, row: &str) {
+        println!("{row}");
+        if self.text.lines().any(|line| line == row) {
+            return;
+        }
+        self.wrong.push(name);
+        let begin = format!("| {name} |");
+        let line = |line| if str::starts_with(line, &begin) { row } else { line };
+        self.text = self.text.lines().map(|each| format!("{}\n", line(each))).collect();
+    }
+
+    /// With `UPDATE=1` it says from now on what was found.
+    fn end(self) {
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&self.path, &self.text).expect("the document can be written");
+        } else {
+            let wrong = self.wrong.join(" ");
+            assert!(
+                wrong.is_empty(),
+                "docs/planted-bugs.md says otherwise of {wrong}; UPDATE=1 with this test rewrites it"
+            );
+        }
+    }
 }
 
 /// Where a bug was found the world is clean without it, as is tested with each. This is all of them: thirty thousand.
