@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorumbench::wal::{
-    Durability, FileError, FileWrite, FileWritten, Identity, Image, Options, Problem, Recovered, Wal, WalError, WalStats, read,
+    Durability, FileError, FileWrite, FileWritten, Identity, Image, Options, Problem, Recovered, Wal, WalError,
+    WalStats, read,
 };
 use quorumbench_protocols::{Head, Lsn, Nanos, NodeId, Payload, Prng, Record};
 use rustix::fs::{FileType, Mode};
