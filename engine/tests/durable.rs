@@ -57,7 +57,7 @@ fn who_dies_comes_back_from_its_log() {
     let lasts = Some(Duration::from_millis(100));
     let kill = |at, target| Fault { at: Duration::from_millis(at), kind: FaultKind::Kill, target, lasts };
     let kills = [kill(200, Target::Leader), kill(600, Target::Follower), kill(1000, Target::Any)];
-    for protocol in ["raft", "multipaxos", "zab"] {
+    for protocol in ["raft", "multipaxos", "zab", "paxos"] {
         for more in [
             &["transport=uring"][..],
             &["transport=uring", "direct=true", "storage_in_flight=1"],
