@@ -4,6 +4,7 @@ use std::io;
 
 use quorumbench_protocols::Prng;
 
+use super::ledger::Reach;
 use super::log::{Log, LogPlace};
 use super::part::Part;
 use super::replica::{self, Replica};
@@ -19,12 +20,12 @@ pub(super) struct Body {
 
 impl Body {
     /// The replica for its `life`th life: the first, 0, begins with an empty log, and every other with what the log
-    /// holds and with nothing else.
+    /// holds and with nothing else. Slots that earlier lives had reached, it does not count.
     ///
     /// # Errors
     /// The log's. Also if a replica is to come back without one: it would be another node under the same name, having
     /// forgotten what it promised.
-    pub(super) fn make(part: Part, point: &Point, run: u64, life: u64) -> io::Result<Self> {
+    pub(super) fn make(part: Part, point: &Point, run: u64, life: u64, reached: &Reach) -> io::Result<Self> {
         let mut body = match (LogPlace::of(point, run, part.id()), life) {
             (None, 0) => Self { replica: replica::build(point, part.id(), part.seed, Storage::Immediate), log: None },
             (Some(place), 0) => {
@@ -34,6 +35,7 @@ impl Body {
             (Some(place), life) => Self::from_log(place, part, point, life)?,
             (None, _) => return Err(io::Error::other("a replica without a log on a disk cannot come back")),
         };
+        body.replica.count_from(reached);
         if part.keep.trace {
             body.replica.keep_trace();
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::control::Control;
+use super::super::ledger::Reach;
 use super::super::orders::Board;
 use super::super::part::{Account, Ended, Part, Timings};
 use super::Inlet;
@@ -34,6 +35,8 @@ pub(super) struct Heard {
     pub(super) account: Option<(Account, u64)>,
     /// What it said of itself until then, of which the last counts.
     so_far: Account,
+    /// How far it was delivered by then.
+    reach: Reach,
     timings: Timings,
     /// Whether it has handed those in.
     is_timed: bool,
@@ -51,6 +54,7 @@ pub(super) struct Heard {
 #[derive(Debug, Default)]
 pub(super) struct Past {
     account: Option<Account>,
+    pub(super) reached: Reach,
     timings: Timings,
     rss_bytes: Option<u64>,
     /// What it applied, if that was kept.
@@ -61,6 +65,7 @@ impl Past {
     /// Adds one more life, in which its process had so much memory at most.
     pub(super) fn add(&mut self, heard: Heard, rss_bytes: u64) {
         self.account = Some(self.account.map_or(heard.so_far, |before| before.followed_by(heard.so_far)));
+        self.reached.add(&heard.reach);
         self.timings.add(&heard.timings);
         self.rss_bytes = self.rss_bytes.max(Some(rss_bytes));
         self.applied.extend(heard.applied);
@@ -91,7 +96,7 @@ impl Heard {
             ToConductor::Standing(standing) => shown.board.write(standing),
             // What is under way when it hands in its timings is in these.
             ToConductor::SoFar(so_far) => {
-                self.so_far = so_far.account;
+                (self.so_far, self.reach) = (so_far.account, so_far.reach);
                 if !self.is_timed {
                     self.timings.wrote(&so_far.log_writes);
                 }
@@ -171,7 +176,8 @@ mod tests {
         let control = Control::new(Clock::start());
         let mut heard = Heard::default();
         for &much in said {
-            let so_far = SoFar { account: self::account(much, [1, 0]), log_writes: vec![much; 2] };
+            let account = self::account(much, [1, 0]);
+            let so_far = SoFar { account, reach: Reach::default(), log_writes: vec![much; 2] };
             heard.take(ToConductor::SoFar(Box::new(so_far)), &control, &Shown::default());
         }
         heard

@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{Begun, Control};
 use super::faults::Subject;
+use super::ledger::Reach;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
 use super::packets::Network;
@@ -96,19 +97,20 @@ impl Processes {
         let mut cluster =
             Self { control, point, run, ports, introduced: false, credentials, nodes: Vec::new(), network, logs };
         for &part in parts {
-            let node = cluster.spawn(part, 0)?;
+            let node = cluster.spawn(part, 0, Reach::default())?;
             cluster.nodes.push(node);
         }
         Ok(cluster)
     }
 
-    fn spawn(&self, part: Part, life: u64) -> Result<Node, DriveError> {
+    fn spawn(&self, part: Part, life: u64, reached: Reach) -> Result<Node, DriveError> {
         let name = part.name(&self.point);
         let assignment = Assignment {
             point: Cow::Borrowed(&self.point),
             part,
             run: self.run,
             life,
+            reached,
             epoch_ns: self.control.clock().epoch_ns(),
             credentials: self.credentials[part.id().0 as usize].clone(),
             address: self.ports.get(part.id().0 as usize).map(|held| held.address),
@@ -213,7 +215,8 @@ impl Subject for Processes {
         self.control.note(EventKind::Restarted, NodeId(index as u32));
         let node = &mut self.nodes[index];
         let (part, life, past) = (node.part, node.life, mem::take(&mut node.past));
-        self.nodes[index] = Node { past, ..self.spawn(part, life + 1)? };
+        let reached = past.reached.clone();
+        self.nodes[index] = Node { past, ..self.spawn(part, life + 1, reached)? };
         self.nodes[index].tell(&ToNode::Replicas(self.addresses()));
         if let Some(begun) = self.control.begun() {
             self.nodes[index].tell(&ToNode::Begin(begun));
