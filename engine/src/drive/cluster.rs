@@ -44,8 +44,8 @@ struct ReplicaThread {
     place: Option<Place>,
     shared: Shared,
     state: State,
-    /// How far it was delivered in earlier lives that it has forgotten.
-    reached: Reach,
+    /// How far it was delivered in earlier lives that it has forgotten, and its log has not; `None` if it never died.
+    reached: Option<Reach>,
     /// What it applied in earlier lives, if that was kept. It was seen, so it counts, though the replica has forgotten.
     past: Vec<ReplicaTrace>,
 }
@@ -85,7 +85,7 @@ impl Threads {
                     shaped,
                 };
                 let point = shared_point.clone();
-                let (state, reached, past) = (State::Failed, Reach::default(), Vec::new());
+                let (state, reached, past) = (State::Failed, None, Vec::new());
                 let mut thread = ReplicaThread { part, point, run, life: 0, place, shared, state, reached, past };
                 thread.run(thread.body(), Meter::default(), false, seat, &cluster.network)?;
                 cluster.replicas.push(thread);
@@ -197,7 +197,7 @@ impl Subject for Threads {
             thread.run(move || Ok(Body { replica, log: None }), meter, led, seat, &self.network)
         } else {
             meter.carry_stats(replica.stats());
-            thread.reached.add(&replica.reach());
+            thread.reached.get_or_insert_default().add(&replica.reach());
             thread.past.extend(replica.take_traces());
             thread.run(thread.body(), meter, false, seat, &self.network)
         }
@@ -213,7 +213,7 @@ impl ReplicaThread {
     fn body(&self) -> impl FnOnce() -> io::Result<Body> + Send + 'static {
         let Self { part, run, life, .. } = *self;
         let (point, reached) = (self.point.clone(), self.reached.clone());
-        move || Body::make(part, &point, run, life, &reached)
+        move || Body::make(part, &point, run, life, reached.as_ref())
     }
 
     fn run(
