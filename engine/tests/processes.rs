@@ -186,8 +186,8 @@ fn faults_are_done_to_processes_as_to_threads() {
     }
 }
 
-/// It is paused from 200 ms on. Each case: what kills it meanwhile, when the pause would end, what happens to it, and from
-/// then on the fault entries' ends, of the pause and of the death.
+/// It is paused from 200 ms on. Each case: what kills it meanwhile, how long the pause would last, what happens to it, and
+/// whether the pause and the death have an end.
 #[test]
 fn a_replica_may_die_while_it_stands_still() {
     use EventKind::{Killed, Paused, Restarted, Resumed};
@@ -195,19 +195,19 @@ fn a_replica_may_die_while_it_stands_still() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = format!("storage.path={}", folder.path().display());
     let ms = Duration::from_millis;
-    let kill = Fault::new(ms(300), FaultKind::Kill);
+    let [kill, restart] = [FaultKind::Kill, FaultKind::Restart].map(|kind| Fault::new(ms(210), kind));
     let cases = [
-        (kill.lasting(ms(300)), 200, vec![Paused, Killed, Restarted], [false, true]),
+        (kill.lasting(ms(600)), 400, vec![Paused, Killed, Restarted], [false, true]),
         (kill.lasting(ms(100)), 600, vec![Paused, Killed, Restarted, Paused, Resumed], [true, true]),
-        (Fault::new(ms(300), FaultKind::Restart), 600, vec![Paused, Killed, Restarted, Paused, Resumed], [true, true]),
-        (kill, 200, vec![Paused, Killed], [false, false]),
+        (restart, 600, vec![Paused, Killed, Restarted, Paused, Resumed], [true, true]),
+        (kill, 400, vec![Paused, Killed], [false, false]),
     ];
     for placement in ["placement=processes", "placement=threads"] {
         for (death, lasts, happens, ends) in &cases {
             let pause = Fault::new(ms(200), FaultKind::Pause).on(Target::Id(1)).lasting(ms(*lasts));
             let faults = [pause, death.on(Target::Id(1))];
             let set =
-                [placement, "durability=page-cache", "segment=256KiB", &path, "duration=2s", "protocol=multipaxos"];
+                [placement, "durability=page-cache", "segment=256KiB", &path, "duration=2500ms", "protocol=multipaxos"];
             let outcome = with_faults(&set, &faults);
             let of_1 = outcome.events.iter().filter(|event| event.node == NodeId(1) && event.at_ns >= 0);
             let told: Vec<_> = of_1.filter(|event| happens.contains(&event.kind)).collect();
