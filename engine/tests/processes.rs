@@ -135,8 +135,9 @@ fn who_is_killed_over_quic_is_back_at_once() {
     let kill =
         Fault::new(Duration::from_millis(200), FaultKind::Kill).on(Target::Id(0)).lasting(Duration::from_millis(300));
     for protocol in ["protocol=raft", "protocol=zab"] {
-        let quic = ["placement=processes", "transport=quic", "idle_timeout=1m", "duration=3s"];
-        let (outcome, _) = checked(&[&quic[..], &["durability=page-cache", &path, protocol]].concat(), &[kill]);
+        let quic = ["placement=processes", "transport=quic", "idle_timeout=1m", "duration=5s"];
+        let (outcome, _) =
+            checked(&[&quic[..], &["durability=page-cache", "segment=256KiB", &path, protocol]].concat(), &[kill]);
         let of_0 = outcome.events.iter().filter(|event| event.node == NodeId(0)).map(|event| event.kind);
         let of_0: Vec<_> = of_0.skip_while(|kind| *kind != EventKind::Killed).collect();
         assert!(matches!(of_0[..], [_, EventKind::Restarted, EventKind::CaughtUp { .. }, ..]), "{protocol}: {of_0:?}");
