@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use quorumbench::wal::{FileWrite, FileWritten, Identity, Image, Options, Wal, read};
+use quorumbench::wal::{FileError, FileWrite, FileWritten, Identity, Image, Options, Wal, read};
 use quorumbench_protocols::{Head, Lsn, Nanos, NodeId, Record};
 
 /// The binary's allocator, or the figures would be another program's.
@@ -81,7 +81,7 @@ fn image(len: usize) -> Image {
         wal.submit(Nanos(last.0), &mut writes).expect("a log that works");
         for FileWrite { id, file, offset, bytes, .. } in writes.drain(..) {
             let run: Vec<u8> = bytes.runs(0).flatten().copied().collect();
-            let result = file.write_all_at(&run, offset);
+            let result = file.write_all_at(&run, offset).map_err(FileError::Write);
             wal.written(Nanos(last.0), FileWritten { id, result, bytes }).expect("a log that works");
         }
     }

@@ -62,6 +62,8 @@ pub struct Node<P, M> {
     /// What was delivered since the last snapshot, and up to where.
     since: LogSize,
     delivered: Slot,
+    /// What an earlier life was delivered, and this one is again from its log: that was counted.
+    counted: Slot,
     stats: NodeStats,
     /// What it applies, if that is to be checked.
     trace: Option<ReplicaTrace>,
@@ -94,7 +96,7 @@ struct Answer {
 pub struct NodeStats {
     /// Turns taken.
     pub turns: u64,
-    /// Slots delivered that carry a batch.
+    /// Slots delivered that carry a batch, but for those that an earlier life of the node was.
     pub slots: u64,
     /// Commands in them, the ones applied before included.
     pub commands: u64,
@@ -188,6 +190,7 @@ impl<P: Protocol, M: Machine> Node<P, M> {
             wants_snapshot: false,
             since: LogSize::default(),
             delivered: Slot::ZERO,
+            counted: Slot::ZERO,
             stats: NodeStats::default(),
             trace: None,
             mutant: Switch::default(),
@@ -210,6 +213,11 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     #[must_use]
     pub(crate) fn with_mutant(self, mutant: Switch) -> Self {
         Self { mutant, ..self }
+    }
+
+    /// Counts no slot up to this one, which an earlier life of it was delivered.
+    pub(crate) fn count_from(&mut self, slot: Slot) {
+        self.counted = slot;
     }
 
     /// Takes all that has arrived, flushes, delivers, answers.
@@ -462,8 +470,10 @@ impl<P: Protocol, M: Machine> Node<P, M> {
     fn deliver_batch(&mut self, delivery: &Delivery, leads: bool) {
         let Some(head) = BatchHead::read(&delivery.body) else { return };
         self.since.bytes += delivery.body.len() as u64;
-        self.stats.slots += 1;
-        self.stats.commands += u64::from(head.commands);
+        if delivery.slot > self.counted {
+            self.stats.slots += 1;
+            self.stats.commands += u64::from(head.commands);
+        }
         let results = self.apply(delivery.slot, &head, &delivery.body);
         if let Some(admission) = &mut self.admission {
             admission.on_applied(&head, &mut self.waiting);

@@ -78,6 +78,20 @@ fn a_dry_run_prints_the_points_and_runs_nothing() {
     assert_eq!(desk.run(&["run", "printed.toml", "--dry-run"]).out, said.out);
 }
 
+/// Its nodes are threads there, whatever the config says.
+#[test]
+fn points_that_take_no_processes_are_said_to_take_none() {
+    let desk = Desk::new("name = 'two'\n[cluster]\ntransport = ['mem', 'tokio-tcp']\nplacement = 'processes'\n");
+    let said = desk.run(&["run", "x.toml", "--dry-run"]);
+    assert!(
+        said.code == Some(0)
+            && said.err.starts_with("note: `cluster.placement` \"processes\" is passed over at 1 of 2"),
+        "{said:?}"
+    );
+    let memory = ["run", "x.toml", "--dry-run", "--set", "transport=mem"];
+    fails(&desk.run(&memory), 2, &["--set transport=mem:1:11: ", "which have no memory in common"]);
+}
+
 #[test]
 fn points_can_be_chosen() {
     let desk = Desk::new(FIVE_POINTS);

@@ -17,7 +17,7 @@ use quorumbench::drive::{self, DriveError, EventKind, Fault, FaultKind, Outcome,
 use quorumbench_protocols::NodeId;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value as Json;
-use support::alive::{children, is_alive, wait_until};
+use support::alive::{children, is_alive, stopped_children, wait_until};
 use support::checked::checked;
 use support::desk::{Desk, PATIENCE, PROGRAM, Said, end, fails, signal, whole};
 use support::{manifest, points_on_disk, uring_works};
@@ -135,8 +135,9 @@ fn who_is_killed_over_quic_is_back_at_once() {
     let kill =
         Fault::new(Duration::from_millis(200), FaultKind::Kill).on(Target::Id(0)).lasting(Duration::from_millis(300));
     for protocol in ["protocol=raft", "protocol=zab"] {
-        let quic = ["placement=processes", "transport=quic", "idle_timeout=1m", "duration=3s"];
-        let (outcome, _) = checked(&[&quic[..], &["durability=page-cache", &path, protocol]].concat(), &[kill]);
+        let quic = ["placement=processes", "transport=quic", "idle_timeout=1m", "duration=5s"];
+        let (outcome, _) =
+            checked(&[&quic[..], &["durability=page-cache", "segment=256KiB", &path, protocol]].concat(), &[kill]);
         let of_0 = outcome.events.iter().filter(|event| event.node == NodeId(0)).map(|event| event.kind);
         let of_0: Vec<_> = of_0.skip_while(|kind| *kind != EventKind::Killed).collect();
         assert!(matches!(of_0[..], [_, EventKind::Restarted, EventKind::CaughtUp { .. }, ..]), "{protocol}: {of_0:?}");
@@ -183,6 +184,44 @@ fn faults_are_done_to_processes_as_to_threads() {
         assert!(kind == "slow-link" || number("lag_slots") > 20, "{kind}: {aftermath}");
         // Of four thousand commands of some twenty bytes at most, and not what it had received before.
         assert!(number("catch_up_bytes") < 400_000, "{kind}: {aftermath}");
+    }
+}
+
+/// It is paused from 200 ms on. Each case: what kills it meanwhile, how long the pause would last, what happens to it, and
+/// whether the pause and the death have an end.
+#[test]
+fn a_replica_may_die_while_it_stands_still() {
+    use EventKind::{Killed, Paused, Restarted, Resumed};
+    drive::set_program(PROGRAM);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = format!("storage.path={}", folder.path().display());
+    let ms = Duration::from_millis;
+    let [kill, restart] = [FaultKind::Kill, FaultKind::Restart].map(|kind| Fault::new(ms(210), kind));
+    let cases = [
+        (kill.lasting(ms(600)), 400, vec![Paused, Killed, Restarted], [false, true]),
+        (kill.lasting(ms(100)), 600, vec![Paused, Killed, Restarted, Paused, Resumed], [true, true]),
+        (restart, 600, vec![Paused, Killed, Restarted, Paused, Resumed], [true, true]),
+        (kill, 400, vec![Paused, Killed], [false, false]),
+    ];
+    for placement in ["placement=processes", "placement=threads"] {
+        for (death, lasts, happens, ends) in &cases {
+            let pause = Fault::new(ms(200), FaultKind::Pause).on(Target::Id(1)).lasting(ms(*lasts));
+            let faults = [pause, death.on(Target::Id(1))];
+            let set =
+                [placement, "durability=page-cache", "segment=256KiB", &path, "duration=2500ms", "protocol=multipaxos"];
+            let outcome = with_faults(&set, &faults);
+            let of_1 = outcome.events.iter().filter(|event| event.node == NodeId(1) && event.at_ns >= 0);
+            let told: Vec<_> = of_1.filter(|event| happens.contains(&event.kind)).collect();
+            let kinds: Vec<_> = told.iter().map(|event| event.kind).collect();
+            assert_eq!(&kinds, happens, "{placement}, {death:?}: {:?}", outcome.events);
+            let at = |kind| told.iter().find(|event| event.kind == kind).map(|event| event.at_ns);
+            let entries: Vec<_> = outcome.faults.iter().map(|fault| (fault.at_ns, fault.until_ns)).collect();
+            let expected = [(Paused, Resumed), (Killed, Restarted)].map(|(begins, ends)| (at(begins), at(ends)));
+            assert_eq!(entries, expected, "{placement}, {death:?}");
+            assert_eq!(expected.map(|(_, until)| until.is_some()), *ends, "{placement}, {death:?}");
+            let caught_up = outcome.faults[1].catch_up_ns.is_some();
+            assert_eq!(caught_up, ends[1], "{placement}, {death:?}: {:?}", outcome.events);
+        }
     }
 }
 
@@ -270,6 +309,42 @@ fn children_die_with_their_parent() {
     for (name, process) in children {
         wait_until(&format!("{name} is gone"), Duration::from_secs(1), || !is_alive(process));
     }
+    assert_eq!(end(run).code, None);
+}
+
+/// Its log, of which each file is filled before it is used, is not there yet: the others are enough to begin with.
+#[test]
+fn who_is_killed_before_it_had_a_log_begins_anew() {
+    drive::set_program(PROGRAM);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = format!("storage.path={}", folder.path().display());
+    let ms = Duration::from_millis;
+    let [stopped, again] = [0, 1].map(|at| Fault::new(ms(at), FaultKind::Restart).on(Target::Id(1)));
+    let outcome = with_faults(&["durability=page-cache", "protocol=multipaxos", &path], &[stopped, again]);
+    assert!(outcome.faults.iter().all(|fault| fault.until_ns.is_some()), "{:?}", outcome.events);
+}
+
+/// A replica that is stopped and killed is stopped again as soon as it is back: before it could see to anything.
+#[test]
+fn who_is_stopped_as_it_starts_dies_with_its_parent() {
+    let faults = "[[faults]]\nat = '50ms'\nkind = 'pause'\ntarget = 1\nfor = '30s'\n\
+                  [[faults]]\nat = '1s'\nkind = 'kill'\ntarget = 1\nfor = '100ms'\n";
+    let desk = Desk::new(&format!("{CONFIG}{faults}"));
+    let set = ["run", "x.toml", "--set", "run.duration=31s", "--set", "durability=page-cache"];
+    let run = desk.command(&set).spawn().expect("run");
+    let stopped = || stopped_children(Pid::from_child(&run)).first().copied();
+    let (mut first, mut second) = (None, None);
+    wait_until("a replica that stands still", PATIENCE, || {
+        first = stopped();
+        first.is_some()
+    });
+    wait_until("its next life", PATIENCE, || {
+        second = stopped().filter(|&child| Some(child) != first);
+        second.is_some()
+    });
+    signal(&run, Signal::KILL);
+    let second = second.expect("it was waited for");
+    wait_until("it is gone", PATIENCE, || !is_alive(second));
     assert_eq!(end(run).code, None);
 }
 

@@ -76,6 +76,15 @@ fn what_does_not_apply_makes_no_points() {
 
     let points = spec("name = 'x'", &["transport=[uring,mem]", "placement=[threads,processes]"]).points();
     assert_eq!(rows(&points, &["transport", "placement"]), ["uring,threads", "uring,processes", "mem,"]);
+    let note = |overrides: &[&str]| spec("name = 'x'", overrides).note();
+    let shared = "`cluster.placement` \"processes\" is passed over at 2 of 4 points of x, those with `cluster.transport` \"mem\": \
+                  processes have no memory in common";
+    assert_eq!(note(&["transport=[uring,mem]", "placement=processes", "replicas=[3,5]"]).as_deref(), Some(shared));
+    for silent in
+        [&["transport=[uring,mem]"][..], &["placement=processes"], &["transport=[uring,sim]", "placement=processes"]]
+    {
+        assert_eq!(note(silent), None, "{silent:?}");
+    }
 
     let overrides = ["machine=[null,kv]", "reads=[0,0.5]", "transport=[mem,uring]", "zero_copy_threshold=[off,16KiB]"];
     let points = spec("name = 'x'", &overrides).points();

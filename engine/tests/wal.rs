@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorumbench::wal::{
-    Durability, FileWrite, FileWritten, Identity, Image, Options, Problem, Recovered, Wal, WalError, WalStats, read,
+    Durability, FileError, FileWrite, FileWritten, Identity, Image, Options, Problem, Recovered, Wal, WalError,
+    WalStats, read,
 };
 use quorumbench_protocols::{Head, Lsn, Nanos, NodeId, Payload, Prng, Record};
 use rustix::fs::{FileType, Mode};
@@ -344,7 +345,7 @@ fn a_write_that_fails_is_the_end() {
     let mut wal = Wal::create(Options { max_batch: 1, ..small(dir.path()) }, IDENTITY).expect("a new log");
     wal.append(Nanos(1), &mut (1..=3).map(|lsn| record(lsn, 10)).collect()).expect("a log that works");
     let mut writes = submit(&mut wal, 1);
-    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let full = FileError::Write(std::io::ErrorKind::StorageFull.into());
     let FileWrite { id, bytes, .. } = writes.remove(1);
     let error = wal.written(Nanos(2), FileWritten { id, result: Err(full), bytes }).expect_err("it failed").to_string();
     assert!(error.contains("00000000000000000001.log: writing it: no storage space"), "{error}");
@@ -353,6 +354,22 @@ fn a_write_that_fails_is_the_end() {
     assert!(wal.append(Nanos(4), &mut vec![record(4, 0)]).is_err());
     assert!(wal.submit(Nanos(4), &mut Vec::new()).is_err());
     assert_eq!((wal.durable(), wal.deadline()), (Lsn::ZERO, Nanos::NEVER));
+}
+
+/// What is in the file may be lost all the same: whoever reads of it must not look for a write.
+#[test]
+fn a_sync_that_fails_is_called_one() {
+    let failed = |what: fn(std::io::Error) -> FileError| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut wal = Wal::create(small(dir.path()), IDENTITY).expect("a new log");
+        wal.append(Nanos(1), &mut vec![record(1, 10)]).expect("a log that works");
+        let FileWrite { id, bytes, .. } = submit(&mut wal, 1).remove(0);
+        let result = Err(what(std::io::Error::from_raw_os_error(5)));
+        wal.written(Nanos(2), FileWritten { id, result, bytes }).expect_err("it failed").to_string()
+    };
+    let [sync, either] = [failed(FileError::Sync), failed(FileError::Either)];
+    assert!(sync.contains("00000000000000000001.log: syncing it: Input/output error"), "{sync}");
+    assert!(either.contains(".log: writing and syncing it: Input/output error"), "{either}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use quorumbench::wal::{FileWrite, FileWritten, Identity, Image, Options, Wal, read};
+use quorumbench::wal::{FileError, FileWrite, FileWritten, Identity, Image, Options, Wal, read};
 use quorumbench_protocols::{Head, Lsn, Nanos, NodeId, Record};
 
 /// Whose logs they are.
@@ -143,13 +143,14 @@ pub fn write(wal: &mut Wal, mut now: Nanos, records: &mut Vec<Record>) {
 /// Does as a ring would.
 pub fn carry_out(write: FileWrite) -> FileWritten {
     let FileWrite { id, file, mut offset, bytes, sync } = write;
-    let mut outcome = bytes.runs(0).try_for_each(|run| {
+    let written = bytes.runs(0).try_for_each(|run| {
         file.write_all_at(run, offset)?;
         offset += run.len() as u64;
         Ok(())
     });
+    let mut outcome = written.map_err(FileError::Write);
     if sync && outcome.is_ok() {
-        outcome = file.sync_data();
+        outcome = file.sync_data().map_err(FileError::Sync);
     }
     FileWritten { id, result: outcome, bytes }
 }

@@ -35,7 +35,7 @@ fn write_beyond_the_limit(mut node: impl Transport, clock: Clock, name: &str) {
         node.written(&mut done);
     }
     let error = done[0].result.as_ref().expect_err("there is no room for the rest");
-    assert_eq!(Errno::from_io_error(error), Some(Errno::FBIG), "{name}: the rest was tried, and said so");
+    assert_eq!(Errno::from_io_error(error.source()), Some(Errno::FBIG), "{name}: the rest was tried, and said so");
     assert!(fs::read(&path).expect("it is there") == expected, "{name}: the beginning is in the file");
     let counters = node.counters();
     assert_eq!((counters.file_writes, counters.file_bytes, counters.file_syncs), (1, LIMIT, 0));

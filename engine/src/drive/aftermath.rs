@@ -74,7 +74,7 @@ pub(super) fn of(
                 is_last: next.is_none(),
             };
             aftermath.see_clients(scope, window, timeline, former.as_ref());
-            aftermath.see_events(scope, times, events);
+            aftermath.see_events(scope, times, done.behind, events);
             let slack = point.batch.window as u64 * u64::from(point.cluster.groups);
             aftermath.see_samples(&done.samples, scope, window, slack);
         }
@@ -203,7 +203,8 @@ impl Aftermath {
         self.resent = timeline.resent_in(window.from + scope.at, until);
     }
 
-    fn see_events(&mut self, scope: Scope, times: &Times, events: &[Event]) {
+    /// `behind` is the slot up to which it had to catch up.
+    fn see_events(&mut self, scope: Scope, times: &Times, behind: Option<u64>, events: &[Event]) {
         let first = |from: i64, is: &dyn Fn(&Event) -> bool| {
             let inside = |event: &&Event| event.at_ns >= from && event.at_ns < scope.end.cast_signed() && is(event);
             events.iter().filter(inside).min_by_key(|event| event.at_ns).copied()
@@ -212,9 +213,10 @@ impl Aftermath {
         let leads = first(at, &|event| event.kind == EventKind::Leader);
         self.leader_ns = leads.map(|event| (event.at_ns - at).cast_unsigned());
         let Some(ended) = times.ended else { return };
-        let caught_up =
-            first(ended, &|event| matches!(event.kind, EventKind::CaughtUp { .. }) && Some(event.node) == self.node);
-        if let Some(Event { at_ns, kind: EventKind::CaughtUp { bytes }, .. }) = caught_up {
+        // Others may have ended shortly before, or after: each has a slot of its own.
+        let is_its = |kind| matches!(kind, EventKind::CaughtUp { slot, .. } if Some(slot) == behind);
+        let caught_up = first(ended, &|event| is_its(event.kind) && Some(event.node) == self.node);
+        if let Some(Event { at_ns, kind: EventKind::CaughtUp { bytes, .. }, .. }) = caught_up {
             (self.catch_up_ns, self.catch_up_bytes) = (Some((at_ns - ended).cast_unsigned()), Some(bytes));
         }
     }
@@ -338,6 +340,23 @@ mod tests {
         let times = Times::of_all(&faults, WINDOW, &events);
         let seen: Vec<_> = times.iter().map(|times| (times.began, times.ended)).collect();
         assert_eq!(seen, [(Some(7), Some(8)), (Some(9), Some(10)), (Some(1), Some(2))]);
+    }
+
+    /// Another fault's end, a millisecond before, has it catch up with less.
+    #[test]
+    fn each_fault_has_a_catching_up_of_its_own() {
+        let done = Done { node: Some(1), ..Done::default() };
+        let caught_up =
+            |at_ns, slot, bytes| Event { at_ns, kind: EventKind::CaughtUp { slot, bytes }, node: NodeId(1) };
+        let events = [caught_up(520, 100, 3), caught_up(600, 140, 5), caught_up(700, 190, 7)];
+        let times = Times { began: Some(300), ended: Some(510) };
+        let scope = Scope { at: 300, undone: 510, end: 1000, is_last: true };
+        let of = |behind| {
+            let mut aftermath = Aftermath::none(FaultKind::Pause, &done);
+            aftermath.see_events(scope, &times, behind, &events);
+            aftermath.catch_up_ns.zip(aftermath.catch_up_bytes)
+        };
+        assert_eq!((of(Some(140)), of(Some(190)), of(Some(200))), (Some((90, 5)), Some((190, 7)), None));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use quorumbench_protocols::NodeId;
 use super::body::Body;
 use super::control::{Begun, Control, Meter};
 use super::faults::Subject;
+use super::ledger::Reach;
 use super::links::Shaped;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
@@ -43,6 +44,8 @@ struct ReplicaThread {
     place: Option<Place>,
     shared: Shared,
     state: State,
+    /// How far it was delivered in earlier lives that it has forgotten, and its log has not; `None` if it never died.
+    reached: Option<Reach>,
     /// What it applied in earlier lives, if that was kept. It was seen, so it counts, though the replica has forgotten.
     past: Vec<ReplicaTrace>,
 }
@@ -82,8 +85,8 @@ impl Threads {
                     shaped,
                 };
                 let point = shared_point.clone();
-                let mut thread =
-                    ReplicaThread { part, point, run, life: 0, place, shared, state: State::Failed, past: Vec::new() };
+                let (state, reached, past) = (State::Failed, None, Vec::new());
+                let mut thread = ReplicaThread { part, point, run, life: 0, place, shared, state, reached, past };
                 thread.run(thread.body(), Meter::default(), false, seat, &cluster.network)?;
                 cluster.replicas.push(thread);
             } else {
@@ -194,6 +197,7 @@ impl Subject for Threads {
             thread.run(move || Ok(Body { replica, log: None }), meter, led, seat, &self.network)
         } else {
             meter.carry_stats(replica.stats());
+            thread.reached.get_or_insert_default().add(&replica.reach());
             thread.past.extend(replica.take_traces());
             thread.run(thread.body(), meter, false, seat, &self.network)
         }
@@ -208,8 +212,8 @@ impl ReplicaThread {
     /// How to make the replica for this life.
     fn body(&self) -> impl FnOnce() -> io::Result<Body> + Send + 'static {
         let Self { part, run, life, .. } = *self;
-        let point = self.point.clone();
-        move || Body::make(part, &point, run, life)
+        let (point, reached) = (self.point.clone(), self.reached.clone());
+        move || Body::make(part, &point, run, life, reached.as_ref())
     }
 
     fn run(

@@ -235,6 +235,19 @@ struct Reading {
     groups_led: u32,
 }
 
+impl Reading {
+    /// What one that came to life in the window did before it: nothing. But of one that had its first turn only when
+    /// the window was over, what it counts is of that turn, and of its time what was beyond the end is not in the window.
+    fn of_newborn(self, born: Nanos, window: Window, now: Nanos) -> Self {
+        if now < window.until {
+            return Self::default();
+        }
+        let beyond = now.saturating_since(window.until) as f64 / now.saturating_since(born).max(1) as f64;
+        let share = |cpu_ns: u64| (cpu_ns as f64 * beyond) as u64;
+        Self { cpu_ns: share(self.cpu_ns), process_cpu_ns: share(self.process_cpu_ns), groups_led: 0, ..self }
+    }
+}
+
 /// A thread looks at the phases at least this often.
 pub(super) const LOOK_NS: u64 = 20_000_000;
 
@@ -269,8 +282,8 @@ impl Meter {
             groups_led,
         };
         if opens {
-            // All that one did which came to life in the window, it did in the window.
-            self.before = Some(if window.contains(self.born) { Reading::default() } else { reading });
+            self.before =
+                Some(if window.contains(self.born) { reading.of_newborn(self.born, window, now) } else { reading });
         }
         if closes {
             self.after = Some(reading);
@@ -383,6 +396,17 @@ mod tests {
         assert_eq!(sent(born(1400), &[(1500, 30), (2000, 400)]), 400, "all of its life");
         assert_eq!(sent(born(900), &[(1000, 2), (2000, 400)]), 398);
         assert_eq!(sent(born(2050), &[(2100, 30), (2200, 400)]), 0);
+    }
+
+    /// It read its log until then.
+    #[test]
+    fn whose_first_turn_is_after_the_end_has_worked_and_done_nothing() {
+        let counters = Counters { sent_bytes: 30, ..Counters::default() };
+        let reading = Reading { cpu_ns: 80 * MS, process_cpu_ns: 120 * MS, counters, ..Reading::default() };
+        let before = reading.of_newborn(Nanos(1900 * MS), WINDOW, Nanos(2300 * MS));
+        assert_eq!((before.cpu_ns, before.process_cpu_ns, before.counters.sent_bytes), (60 * MS, 90 * MS, 30));
+        assert_eq!(account(Meter::born(Nanos(1900 * MS)), &[(2300, 30), (2400, 50)]).usage.counters.sent_bytes, 0);
+        assert_eq!(reading.of_newborn(Nanos(1900 * MS), WINDOW, Nanos(1950 * MS)).cpu_ns, 0);
     }
 
     #[test]

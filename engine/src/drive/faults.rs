@@ -67,6 +67,8 @@ pub(super) struct Done {
     pub(super) began: Option<Nanos>,
     /// When its end was.
     pub(super) ended: Option<Nanos>,
+    /// The last slot that any other had been delivered then.
+    pub(super) behind: Option<u64>,
     /// How the node stood, again and again from then on, until the next fault.
     pub(super) samples: Vec<Sample>,
 }
@@ -194,15 +196,17 @@ impl FaultPlan {
             FaultKind::Kill | FaultKind::Restart => {
                 subject.restart(node)?;
                 self.down[node] = false;
-                // What else is done to it goes on.
+                // What else is done to it goes on. Of two of a kind it does what it was told last, so in the same order.
                 let goes_on = |done: &Done| done.node == Some(node) && done.ended.is_none();
-                let others = self.faults.iter().zip(&self.done).filter(|(_, done)| goes_on(done));
-                others.for_each(|(other, _)| tell(node, other.kind, true, subject));
+                let mut others: Vec<_> = self.faults.iter().zip(&self.done).filter(|(_, done)| goes_on(done)).collect();
+                others.sort_by_key(|(_, done)| done.began);
+                others.into_iter().for_each(|(other, _)| tell(node, other.kind, true, subject));
             }
             // It comes back without it.
             _ if self.down[node] => return Ok(()),
             kind => tell(node, kind, false, subject),
         }
+        self.done[index].behind = slot;
         if let Some(slot) = slot {
             subject.order(node, Order::CatchUp { slot });
         }
@@ -347,6 +351,22 @@ mod tests {
         assert_eq!(told_at(150), []);
         assert_eq!(told_at(200), [(1, Order::Isolate { on: true })], "it is as cut off as before");
         assert_eq!(told_at(400), [(1, Order::Isolate { on: false })]);
+    }
+
+    /// The config lists the later one first.
+    #[test]
+    fn two_of_a_kind_go_on_in_the_order_in_which_they_began() {
+        let slow = |at, factor| fault(at, FaultKind::Slow { factor }, 400);
+        let (mut plan, mut told) =
+            (plan(&[slow(120, 7), slow(100, 3), fault(150, FaultKind::Kill, 50)]), Told::default());
+        for at in [100, 120, 150] {
+            plan.turn(Nanos(at * MS), &mut told).expect("nothing fails");
+        }
+        let as_told = std::mem::take(&mut told.orders);
+        assert_eq!(as_told, [(1, Order::Slow { factor: 3 }), (1, Order::Slow { factor: 7 })]);
+        plan.turn(Nanos(200 * MS), &mut told).expect("nothing fails");
+        told.orders.retain(|(_, order)| !matches!(order, Order::CatchUp { .. }));
+        assert_eq!(told.orders, as_told);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use quorumbench_protocols::{Frame, Lsn, Nanos, NodeId, Protocol, Record, Transmit};
 
+use super::ledger::Reach;
 use super::orders::Standing;
 use super::replica::Replica;
 use crate::check::witness::ReplicaTrace;
@@ -142,6 +143,14 @@ impl<P: Protocol + Send, M: Machine> Replica for Groups<P, M> {
     /// Of all groups together.
     fn standing(&self) -> Standing {
         self.sum(Replica::standing, Standing::default(), Standing::plus)
+    }
+
+    fn reach(&self) -> Reach {
+        self.nodes.iter().map(Node::delivered).collect()
+    }
+
+    fn count_from(&mut self, reach: &Reach) {
+        self.nodes.iter_mut().enumerate().for_each(|(group, node)| node.count_from(reach.at(group)));
     }
 
     fn keep_trace(&mut self) {

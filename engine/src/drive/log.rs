@@ -68,6 +68,14 @@ impl LogPlace {
         Some(Self { options, identity })
     }
 
+    /// Removes what a replica left that died before it had a log: it has promised nothing.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.options.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// A log that is empty.
     pub(super) fn create(self) -> io::Result<Log> {
         Ok(Log::new(Wal::create(self.options, self.identity)?))

@@ -27,6 +27,7 @@ use crate::spec::{Durability, Mover, Placement, Point, Run};
 pub use crate::spec::{Fault, FaultKind, Target};
 
 mod aftermath;
+mod arrears;
 mod body;
 mod cluster;
 mod control;
@@ -95,6 +96,8 @@ pub enum EventKind {
     Recovered,
     /// A replica that was away has been delivered what others had been when it came back.
     CaughtUp {
+        /// The last slot of that.
+        slot: u64,
         /// What it received since it was back, heads included, whatever for.
         bytes: u64,
     },

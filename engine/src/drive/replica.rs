@@ -9,6 +9,7 @@ use quorumbench_protocols::zab::Zab;
 use quorumbench_protocols::{Config, Frame, Lsn, Malformed, Nanos, NodeId, Prng, Protocol, Record, Transmit};
 
 use super::groups::{self, Groups};
+use super::ledger::Reach;
 use super::orders::Standing;
 use crate::check::witness::ReplicaTrace;
 use crate::machine::{Kv, Machine, Null};
@@ -30,6 +31,8 @@ pub(super) trait Replica: Send {
     fn transfer(&mut self, target: NodeId);
     fn stats(&self) -> NodeStats;
     fn standing(&self) -> Standing;
+    fn reach(&self) -> Reach;
+    fn count_from(&mut self, reach: &Reach);
     fn keep_trace(&mut self);
     fn take_traces(&mut self) -> Vec<ReplicaTrace>;
 }
@@ -81,6 +84,14 @@ impl<P: Protocol + Send, M: Machine> Replica for Node<P, M> {
 
     fn standing(&self) -> Standing {
         Standing { delivered: self.delivered().0, kept: self.protocol().kept() }
+    }
+
+    fn reach(&self) -> Reach {
+        [self.delivered()].into_iter().collect()
+    }
+
+    fn count_from(&mut self, reach: &Reach) {
+        Self::count_from(self, reach.at(0));
     }
 
     fn keep_trace(&mut self) {

@@ -139,7 +139,7 @@ fn replica_loop(
             let times = log.as_mut().map_or_else(Vec::new, |log| log.take_times());
             meter.wrote(&times);
             if let Some(ledger) = &shared.ledger {
-                ledger.write(&meter.account(replica.stats()), &times);
+                ledger.write(&meter.account(replica.stats()), replica.reach(), &times);
             }
         }
         let leads = replica.leader() == Some(id);

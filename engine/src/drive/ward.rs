@@ -9,6 +9,7 @@ use quorumbench_transports::Transport;
 use quorumbench_transports::shape::Faulty;
 
 use super::EventKind;
+use super::arrears::Arrears;
 use super::control::LOOK_NS;
 use super::log::Log;
 use super::orders::Order;
@@ -27,8 +28,8 @@ pub(super) struct Ward<'a> {
     rest_ns: i64,
     /// What its transport had received when it came back from what was done to it.
     received: u64,
-    /// The slot to be delivered before it has caught up.
-    behind: Option<u64>,
+    /// What is to be delivered before it has caught up.
+    behind: Arrears,
 }
 
 /// A rest that is shorter is not worth a system call, and is put off.
@@ -40,7 +41,7 @@ impl<'a> Ward<'a> {
     pub(super) fn new(id: NodeId, transport: &'a mut (dyn Transport + 'a), shared: &'a Shared) -> Self {
         let received = transport.counters().received_bytes;
         let link = Faulty::new(transport, shared.control.clock());
-        Self { id, shared, link, factor: 1, rest_ns: 0, received, behind: None }
+        Self { id, shared, link, factor: 1, rest_ns: 0, received, behind: Arrears::default() }
     }
 
     /// Does what it was told since the last turn. Breaks off if it is to end.
@@ -84,7 +85,7 @@ impl<'a> Ward<'a> {
                 log.expect("the config asks for a disk where one is to be slow").slow_down(extra);
                 self.changed(!extra.is_zero(), EventKind::Slowed, EventKind::Recovered);
             }
-            Order::CatchUp { slot } => self.behind = Some(slot),
+            Order::CatchUp { slot } => self.behind.add(slot, self.received),
         }
         ControlFlow::Continue(())
     }
@@ -127,10 +128,10 @@ impl<'a> Ward<'a> {
         if let Some(board) = &self.shared.board {
             let standing = replica.standing();
             board.write(standing);
-            if self.behind.is_some_and(|slot| standing.delivered >= slot) {
-                self.behind = None;
-                let bytes = self.link.counters().received_bytes - self.received;
-                self.note(EventKind::CaughtUp { bytes });
+            if !self.behind.is_empty() {
+                let received = self.link.counters().received_bytes;
+                let caught_up = self.behind.settle(standing.delivered, received);
+                caught_up.for_each(|kind| self.shared.control.note(kind, self.id));
             }
         }
         if self.factor > 1 {

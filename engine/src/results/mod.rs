@@ -176,7 +176,7 @@ pub struct Storage {
     pub writes_per_s: f64,
     /// Bytes a second that these wrote, padding included.
     pub written_bytes_per_s: f64,
-    /// From a log's write to the end of its sync, as the replicas saw it during the whole point; without syncs, to the
+    /// From a log's write to the end of its sync, as the replicas saw it in the measured window; without syncs, to the
     /// end of the write.
     pub write_ns: Percentiles,
     /// One write of 4 KiB and its sync at a time, with nothing else going on: the disk's own, before the run.

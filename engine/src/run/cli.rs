@@ -102,6 +102,9 @@ impl RunArgs {
                 Err(error) => return fail(exit::USAGE, &error),
             };
         }
+        for note in specs.iter().filter_map(Spec::note) {
+            progress::note(&format!("note: {note}"));
+        }
         if self.dry_run {
             return print(&specs.iter().map(plan_text).collect::<String>()).into();
         }

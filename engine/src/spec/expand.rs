@@ -8,7 +8,7 @@ use quorumbench_protocols::quorum::{Quorums, majority};
 use super::applies::{Rule, listed};
 use super::gossip;
 use super::keys::{self, Draft, Key, TABLE};
-use super::names::{Durability, Emulation, MachineName, ProtocolName, ReadsMode};
+use super::names::{Durability, Emulation, MachineName, Placement, ProtocolName, ReadsMode, TransportName};
 use super::netem;
 use super::parse;
 use super::point::{Batch, Point};
@@ -344,6 +344,25 @@ pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool
                 help: format!("leave it out, or set {set}"),
             }
         })
+    })
+}
+
+/// Processes have no memory in common. Where an override leaves no other transport, a config's processes are not passed over
+/// like its other keys: its crashes would no more be what it asks for.
+pub(super) fn shared(settings: &[Vec<Value>], drafts: &[Draft]) -> Option<Conflict> {
+    let asked = settings[keys::position(&keys::PLACEMENT)] == [Value::Choice(Placement::Processes.name())];
+    (asked && drafts.iter().all(|draft| draft.point.shares_memory())).then(|| {
+        let [memory, processes, threads] =
+            [TransportName::Mem.name(), Placement::Processes.name(), Placement::Threads.name()];
+        Conflict {
+            keys: [&keys::PLACEMENT, &keys::TRANSPORT],
+            message: format!(
+                "{} \"{memory}\" with {} \"{processes}\", which have no memory in common",
+                keys::TRANSPORT,
+                keys::PLACEMENT
+            ),
+            help: format!("use a transport on sockets, or set {} to \"{threads}\"", keys::PLACEMENT),
+        }
     })
 }
 

@@ -186,6 +186,24 @@ impl Spec {
         lists.map(|(key, _)| key.coordinate).collect()
     }
 
+    /// What was asked for and is passed over at some points, where that changes what is measured; nothing, mostly.
+    pub fn note(&self) -> Option<String> {
+        let processes = Value::Choice(Placement::Processes.name());
+        let shared = self.points.iter().filter(|point| point.shares_memory()).count();
+        (shared > 0 && self.values(&keys::PLACEMENT).contains(&processes)).then(|| {
+            format!(
+                "{} {} is passed over at {shared} of {} points of {}, those with {} \"{}\": processes have no memory in \
+                 common",
+                keys::PLACEMENT,
+                processes.to_toml(),
+                self.points.len(),
+                self.name,
+                keys::TRANSPORT,
+                TransportName::Mem.name(),
+            )
+        })
+    }
+
     /// Every key's value or list, defaults included, nested by section.
     pub fn resolved(&self) -> Json {
         let json = |values: &[Value]| match values {

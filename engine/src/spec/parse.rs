@@ -233,6 +233,9 @@ fn validate(
     if let Some(conflict) = expand::idle(settings, is_overridden) {
         return Err(conflicting(conflict, None, given, document));
     }
+    if let Some(conflict) = expand::shared(settings, &drafts) {
+        return Err(conflicting(conflict, None, given, document));
+    }
     for draft in &drafts {
         if let Some(conflict) = expand::conflict(&draft.point) {
             return Err(conflicting(conflict, Some(&draft.point), given, document));

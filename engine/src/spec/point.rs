@@ -105,6 +105,11 @@ impl Point {
         self.cluster.placement == Placement::Threads || self.storage.durability != Durability::None
     }
 
+    /// Whether its replicas and clients talk by the memory of one process.
+    pub(super) fn shares_memory(&self) -> bool {
+        self.cluster.protocol.orders() && self.cluster.transport == TransportName::Mem
+    }
+
     pub(super) fn add_coordinate(&mut self, axis: &Key, value: Value) {
         self.coordinates.push((axis.coordinate, value));
     }

@@ -138,7 +138,10 @@ impl Ways {
         let file = opened.map_err(WalError::io(&spare, "creating it"))?;
         let len = file.metadata().map_err(WalError::io(&spare, "asking for its size"))?.len();
         let preallocating = format!("preallocating {bytes} bytes in {}", self.dir.display());
-        fill(&file, len, bytes, self.sync).map_err(WalError::io(&spare, preallocating))?;
+        fill(&file, len, bytes).map_err(WalError::io(&spare, preallocating))?;
+        if self.sync {
+            file.sync_all().map_err(WalError::io(&spare, "syncing it"))?;
+        }
         fs::rename(&spare, &path).map_err(WalError::io(&path, "naming it"))?;
         self.sync_names()?;
         let file = Arc::new(directory::open_to_write(&path, self.direct)?);
@@ -163,7 +166,7 @@ impl Ways {
 }
 
 /// Zeros over the header of what is `len` bytes long already, and from there up to `bytes`.
-fn fill(file: &File, len: u64, bytes: u64, sync: bool) -> io::Result<()> {
+fn fill(file: &File, len: u64, bytes: u64) -> io::Result<()> {
     if bytes > len {
         // Some file systems take all the room that there is before they find that it is too little: others would feel it.
         let disk = rustix::fs::fstatvfs(file)?;
@@ -177,8 +180,7 @@ fn fill(file: &File, len: u64, bytes: u64, sync: bool) -> io::Result<()> {
         }
     }
     write_zeros(file, 0, u64::from(DIRECT_BLOCK).min(len))?;
-    write_zeros(file, len, bytes)?;
-    if sync { file.sync_all() } else { Ok(()) }
+    write_zeros(file, len, bytes)
 }
 
 /// Zeros in `from..to`.

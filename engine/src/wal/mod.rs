@@ -66,7 +66,7 @@ pub use recovery::{Cut, Recovered, read};
 pub use stats::WalStats;
 pub use writer::Wal;
 
-pub use quorumbench_transports::storage::{FileWrite, FileWritten};
+pub use quorumbench_transports::storage::{FileError, FileWrite, FileWritten};
 
 /// How a log is written.
 #[derive(Clone, Debug)]

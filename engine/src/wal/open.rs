@@ -165,11 +165,9 @@ impl Marks {
 
 /// Writes bytes in place, durably.
 fn put(path: &Path, bytes: &[u8], at: u64, ways: &Ways) -> Result<(), WalError> {
-    let written = OpenOptions::new().write(true).open(path).and_then(|file| {
-        file.write_all_at(bytes, at)?;
-        if ways.sync { file.sync_data() } else { Ok(()) }
-    });
-    written.map_err(WalError::io(path, "writing it"))
+    let file = OpenOptions::new().write(true).open(path).map_err(WalError::io(path, "opening it"))?;
+    file.write_all_at(bytes, at).map_err(WalError::io(path, "writing it"))?;
+    if ways.sync { file.sync_data().map_err(WalError::io(path, "syncing it")) } else { Ok(()) }
 }
 
 impl Options {

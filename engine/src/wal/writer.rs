@@ -201,7 +201,7 @@ impl Wal {
         self.check()?;
         if let Err(error) = result {
             let path = self.options.dir.join(self.name_of(id));
-            return Err(self.fail(WalError::io(&path, "writing it")(error)));
+            return Err(self.fail(WalError::io(&path, error.doing())(error.into())));
         }
         let number = id >> 1;
         match id & 1 {

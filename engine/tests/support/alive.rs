@@ -7,20 +7,30 @@ use rustix::process::Pid;
 
 /// The living children of a process, by their names, but for what sets up its devices, which comes and goes.
 pub fn children(parent: Pid) -> Vec<(String, Pid)> {
-    let mut children = Vec::new();
-    for entry in fs::read_dir("/proc").expect("Linux has one").flatten() {
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.unwrap_or_default().trim().to_owned()
-        };
-        let passes = ["ip", "tc"].contains(&field("Name").as_str());
-        if field("PPid") == parent.as_raw_nonzero().to_string() && !passes {
-            assert!(!field("State").starts_with('Z'), "nobody waited for {status}");
-            children.push((field("Name"), pid(&field("Pid"))));
-        }
-    }
-    children
+    let child = |status: String| {
+        assert!(!field(&status, "State").starts_with('Z'), "nobody waited for {status}");
+        (field(&status, "Name").to_owned(), pid(field(&status, "Pid")))
+    };
+    of_children(parent).filter(|status| !["ip", "tc"].contains(&field(status, "Name"))).map(child).collect()
+}
+
+/// Those of them that stand still, as SIGSTOP has it.
+pub fn stopped_children(parent: Pid) -> Vec<Pid> {
+    let stopped = of_children(parent).filter(|status| field(status, "State").starts_with('T'));
+    stopped.map(|status| pid(field(&status, "Pid"))).collect()
+}
+
+/// What the kernel says of each child.
+fn of_children(parent: Pid) -> impl Iterator<Item = String> {
+    let parent = parent.as_raw_nonzero().to_string();
+    let entries = fs::read_dir("/proc").expect("Linux has one").flatten();
+    let statuses = entries.map(|entry| fs::read_to_string(entry.path().join("status")).unwrap_or_default());
+    statuses.filter(move |status| field(status, "PPid") == parent)
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().trim()
 }
 
 fn pid(text: &str) -> Pid {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::FileWritten;
+use super::{FileError, FileWritten};
 
 /// Writes that are in their files and wait for a sync, by file.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Groups {
     /// A sync is over, and with it the writes that it served.
     pub(crate) fn synced(&mut self, place: usize, result: Result<(), Errno>, over: &mut Vec<FileWritten>) {
         let group = &mut self.files[place];
-        let result = |written| FileWritten { result: result.map_err(Into::into), ..written };
+        let result = |written| FileWritten { result: result.map_err(|error| FileError::Sync(error.into())), ..written };
         over.extend(group.served.drain(..).map(result));
         if group.waiting.is_empty() {
             group.file = None;
@@ -87,6 +87,7 @@ mod tests {
         let (other, _) = groups.start().expect("another file does not wait");
         assert!(first != other && groups.start().is_none(), "one sync of a file at a time");
         groups.synced(first, Err(Errno::IO), &mut over);
+        assert!(over.iter().all(|written| matches!(written.result, Err(FileError::Sync(_)))), "{over:?}");
         assert_eq!(ids(&mut over), [(1, false), (2, false)]);
         assert_eq!(groups.start().map(|(place, _)| place), Some(first));
         groups.synced(first, Ok(()), &mut over);

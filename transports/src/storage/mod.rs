@@ -88,9 +88,44 @@ pub struct FileWritten {
     pub id: u64,
     /// Ok when every byte is in the file and, if a sync was asked for, durable. Otherwise the first
     /// error: of the write, which may have left a part in the file, or of the sync.
-    pub result: io::Result<()>,
+    pub result: Result<(), FileError>,
     /// What was written: its memory can be used again.
     pub bytes: FileBytes,
+}
+
+/// What failed of a write and its sync.
+#[derive(Debug)]
+pub enum FileError {
+    /// The write: a part of it may be in the file.
+    Write(io::Error),
+    /// The sync, after the bytes were in the file.
+    Sync(io::Error),
+    /// A write that syncs itself: the kernel does not say which of the two it was.
+    Either(io::Error),
+}
+
+impl FileError {
+    /// What was tried.
+    pub const fn doing(&self) -> &'static str {
+        match self {
+            Self::Write(_) => "writing it",
+            Self::Sync(_) => "syncing it",
+            Self::Either(_) => "writing and syncing it",
+        }
+    }
+
+    /// What the system said.
+    pub const fn source(&self) -> &io::Error {
+        let (Self::Write(error) | Self::Sync(error) | Self::Either(error)) = self;
+        error
+    }
+}
+
+impl From<FileError> for io::Error {
+    fn from(error: FileError) -> Self {
+        let (FileError::Write(error) | FileError::Sync(error) | FileError::Either(error)) = error;
+        error
+    }
 }
 
 impl FileBytes {
@@ -199,7 +234,9 @@ impl Begun {
 
     /// The write is over, but for the sync: to `groups` if it asked for one, to `over` otherwise.
     pub(crate) fn end(self, result: io::Result<()>, groups: &mut Groups, over: &mut Vec<FileWritten>) {
-        let wants_sync = self.write.sync && result.is_ok() && !self.syncs_itself();
+        let syncs_itself = self.syncs_itself();
+        let wants_sync = self.write.sync && result.is_ok() && !syncs_itself;
+        let result = result.map_err(if syncs_itself { FileError::Either } else { FileError::Write });
         let FileWrite { id, file, bytes, .. } = self.write;
         let written = FileWritten { id, result, bytes };
         if wants_sync {
@@ -245,12 +282,16 @@ mod tests {
     fn only_what_was_written_is_synced() {
         let (mut groups, mut over) = (Groups::default(), Vec::new());
         begun(true).end(Err(Errno::NOSPC.into()), &mut groups, &mut over);
+        assert!(matches!(over[0].result, Err(FileError::Write(_))), "{over:?}");
         begun(false).end(Ok(()), &mut groups, &mut over);
         assert!(over.len() == 2 && groups.start().is_none());
         let direct = of(FileBytes::new(true), true);
         assert_eq!((direct.flags(), begun(true).flags()), (ReadWriteFlags::DSYNC, ReadWriteFlags::empty()));
         direct.end(Ok(()), &mut groups, &mut over);
         assert!(over.len() == 3 && groups.start().is_none(), "it has synced itself");
+        of(FileBytes::new(true), true).end(Err(Errno::IO.into()), &mut groups, &mut over);
+        let failed = over.pop().and_then(|written| written.result.err());
+        assert!(matches!(failed, Some(FileError::Either(_))), "{failed:?}");
         begun(true).end(Ok(()), &mut groups, &mut over);
         assert!(over.len() == 3 && groups.start().is_some());
     }

@@ -126,7 +126,7 @@ pub(crate) fn an_aligned_block_is_written_directly<S: Subject>() {
     odd.extend_from_slice(b"no block");
     let error = one(&mut cluster, direct.write(2, 0, FileBytes::Aligned(odd), true)).result;
     // Some file systems write it all the same, through the cache.
-    assert!(error.is_ok() || Errno::from_io_error(&error.expect_err("it is one")) == Some(Errno::INVAL));
+    assert!(error.is_ok() || Errno::from_io_error(error.expect_err("it is one").source()) == Some(Errno::INVAL));
 }
 
 pub(crate) fn thousands_of_writes_are_each_over_once<S: Subject>() {
@@ -240,7 +240,7 @@ pub(crate) fn an_error_is_told_of_its_write_and_no_other<S: Subject>() {
     }
     let done = wait_for(&mut cluster, 40);
     for FileWritten { id, result, .. } in done {
-        let error = result.err().map(|error| Errno::from_io_error(&error).expect("the kernel's"));
+        let error = result.err().map(|error| Errno::from_io_error(error.source()).expect("the kernel's"));
         assert_eq!(error, [None, Some(Errno::BADF), Some(Errno::NOSPC), Some(Errno::INVAL)][id as usize % 4]);
     }
     // And all goes on.

@@ -76,7 +76,7 @@ impl From<io::Error> for ChildError {
 }
 
 /// How long a run may take to tell a child what it is to be. It does so as it starts it.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The way to the run, in a child that was just started. `None` for whoever typed the command.
 ///

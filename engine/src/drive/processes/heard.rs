@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::control::Control;
+use super::super::ledger::Reach;
 use super::super::orders::Board;
 use super::super::part::{Account, Ended, Part, Timings};
 use super::Inlet;
@@ -18,6 +19,8 @@ use crate::spec::Point;
 /// What a process shows while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
+    /// Whether it ends with this process, however that ends.
+    pub(super) attached: AtomicBool,
     /// Whether it listens.
     pub(super) listening: AtomicBool,
     /// Where it stands.
@@ -34,6 +37,8 @@ pub(super) struct Heard {
     pub(super) account: Option<(Account, u64)>,
     /// What it said of itself until then, of which the last counts.
     so_far: Account,
+    /// How far it was delivered by then; `None` if it did not even begin.
+    reach: Option<Reach>,
     timings: Timings,
     /// Whether it has handed those in.
     is_timed: bool,
@@ -51,6 +56,8 @@ pub(super) struct Heard {
 #[derive(Debug, Default)]
 pub(super) struct Past {
     account: Option<Account>,
+    /// How far it was delivered; `None` if it never began.
+    pub(super) reached: Option<Reach>,
     timings: Timings,
     rss_bytes: Option<u64>,
     /// What it applied, if that was kept.
@@ -61,6 +68,9 @@ impl Past {
     /// Adds one more life, in which its process had so much memory at most.
     pub(super) fn add(&mut self, heard: Heard, rss_bytes: u64) {
         self.account = Some(self.account.map_or(heard.so_far, |before| before.followed_by(heard.so_far)));
+        if let Some(reach) = &heard.reach {
+            self.reached.get_or_insert_default().add(reach);
+        }
         self.timings.add(&heard.timings);
         self.rss_bytes = self.rss_bytes.max(Some(rss_bytes));
         self.applied.extend(heard.applied);
@@ -87,11 +97,13 @@ impl Heard {
 
     fn take(&mut self, message: ToConductor<'_>, control: &Control, shown: &Shown) {
         match message {
+            ToConductor::Attached => shown.attached.store(true, Ordering::Relaxed),
             ToConductor::Listening => shown.listening.store(true, Ordering::Relaxed),
+            ToConductor::Begins => self.reach = Some(Reach::default()),
             ToConductor::Standing(standing) => shown.board.write(standing),
             // What is under way when it hands in its timings is in these.
             ToConductor::SoFar(so_far) => {
-                self.so_far = so_far.account;
+                (self.so_far, self.reach) = (so_far.account, Some(so_far.reach));
                 if !self.is_timed {
                     self.timings.wrote(&so_far.log_writes);
                 }
@@ -171,7 +183,8 @@ mod tests {
         let control = Control::new(Clock::start());
         let mut heard = Heard::default();
         for &much in said {
-            let so_far = SoFar { account: self::account(much, [1, 0]), log_writes: vec![much; 2] };
+            let account = self::account(much, [1, 0]);
+            let so_far = SoFar { account, reach: Reach::default(), log_writes: vec![much; 2] };
             heard.take(ToConductor::SoFar(Box::new(so_far)), &control, &Shown::default());
         }
         heard
@@ -196,6 +209,18 @@ mod tests {
         assert_eq!((ended.replicas.cpu_ns, ended.elsewhere_cpu_ns), (1250, 1250), "all threads of its processes");
         assert_eq!((ended.groups_led[0], ended.memory.replica_rss_bytes), ([1, 1], Some(7)));
         assert_eq!(ended.timings.log_writes.len(), 8);
+    }
+
+    #[test]
+    fn who_did_not_begin_has_no_log_and_keeps_what_it_had() {
+        let control = Control::new(Clock::start());
+        let (mut past, mut began) = (Past::default(), Heard::default());
+        past.add(Heard::default(), 7);
+        assert_eq!(past.reached, None);
+        began.take(ToConductor::Begins, &control, &Shown::default());
+        past.add(began, 7);
+        past.add(Heard::default(), 7);
+        assert_eq!(past.reached, Some(Reach::default()));
     }
 
     #[test]

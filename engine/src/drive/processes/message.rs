@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::DriveError;
 use super::super::control::{Begun, Notice};
-use super::super::ledger::SoFar;
+use super::super::ledger::{Reach, SoFar};
 use super::super::orders::{Order, Standing};
 use super::super::part::{Account, Part, Timings};
 use super::Outlet;
@@ -46,6 +46,8 @@ pub(super) struct Assignment<'a> {
     pub(super) run: u64,
     /// How often the replica has died.
     pub(super) life: u64,
+    /// How far it was delivered before it did; `None` if it never came to have a log.
+    pub(super) reached: Option<Reach>,
     pub(super) epoch_ns: u64,
     /// What the others ask for, where they do.
     #[serde(with = "remote::credentials")]
@@ -57,8 +59,12 @@ pub(super) struct Assignment<'a> {
 /// To the conductor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToConductor<'a> {
+    /// It ends with the run from now on, even if it is stopped. The first message.
+    Attached,
     /// A replica listens where it was told to.
     Listening,
+    /// A replica has its log, if it is to have one, and begins.
+    Begins,
     Notice(Notice),
     /// Where a replica stands, where there are faults.
     Standing(Standing),

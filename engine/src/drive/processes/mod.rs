@@ -15,6 +15,7 @@ use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use quorumbench_protocols::NodeId;
 use quorumbench_transports::quic::Credentials;
@@ -22,6 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{Begun, Control};
 use super::faults::Subject;
+use super::ledger::Reach;
 use super::log::LogFolder;
 use super::orders::{Order, Standing};
 use super::packets::Network;
@@ -63,6 +65,9 @@ pub(super) struct Processes {
     logs: Option<LogFolder>,
 }
 
+/// How long a process takes to start, about.
+const ATTACHES: Duration = Duration::from_micros(500);
+
 /// A child.
 #[derive(Debug)]
 struct Node {
@@ -96,19 +101,20 @@ impl Processes {
         let mut cluster =
             Self { control, point, run, ports, introduced: false, credentials, nodes: Vec::new(), network, logs };
         for &part in parts {
-            let node = cluster.spawn(part, 0)?;
+            let node = cluster.spawn(part, 0, None)?;
             cluster.nodes.push(node);
         }
         Ok(cluster)
     }
 
-    fn spawn(&self, part: Part, life: u64) -> Result<Node, DriveError> {
+    fn spawn(&self, part: Part, life: u64, reached: Option<Reach>) -> Result<Node, DriveError> {
         let name = part.name(&self.point);
         let assignment = Assignment {
             point: Cow::Borrowed(&self.point),
             part,
             run: self.run,
             life,
+            reached,
             epoch_ns: self.control.clock().epoch_ns(),
             credentials: self.credentials[part.id().0 as usize].clone(),
             address: self.ports.get(part.id().0 as usize).map(|held| held.address),
@@ -213,7 +219,8 @@ impl Subject for Processes {
         self.control.note(EventKind::Restarted, NodeId(index as u32));
         let node = &mut self.nodes[index];
         let (part, life, past) = (node.part, node.life, mem::take(&mut node.past));
-        self.nodes[index] = Node { past, ..self.spawn(part, life + 1)? };
+        let reached = past.reached.clone();
+        self.nodes[index] = Node { past, ..self.spawn(part, life + 1, reached)? };
         self.nodes[index].tell(&ToNode::Replicas(self.addresses()));
         if let Some(begun) = self.control.begun() {
             self.nodes[index].tell(&ToNode::Begin(begun));
@@ -229,6 +236,9 @@ impl Subject for Processes {
             _ => None,
         };
         if let Some((signal, kind)) = paused.filter(|_| node.ear.is_some()) {
+            if signal == Signal::STOP {
+                node.wait_until_attached();
+            }
             node.signal(signal);
             self.control.note(kind, node.part.id());
         }
@@ -272,6 +282,16 @@ impl Node {
     /// One that has died is found by its ear.
     fn tell(&self, message: &ToNode<'_>) {
         let _ = self.outlet.send(message);
+    }
+
+    /// One that is stopped before it has seen to it that it ends with this process would outlive it. That is what a process
+    /// does first; one that is gone instead is found by its ear.
+    fn wait_until_attached(&self) {
+        let is_gone = || self.ear.as_ref().is_none_or(JoinHandle::is_finished);
+        let begin = Instant::now();
+        while !self.shown.attached.load(Ordering::Relaxed) && !is_gone() && begin.elapsed() < child::PATIENCE {
+            thread::sleep(ATTACHES);
+        }
     }
 
     /// Nothing, once it was waited for: its number may be another's.

@@ -38,6 +38,8 @@ pub fn node() -> Result<(), ChildError> {
     let by_hand = || ChildError::ByHand { subcommand: SUBCOMMAND, setting };
     let stream = child::parent()?.ok_or_else(by_hand)?;
     let outlet = Outlet::new(stream.try_clone()?);
+    // If nobody hears it, nobody says either what this is to be.
+    let _ = outlet.send(&ToConductor::Attached);
     let mut inlet = Inlet::new(stream);
     let Ok(Some(ToNode::Assignment(assignment))) = inlet.receive() else { return Err(by_hand()) };
     inlet.wait_for_ever();
@@ -52,7 +54,7 @@ pub fn node() -> Result<(), ChildError> {
 
 /// From its listening to its end.
 fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Result<(), Failure> {
-    let Assignment { ref point, part, run, life, epoch_ns, ref credentials, address } = *assignment;
+    let Assignment { ref point, part, run, life, ref reached, epoch_ns, ref credentials, address } = *assignment;
     let listener = address.map(if life == 0 { seat::bind } else { seat::bind_again }).transpose()?;
     if listener.is_some() {
         outlet.send(&ToConductor::Listening)?;
@@ -78,10 +80,12 @@ fn serve(assignment: &Assignment<'_>, outlet: &Outlet, mut inlet: Inlet) -> Resu
             show(board, shared.diary.clone(), shared.ledger.clone(), outlet.clone())?;
         }
         let diary = shared.diary.clone().unwrap_or_default();
-        let point = Point::clone(point);
+        let (point, reached) = (Point::clone(point), reached.clone());
         let meter = if life == 0 { Meter::default() } else { Meter::born(clock.now()) };
+        let told = outlet.clone();
         let body = move || {
-            let body = Body::make(part, &point, run, life)?;
+            let body = Body::make(part, &point, run, life, reached.as_ref())?;
+            told.send(&ToConductor::Begins)?;
             threads::run_replica(body, meter, false, seat, id, &shared)
         };
         tell_of_replica(outlet, threads::join(threads::spawn(name, core, body))?, &diary)?;

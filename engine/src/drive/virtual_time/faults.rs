@@ -5,6 +5,7 @@ use std::time::Duration;
 use quorumbench_protocols::{Frame, Nanos, NodeId};
 
 use super::{Actor, Member, What, World};
+use crate::drive::arrears::Arrears;
 use crate::drive::faults::Subject;
 use crate::drive::orders::{Order, Standing};
 use crate::drive::{DriveError, EventKind};
@@ -24,8 +25,8 @@ pub(super) struct Plight {
     pub(super) factor: u32,
     /// Bytes that it had received when it came back.
     received: u64,
-    /// The slot to be delivered before it has caught up.
-    behind: Option<u64>,
+    /// What is to be delivered before it has caught up.
+    behind: Arrears,
 }
 
 impl Plight {
@@ -59,10 +60,12 @@ impl World {
     /// After a turn of it: has it caught up?
     pub(super) fn look_behind(&mut self, index: usize) {
         let member = &mut self.members[index];
-        if member.plight.behind.is_some_and(|slot| member.standing().is_some_and(|each| each.delivered >= slot)) {
-            member.plight.behind = None;
-            let bytes = member.reading.counters.received_bytes - member.plight.received;
-            self.note(index, EventKind::CaughtUp { bytes });
+        if !member.plight.behind.is_empty()
+            && let Some(Standing { delivered, .. }) = member.standing()
+        {
+            let caught_up = member.plight.behind.settle(delivered, member.reading.counters.received_bytes);
+            let node = NodeId(index as u32);
+            self.events.extend(caught_up.map(|kind| (self.now, kind, node)));
         }
     }
 
@@ -158,7 +161,7 @@ impl Subject for World {
                 plight.factor = factor;
                 self.changed(index, factor > 1, EventKind::Slowed, EventKind::Recovered);
             }
-            Order::CatchUp { slot } => plight.behind = Some(slot),
+            Order::CatchUp { slot } => plight.behind.add(slot, plight.received),
         }
         self.wake(index);
     }
