@@ -75,6 +75,22 @@ fn a_leader_that_dies_costs_an_election_timeout_and_what_clients_take_to_notice(
 }
 
 #[test]
+fn where_every_replica_leads_none_begins_to() {
+    let after = aftermath(&["protocol=paxos"], Fault::new(AT, FaultKind::Kill).on(Target::Id(1)).lasting(ms(700)));
+    assert_eq!(after.leader_ns, None, "it says that it leads as it comes back: {after:?}");
+    assert!(after.catch_up_ns.is_some(), "{after:?}");
+}
+
+#[test]
+fn two_pauses_that_overlap_are_one() {
+    let pause = |at| Fault::new(ms(at), FaultKind::Pause).on(Target::Id(2)).lasting(ms(200));
+    let outcome = measure(&[], &[pause(1000), pause(1100)]);
+    let of =
+        |kind| outcome.events.iter().filter(|event| event.kind == kind).map(|event| event.at_ns).collect::<Vec<_>>();
+    assert_eq!((of(EventKind::Paused).len(), of(EventKind::Resumed)), (1, vec![1300 * MS.cast_signed()]));
+}
+
+#[test]
 fn a_dead_leader_that_returns_catches_up_on_what_it_missed() {
     let after = aftermath(&[], Fault::new(AT, FaultKind::Kill).lasting(ms(700)));
     // It is told within a heartbeat, and asks for what it lacks a few round trips long.

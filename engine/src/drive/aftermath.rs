@@ -75,6 +75,10 @@ pub(super) fn of(
             };
             aftermath.see_clients(scope, window, timeline, former.as_ref());
             aftermath.see_events(scope, times, done.behind, events);
+            if point.cluster.protocol.is_leaderless() {
+                // Every replica leads as soon as it is there.
+                aftermath.leader_ns = None;
+            }
             let slack = point.batch.window as u64 * u64::from(point.cluster.groups);
             aftermath.see_samples(&done.samples, scope, window, slack);
         }

@@ -1,6 +1,7 @@
 //! What is done to a cluster while it is measured, and when.
 
 use std::cmp::Reverse;
+use std::mem::discriminant;
 use std::time::Duration;
 
 use quorumbench_protocols::{Nanos, Prng};
@@ -161,6 +162,7 @@ impl FaultPlan {
         subject: &mut (impl Subject + ?Sized),
     ) -> Result<(), DriveError> {
         let fault = self.faults[index];
+        let is_done = self.goes_on(node, fault.kind) == Some(fault.kind);
         let done = &mut self.done[index];
         (done.node, done.began) = (Some(node), Some(now));
         match fault.kind {
@@ -178,6 +180,7 @@ impl FaultPlan {
                     subject.order(node, Order::Transfer { to: to as u32 });
                 }
             }
+            _ if is_done => {}
             kind => tell(node, kind, true, subject),
         }
         if let Some(lasts) = fault.lasts {
@@ -196,21 +199,41 @@ impl FaultPlan {
             FaultKind::Kill | FaultKind::Restart => {
                 subject.restart(node)?;
                 self.down[node] = false;
-                // What else is done to it goes on. Of two of a kind it does what it was told last, so in the same order.
-                let goes_on = |done: &Done| done.node == Some(node) && done.ended.is_none();
-                let mut others: Vec<_> = self.faults.iter().zip(&self.done).filter(|(_, done)| goes_on(done)).collect();
-                others.sort_by_key(|(_, done)| done.began);
-                others.into_iter().for_each(|(other, _)| tell(node, other.kind, true, subject));
+                // What else is done to it goes on.
+                self.all_that_goes_on(node).into_iter().for_each(|other| tell(node, other, true, subject));
             }
             // It comes back without it.
             _ if self.down[node] => return Ok(()),
-            kind => tell(node, kind, false, subject),
+            kind => match self.goes_on(node, kind) {
+                None => tell(node, kind, false, subject),
+                // So it was told.
+                Some(other) if other == kind => {}
+                Some(other) => tell(node, other, true, subject),
+            },
         }
         self.done[index].behind = slot;
         if let Some(slot) = slot {
             subject.order(node, Order::CatchUp { slot });
         }
         Ok(())
+    }
+
+    /// What is being done to a replica: of two of a kind what it was told last.
+    fn all_that_goes_on(&self, node: usize) -> Vec<FaultKind> {
+        let goes_on = |done: &Done| done.node == Some(node) && done.ended.is_none();
+        let mut all: Vec<_> = self.faults.iter().zip(&self.done).filter(|(_, done)| goes_on(done)).collect();
+        all.sort_by_key(|(_, done)| done.began);
+        let mut last: Vec<FaultKind> = Vec::new();
+        for (fault, _) in all {
+            last.retain(|other| discriminant(other) != discriminant(&fault.kind));
+            last.push(fault.kind);
+        }
+        last
+    }
+
+    /// The same of one kind.
+    fn goes_on(&self, node: usize, kind: FaultKind) -> Option<FaultKind> {
+        self.all_that_goes_on(node).into_iter().find(|other| discriminant(other) == discriminant(&kind))
     }
 
     /// Kills a replica, and remembers how far it had come.
@@ -355,7 +378,7 @@ mod tests {
 
     /// The config lists the later one first.
     #[test]
-    fn two_of_a_kind_go_on_in_the_order_in_which_they_began() {
+    fn of_two_of_a_kind_the_one_goes_on_that_began_last() {
         let slow = |at, factor| fault(at, FaultKind::Slow { factor }, 400);
         let (mut plan, mut told) =
             (plan(&[slow(120, 7), slow(100, 3), fault(150, FaultKind::Kill, 50)]), Told::default());
@@ -366,7 +389,27 @@ mod tests {
         assert_eq!(as_told, [(1, Order::Slow { factor: 3 }), (1, Order::Slow { factor: 7 })]);
         plan.turn(Nanos(200 * MS), &mut told).expect("nothing fails");
         told.orders.retain(|(_, order)| !matches!(order, Order::CatchUp { .. }));
-        assert_eq!(told.orders, as_told);
+        assert_eq!(told.orders, as_told[1..]);
+    }
+
+    #[test]
+    fn a_fault_that_ends_leaves_another_of_its_kind_to_go_on() {
+        let faults = [
+            fault(100, FaultKind::Pause, 200),
+            fault(200, FaultKind::Pause, 200),
+            fault(110, FaultKind::Slow { factor: 3 }, 300),
+            fault(120, FaultKind::Slow { factor: 7 }, 100),
+        ];
+        let (mut plan, mut told) = (plan(&faults), Told::default());
+        for at in [100, 110, 120, 200, 220, 300, 400, 410] {
+            plan.turn(Nanos(at * MS), &mut told).expect("nothing fails");
+        }
+        let orders = told.orders.into_iter().map(|(_, order)| order);
+        let (pauses, slows): (Vec<_>, Vec<_>) = orders
+            .filter(|order| !matches!(order, Order::CatchUp { .. }))
+            .partition(|order| matches!(order, Order::Pause { .. }));
+        assert_eq!(pauses, [true, false].map(|on| Order::Pause { on }), "not at 200 or 300");
+        assert_eq!(slows, [3, 7, 3, 1].map(|factor| Order::Slow { factor }));
     }
 
     #[test]
