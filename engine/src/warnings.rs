@@ -108,6 +108,11 @@ pub enum Warning {
         /// The median of its syncs alone.
         p50_ns: u64,
     },
+    /// Nodes that gossip had no turn late, and yet their host was away.
+    StalledHosts {
+        /// How often.
+        stalls: u64,
+    },
     /// Nodes that gossip had their turns so late that others were in their next cycle already, or nearly.
     LateRounds {
         /// The share of all turns.
@@ -186,6 +191,11 @@ impl std::fmt::Display for Warning {
                 "fast_sync: a sync alone took {:.1} us, quicker than any device: something on the way does not wait for it",
                 *p50_ns as f64 / 1e3
             ),
+            Self::StalledHosts { stalls } => write!(
+                f,
+                "stalled_hosts: {stalls} times a host stood still for more than half a cycle, and saw late what came \
+                 meanwhile; use a longer gossip.interval, or a machine that does nothing else"
+            ),
             Self::LateRounds { share } => write!(
                 f,
                 "late_rounds: {:.2} % of turns began more than half a cycle late; this machine needs a longer gossip.interval",
@@ -239,6 +249,7 @@ pub fn of_epidemic(real: Option<&Real>) -> Vec<Warning> {
     [
         cfg!(debug_assertions).then_some(Warning::DebugBuild),
         (late > 0.0).then_some(Warning::LateRounds { share: late }),
+        (late == 0.0 && real.stalls > 0).then_some(Warning::StalledHosts { stalls: real.stalls }),
         (dropped_frames > 0).then_some(Warning::DroppedFrames { frames: dropped_frames }),
         real.link.as_ref().and_then(|link| coarse_link(link.shortest_ns, link.late_ns.p99)),
         (lost_connections + malformed > 0).then_some(Warning::Disturbed {

@@ -84,7 +84,8 @@ impl Message {
 impl Trips {
     pub(super) fn new(spread: &Spread<'_>) -> Self {
         let mean = spread.gossip.mean_trip(TICKS as u64);
-        let ahead = 2 * mean as usize;
+        // As long as the longest trip.
+        let ahead = 2 * mean as usize - 1;
         let is_plain = spread.is_plain();
         Self { first: Wheel::new(ahead), later: Wheel::new(ahead), mean, is_plain, updates: 0 }
     }

@@ -51,6 +51,9 @@ pub struct Real {
     pub turns: u64,
     /// Those that began more than half a cycle late.
     pub late_turns: u64,
+    /// How often a host stood still for more than half a cycle.
+    #[serde(default)]
+    pub stalls: u64,
     /// Frames that a full or absent link dropped.
     pub dropped_frames: u64,
     /// Frames that came when their trial was over.

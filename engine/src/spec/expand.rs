@@ -338,10 +338,13 @@ pub(super) fn idle(settings: &[Vec<Value>], is_overridden: impl Fn(&Key) -> bool
             let with = rules.iter().map(|rule| format!("{} {}", rule.key, listed(chosen(rule, settings))));
             let set = rules.iter().map(|rule| format!("{} to {}", rule.key, rule.allowed()));
             let [with, set] = [with.collect::<Vec<_>>().join(" and "), set.collect::<Vec<_>>().join(", or ")];
+            // An override that names no table means the first that has such a key.
+            let namesake = TABLE.iter().find(|other| other.name == key.name && hindrance(other, settings).is_none());
+            let meant = namesake.map_or_else(String::new, |other| format!("set {other} if you mean that, or "));
             Conflict {
                 keys: [key, decides],
                 message: format!("{key} does nothing with {with}"),
-                help: format!("leave it out, or set {set}"),
+                help: format!("{meant}leave it out, or set {set}"),
             }
         })
     })

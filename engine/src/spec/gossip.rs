@@ -1,13 +1,15 @@
 //! `[gossip]`: how an update spreads, and what no gossip may be.
 
 mod links;
+mod takes;
+mod trips;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::expand::Conflict;
-use super::keys::{self, Key};
+use super::keys;
 use super::names::{
     Acts, Exchange, Interest, Judging, PartnerChoice, ProtocolName, Pulls, Rounds, Stop, Style, Toss, TransportName,
     View,
@@ -120,88 +122,6 @@ impl Gossip {
     pub fn is_partial(&self) -> bool {
         self.view == View::Partial || self.style == Style::Plumtree
     }
-
-    /// How long a message is under way on average, where a cycle is so many ticks: to the next of them.
-    pub(crate) fn mean_trip(&self, cycle: u64) -> u64 {
-        (self.trips() * cycle as f64).round() as u64
-    }
-
-    /// How many cycles a message is under way on average.
-    fn trips(&self) -> f64 {
-        self.latency.as_secs_f64() / self.interval.as_secs_f64()
-    }
-
-    /// About how long all trials take: to be read as minutes or days, not more exactly.
-    pub fn takes(&self, point: &Point) -> Duration {
-        let cluster = &point.cluster;
-        match cluster.transport {
-            TransportName::Population => self.estimate(cluster.nodes, 1.0),
-            // A contact is a few messages among state machines, and each partner is looked for among those before it.
-            TransportName::Sim => {
-                let crowded = 1.0 + (self.fanout as f64 / 32.0).powi(2);
-                self.estimate(cluster.nodes, 50.0 * crowded)
-            }
-            // A trial waits for its cycles, and a moment to begin; a tree has one broadcast.
-            _ => {
-                let cycles = Self { broadcasts: 1, ..self.clone() }.cycles(cluster.nodes);
-                let cycles = cycles * point.stretch();
-                (self.interval.mul_f64(2.0 + cycles) + Duration::from_millis(30)) * self.trials as u32
-            }
-        }
-    }
-
-    /// The cycle in which an epidemic among so many ends whatever happens, where it might go on for ever.
-    pub(crate) fn last_cycle(nodes: usize) -> u64 {
-        10 * u64::from(nodes.ilog2() + 1)
-    }
-
-    /// About how many cycles a trial has: twice as many as it takes to reach everyone, and those until all lose interest.
-    fn cycles(&self, nodes: usize) -> f64 {
-        // Who joins knows nothing, so it is never over before.
-        if self.style == Style::AntiEntropy && self.join > 0.0 {
-            return Self::last_cycle(nodes) as f64;
-        }
-        let nodes = nodes as f64;
-        // Near partners alone carry an update no further than they are. Beyond a distribution that falls with distance as
-        // fast as places get more, the cycles grow with a power of the nodes; measured on rings and grids, and rounded up.
-        let dimension = if self.partners == PartnerChoice::Grid { 2.0 } else { 1.0 };
-        let nearness = ((self.exponent - dimension) / (2.0 * dimension)).clamp(0.0, 1.6);
-        let is_spatial = matches!(self.partners, PartnerChoice::Ring | PartnerChoice::Grid);
-        let detour = if is_spatial { nodes.powf(0.6 * nearness / dimension) } else { 1.0 };
-        // A contact is up to three trips.
-        let reach = 2.0 * nodes.log2() * detour * (1.0 + 3.0 * self.trips()) / (1.0 - self.loss);
-        match self.style {
-            Style::DirectMail => 1.0,
-            Style::Plumtree => reach * self.broadcasts as f64,
-            Style::AntiEntropy | Style::MedianCounter => reach,
-            Style::Rumor => reach + self.k as f64,
-        }
-    }
-
-    /// About how long all trials among so many take on one core, where a contact takes `slower` times as long as over a
-    /// population. Views are kept in the same way everywhere.
-    fn estimate(&self, nodes: usize, slower: f64) -> Duration {
-        let doublings = (nodes as f64).log2();
-        let turns = match self.style {
-            // Announcements, grafts and all, over every link.
-            Style::Plumtree => 2.0 * (self.view_size * self.broadcasts) as f64,
-            // By push alone a node has only its own turns, and few of these.
-            Style::Rumor if !self.exchange.pulls() => 2.0 + self.k as f64,
-            _ => self.cycles(nodes),
-        };
-        // A contact among them is a few nanoseconds, or a miss of the cache where nodes have to queue for each other.
-        let is_plain = self.connection_limit.is_none()
-            && self.acts == Acts::NextCycle
-            && self.partners == PartnerChoice::Uniform
-            && !self.is_partial();
-        let contact_ns = slower * if is_plain { 10.0 } else { 100.0 };
-        let contacts = turns * (self.fanout * self.rumors) as f64;
-        // To join, to settle, and to keep a view while others come and go: with a tree, in the last broadcast.
-        let lasts = if self.style == Style::Plumtree { 20.0 } else { 10.0 * doublings };
-        let cycles = if self.crash > 0.0 { lasts } else { 0.0 };
-        let view_ns = if self.is_partial() { 30_000.0 + 4_000.0 * cycles } else { 5.0 * slower * cycles };
-        Duration::from_secs_f64((contacts * contact_ns + view_ns) * nodes as f64 * self.trials as f64 / 1e9)
-    }
 }
 
 /// What no gossip may be, nor anything else that is run as gossip is.
@@ -215,14 +135,14 @@ pub(super) fn conflict(point: &Point) -> Option<Conflict> {
             hunts_are_uniform,
             senders_push,
             one_is_remembered,
-            trips_fit,
+            trips::conflict,
             places_exist,
             views_hold_together,
             views_fit,
             rumors_fit,
             cycles_hold_trips,
             links::conflict,
-            ends_in_time,
+            takes::conflict,
         ];
         checks.into_iter().filter(|_| gossips).find_map(|check| check(point))
     })
@@ -339,70 +259,6 @@ fn one_is_remembered(point: &Point) -> Option<Conflict> {
     })
 }
 
-/// What is under way is one update, of a contact that waits for none before it, and may be looked at when it arrives.
-fn trips_fit(point: &Point) -> Option<Conflict> {
-    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
-    if gossip.latency.is_zero() {
-        return None;
-    }
-    let with = |key: &'static Key, value: String, why: &str, help: String| Conflict {
-        keys: [&keys::LATENCY, key],
-        message: format!("{} {} with {key} {value}: {why}", keys::LATENCY, duration_text(gossip.latency)),
-        help,
-    };
-    let interval = duration_text(gossip.interval);
-    let shortest = gossip.interval / SHORTEST_TRIP;
-    let each = gossip.trips() * gossip.fanout as f64;
-    let most = if point.cluster.transport == TransportName::Sim { MOST_FRAMES } else { MOST_UNDER_WAY };
-    match () {
-        () if gossip.latency < shortest => Some(with(
-            &keys::INTERVAL,
-            interval,
-            "too short to matter",
-            format!("set it to 0s, or at least {}", duration_text(shortest)),
-        )),
-        () if gossip.latency > gossip.interval * LONGEST_TRIP => Some(with(
-            &keys::INTERVAL,
-            interval,
-            "many cycles long",
-            format!("it can be at most {}", duration_text(gossip.interval * LONGEST_TRIP)),
-        )),
-        () if each * nodes as f64 > most => Some(with(
-            &keys::NODES,
-            nodes.to_string(),
-            "all that is under way takes several GiB for each thread",
-            format!("with such trips there can be at most {:.0}", (most / each).floor()),
-        )),
-        () if gossip.rumors > 1 => Some(with(
-            &keys::RUMORS,
-            gossip.rumors.to_string(),
-            "each would need messages of its own",
-            format!("set {} to 1", keys::RUMORS),
-        )),
-        () if gossip.minimize => Some(with(
-            &keys::MINIMIZE,
-            "true".into(),
-            "counters that are compared would be those of different times",
-            format!("set {} to false", keys::MINIMIZE),
-        )),
-        () if gossip.style == Style::AntiEntropy && gossip.fanout > 1 => Some(with(
-            &keys::FANOUT,
-            gossip.fanout.to_string(),
-            "anti-entropy begins a contact when the one before it is over",
-            format!("set {} to 1", keys::FANOUT),
-        )),
-        () => None,
-    }
-}
-
-/// The shortest latency that is not nothing is this part of a cycle, and the longest so many cycles.
-const SHORTEST_TRIP: u32 = 250;
-const LONGEST_TRIP: u32 = 16;
-
-/// Messages, of eight bytes each; and frames of state machines.
-const MOST_UNDER_WAY: f64 = (1_u64 << 28) as f64;
-const MOST_FRAMES: f64 = (1_u64 << 22) as f64;
-
 /// A grid is a square, and who has a place in it may be anywhere in a view.
 fn places_exist(point: &Point) -> Option<Conflict> {
     let (Gossip { partners, view, .. }, nodes) = (&point.gossip, point.cluster.nodes);
@@ -503,28 +359,3 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Entries of all views together: of four bytes each.
 const MOST_VIEWED: usize = 1 << 28;
-
-/// Longer than this for one point is a slip: the hour is better spent on several.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
-
-fn ends_in_time(point: &Point) -> Option<Conflict> {
-    let (gossip, nodes) = (&point.gossip, point.cluster.nodes);
-    let takes = gossip.takes(point);
-    (takes > LONGEST).then(|| {
-        let fit = gossip.trials as f64 * LONGEST.as_secs_f64() / takes.as_secs_f64();
-        Conflict {
-            keys: [&keys::TRIALS, &keys::NODES],
-            message: format!(
-                "{} {} over {} {nodes} would take about {:.0} hours",
-                keys::TRIALS,
-                gossip.trials,
-                keys::NODES,
-                takes.as_secs_f64() / 3600.0
-            ),
-            help: match fit as u64 {
-                0 => format!("a point may take {}: lower {}", duration_text(LONGEST), keys::NODES),
-                fit => format!("a point may take {}: {} can be about {fit}", duration_text(LONGEST), keys::TRIALS),
-            },
-        }
-    })
-}

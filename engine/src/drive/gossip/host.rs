@@ -102,8 +102,9 @@ impl Host {
             if let Some(plan) = self.stage.next(self.number) {
                 self.begin(&plan, transport.counters());
             }
-            let look = control.clock().now() + LOOK_NS;
-            transport.recv(self.next_turn().min(look), &mut inbox)?;
+            let due = self.next_turn().min(control.clock().now() + LOOK_NS);
+            transport.recv(due, &mut inbox)?;
+            self.wake(control.clock().now(), due);
             self.begin_cycles(control.clock().now());
             for frame in inbox.drain(..) {
                 self.hear(control.clock().now(), frame);
@@ -206,6 +207,14 @@ impl Host {
         // Of the next trial it would not be true.
         self.news = News::default();
         self.stage.record(running.record);
+    }
+
+    /// It was to be awake by then. What came while it stood still it sees late, even if no turn of its own is.
+    fn wake(&mut self, now: Nanos, due: Nanos) {
+        let half = self.interval() / 2;
+        if let Some(running) = &mut self.trial {
+            running.record.stalls += u64::from(now.saturating_since(due) > half);
+        }
     }
 
     fn next_turn(&self) -> Nanos {

@@ -104,6 +104,7 @@ fn real(point: &Point, records: &[Record], lateness: &Histogram<u64>) -> Real {
         travelled: travelled as f64 / (travelled + handed_over).max(1) as f64,
         turns: sum(&|record| record.turns),
         late_turns: sum(&|record| record.late_turns),
+        stalls: sum(&|record| record.stalls),
         dropped_frames: sum(&|record| record.counters.dropped_frames + record.passed.full),
         strays: sum(&|record| record.strays),
         lost_connections: sum(&|record| record.counters.lost_connections),

@@ -73,6 +73,8 @@ pub(super) struct Record {
     pub(super) turns: u64,
     /// Turns that began more than half a cycle late.
     pub(super) late_turns: u64,
+    /// How often it woke up more than half a cycle late.
+    pub(super) stalls: u64,
     /// Frames that came when their trial was over.
     pub(super) strays: u64,
     /// Frames that no node says.
@@ -90,6 +92,7 @@ impl Record {
             handed_over: self.handed_over + other.handed_over,
             turns: self.turns + other.turns,
             late_turns: self.late_turns + other.late_turns,
+            stalls: self.stalls + other.stalls,
             strays: self.strays + other.strays,
             malformed: self.malformed + other.malformed,
         }
