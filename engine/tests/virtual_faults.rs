@@ -82,12 +82,12 @@ fn where_every_replica_leads_none_begins_to() {
 }
 
 #[test]
-fn two_pauses_that_overlap_are_one() {
+fn of_two_pauses_the_second_begins_when_the_first_is_over() {
     let pause = |at| Fault::new(ms(at), FaultKind::Pause).on(Target::Id(2)).lasting(ms(200));
     let outcome = measure(&[], &[pause(1000), pause(1100)]);
-    let of =
-        |kind| outcome.events.iter().filter(|event| event.kind == kind).map(|event| event.at_ns).collect::<Vec<_>>();
-    assert_eq!((of(EventKind::Paused).len(), of(EventKind::Resumed)), (1, vec![1300 * MS.cast_signed()]));
+    let times: Vec<_> = outcome.faults.iter().map(|fault| (fault.at_ns, fault.until_ns)).collect();
+    let at = |at: u64| Some((at * MS).cast_signed());
+    assert_eq!(times, [(at(1000), at(1200)), (at(1200), at(1400))]);
 }
 
 #[test]

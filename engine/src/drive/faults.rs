@@ -119,7 +119,8 @@ impl FaultPlan {
         begin.min(at(&self.ends)).min(sample.max(now + 1))
     }
 
-    /// Does what is due. A fault that finds nobody to be done to waits, and those that begin after it with it.
+    /// Does what is due. A fault that finds nobody to be done to waits, and those that begin after it with it. So does one of
+    /// a kind that is being done to its target: each has a beginning and an end of its own.
     pub(super) fn turn(&mut self, now: Nanos, subject: &mut (impl Subject + ?Sized)) -> Result<(), DriveError> {
         self.sample(now, subject);
         while let Some((_, index)) = self.ends.pop_if(|(at, _)| *at <= now) {
@@ -127,6 +128,9 @@ impl FaultPlan {
         }
         while let Some(&(_, index)) = self.begins.last().filter(|(at, _)| *at <= now) {
             let Some(node) = self.target(self.faults[index].target, subject) else { break };
+            if self.will_end(node, self.faults[index].kind) {
+                break;
+            }
             self.begins.pop();
             self.begin(now, index, node, subject)?;
         }
@@ -162,7 +166,6 @@ impl FaultPlan {
         subject: &mut (impl Subject + ?Sized),
     ) -> Result<(), DriveError> {
         let fault = self.faults[index];
-        let is_done = self.goes_on(node, fault.kind) == Some(fault.kind);
         let done = &mut self.done[index];
         (done.node, done.began) = (Some(node), Some(now));
         match fault.kind {
@@ -180,7 +183,6 @@ impl FaultPlan {
                     subject.order(node, Order::Transfer { to: to as u32 });
                 }
             }
-            _ if is_done => {}
             kind => tell(node, kind, true, subject),
         }
         if let Some(lasts) = fault.lasts {
@@ -199,17 +201,14 @@ impl FaultPlan {
             FaultKind::Kill | FaultKind::Restart => {
                 subject.restart(node)?;
                 self.down[node] = false;
-                // What else is done to it goes on.
-                self.all_that_goes_on(node).into_iter().for_each(|other| tell(node, other, true, subject));
+                // What else is done to it goes on. Of two of a kind it does what it was told last, so in the same order.
+                let mut others: Vec<_> = self.going_on(node).collect();
+                others.sort_by_key(|(_, done)| done.began);
+                others.into_iter().for_each(|(other, _)| tell(node, other.kind, true, subject));
             }
             // It comes back without it.
             _ if self.down[node] => return Ok(()),
-            kind => match self.goes_on(node, kind) {
-                None => tell(node, kind, false, subject),
-                // So it was told.
-                Some(other) if other == kind => {}
-                Some(other) => tell(node, other, true, subject),
-            },
+            kind => tell(node, kind, false, subject),
         }
         self.done[index].behind = slot;
         if let Some(slot) = slot {
@@ -218,22 +217,16 @@ impl FaultPlan {
         Ok(())
     }
 
-    /// What is being done to a replica: of two of a kind what it was told last.
-    fn all_that_goes_on(&self, node: usize) -> Vec<FaultKind> {
-        let goes_on = |done: &Done| done.node == Some(node) && done.ended.is_none();
-        let mut all: Vec<_> = self.faults.iter().zip(&self.done).filter(|(_, done)| goes_on(done)).collect();
-        all.sort_by_key(|(_, done)| done.began);
-        let mut last: Vec<FaultKind> = Vec::new();
-        for (fault, _) in all {
-            last.retain(|other| discriminant(other) != discriminant(&fault.kind));
-            last.push(fault.kind);
-        }
-        last
+    /// What is being done to a replica.
+    fn going_on(&self, node: usize) -> impl Iterator<Item = (&Fault, &Done)> {
+        let goes_on = move |done: &Done| done.node == Some(node) && done.ended.is_none();
+        self.faults.iter().zip(&self.done).filter(move |(_, done)| goes_on(done))
     }
 
-    /// The same of one kind.
-    fn goes_on(&self, node: usize, kind: FaultKind) -> Option<FaultKind> {
-        self.all_that_goes_on(node).into_iter().find(|other| discriminant(other) == discriminant(&kind))
+    /// Whether any of this kind is among that, and not for ever.
+    fn will_end(&self, node: usize, kind: FaultKind) -> bool {
+        let is_kind = |fault: &Fault| discriminant(&fault.kind) == discriminant(&kind);
+        self.going_on(node).any(|(fault, _)| fault.lasts.is_some() && is_kind(fault))
     }
 
     /// Kills a replica, and remembers how far it had come.
@@ -378,8 +371,8 @@ mod tests {
 
     /// The config lists the later one first.
     #[test]
-    fn of_two_of_a_kind_the_one_goes_on_that_began_last() {
-        let slow = |at, factor| fault(at, FaultKind::Slow { factor }, 400);
+    fn two_of_a_kind_go_on_in_the_order_in_which_they_began() {
+        let slow = |at, factor| Fault { lasts: None, ..fault(at, FaultKind::Slow { factor }, 0) };
         let (mut plan, mut told) =
             (plan(&[slow(120, 7), slow(100, 3), fault(150, FaultKind::Kill, 50)]), Told::default());
         for at in [100, 120, 150] {
@@ -389,27 +382,21 @@ mod tests {
         assert_eq!(as_told, [(1, Order::Slow { factor: 3 }), (1, Order::Slow { factor: 7 })]);
         plan.turn(Nanos(200 * MS), &mut told).expect("nothing fails");
         told.orders.retain(|(_, order)| !matches!(order, Order::CatchUp { .. }));
-        assert_eq!(told.orders, as_told[1..]);
+        assert_eq!(told.orders, as_told);
     }
 
     #[test]
-    fn a_fault_that_ends_leaves_another_of_its_kind_to_go_on() {
-        let faults = [
-            fault(100, FaultKind::Pause, 200),
-            fault(200, FaultKind::Pause, 200),
-            fault(110, FaultKind::Slow { factor: 3 }, 300),
-            fault(120, FaultKind::Slow { factor: 7 }, 100),
-        ];
+    fn a_fault_waits_until_another_of_its_kind_is_over() {
+        let faults = [fault(100, FaultKind::Pause, 200), fault(200, FaultKind::Pause, 200)];
         let (mut plan, mut told) = (plan(&faults), Told::default());
-        for at in [100, 110, 120, 200, 220, 300, 400, 410] {
+        let mut told_at = |at: u64| {
             plan.turn(Nanos(at * MS), &mut told).expect("nothing fails");
-        }
-        let orders = told.orders.into_iter().map(|(_, order)| order);
-        let (pauses, slows): (Vec<_>, Vec<_>) = orders
-            .filter(|order| !matches!(order, Order::CatchUp { .. }))
-            .partition(|order| matches!(order, Order::Pause { .. }));
-        assert_eq!(pauses, [true, false].map(|on| Order::Pause { on }), "not at 200 or 300");
-        assert_eq!(slows, [3, 7, 3, 1].map(|factor| Order::Slow { factor }));
+            let orders = std::mem::take(&mut told.orders).into_iter().map(|(_, order)| order);
+            orders.filter(|order| !matches!(order, Order::CatchUp { .. })).collect::<Vec<_>>()
+        };
+        let [on, off] = [true, false].map(|on| Order::Pause { on });
+        let orders = [100, 200, 300, 400, 500].map(&mut told_at);
+        assert_eq!(orders, [vec![on], vec![], vec![off, on], vec![], vec![off]]);
     }
 
     #[test]
